@@ -1,0 +1,30 @@
+"""The HTTP doors of a replica: routes, limits and media types, for server and clients alike.
+
+Bodies are canonical records (`application/octet-stream`) where bytes are signed or hashed, JSON
+where people and dashboards read.  Errors are problem details (RFC 9457).
+"""
+
+STATUS = "/v1/status"  # GET: JSON, what this replica is doing
+GENESIS = "/v1/genesis"  # GET: Genesis
+FEDERATION_KEY = "/v1/federation-key"  # GET: FederationKey; 404 before activation
+REQUESTS = "/v1/requests"  # POST: signed Request envelope; JSON result once executed
+BLOBS = "/v1/blobs/{digest}"  # PUT: bytes -> sealed StorageReceipt; GET: bytes
+CYCLE = "/v1/cycles/{cycle}"  # GET: JSON summary of one cycle
+ASSIGNMENT = "/v1/cycles/{cycle}/assignment"  # GET: Assigned
+SCORES = "/v1/cycles/{cycle}/scores"  # GET: Scored
+CERTIFICATE = "/v1/cycles/{cycle}/certificate"  # GET: the newest rank's certificate
+CONTRIBUTION = "/v1/cycles/{cycle}/contributions/{miner}"  # GET: JSON, rows and inclusion proofs
+BLOCKS = "/v1/blocks"  # POST: Block
+BLOCK = "/v1/blocks/{height}"  # GET: Block that the federation finalised
+FINALITY = "/v1/blocks/{height}/finality"  # GET: BlockFinal
+LOG = "/v1/log"  # GET ?from=&limit=: tuple of LogEntry
+EVENTS = "/v1/events"  # GET: server-sent events, JSON
+
+OCTETS = "application/octet-stream"
+PROBLEM = "application/problem+json"
+UPLOAD_HEADER = "Gristmill-Upload"  # hex of a sealed UploadAuthorization
+
+REQUEST_WAIT_MS_MAX = 15_000  # a POST waits this long for its request's execution
+LOG_LIMIT_MAX = 512  # entries in one answer
+LOG_ANSWER_BYTES_MAX = 4 * 1024 * 1024
+BLOCK_BYTES_MAX = 1024 * 1024

@@ -1,0 +1,104 @@
+"""What all replicas, miners, nodes and auditors of one chain must agree on.
+
+The whole record stands in the genesis record, so its bytes are part of the chain id: replicas with
+different rules are on different chains.  How soon a result is known is a setting; what it is, is
+here.
+Pure.
+"""
+
+from bft.codec.canonical import Record
+from bft.codec.types import U8, U16, U32, U63, Name
+
+
+class Params(Record):
+    """The constants of one chain.  Durations in milliseconds, losses in micro-nats."""
+
+    TAG = "gristmill.params/1"
+
+    name: Name
+
+    # How long each phase of a cycle may take.  A phase ends earlier when all have delivered.
+    registration_ms: U63
+    training_ms: U63
+    reveal_ms: U63
+    evaluation_ms: U63
+    snapshot_ms: U63
+    block_ms: U63  # a rank's time to get its block seen before the next rank may
+
+    # Who and how much.
+    miners_max: U32  # registrations that one cycle takes
+    units_per_miner_max: U16
+    unit_capacity: U63  # parameter-samples per second that earn one work unit
+    update_bytes_max: U32
+    ranks_max: U8  # winner and runners-up in one draw
+
+    # Measuring.  The evaluated step is the update times 2**-step_shift.
+    step_shift: U8
+    challenge_records: U32  # held-out records in a challenge batch
+    own_records: U32  # records of the unit's own chunk in its advantage test
+    tolerance_micronats: U63  # honest replicas' losses differ by no more than this
+
+    # Scoring.  See chain/rules/scoring.py.
+    volume_shift: U8
+    gain_reference_micronats: U63  # before any cycle has set a trailing reference
+    advantage_reference_micronats: U63
+    reference_floor_micronats: U63  # no trailing reference falls below
+
+    # Reward.
+    subsidy: U63  # of the first block, in the smallest unit
+    halving_interval: U32  # blocks
+
+
+MAIN = Params(
+    name=b"main",
+    registration_ms=60_000,
+    training_ms=900_000,
+    reveal_ms=60_000,
+    evaluation_ms=120_000,
+    snapshot_ms=60_000,
+    block_ms=90_000,
+    miners_max=10_000,
+    units_per_miner_max=64,
+    unit_capacity=50_000_000,
+    update_bytes_max=64 * 1024 * 1024,
+    ranks_max=8,
+    step_shift=2,
+    challenge_records=256,
+    own_records=64,
+    tolerance_micronats=1_000,
+    volume_shift=20,
+    gain_reference_micronats=10_000,
+    advantage_reference_micronats=10_000,
+    reference_floor_micronats=200,
+    subsidy=5_000_000_000,
+    halving_interval=210_000,
+)
+"""Cycles of 20 minutes."""
+
+MINIMAL = Params(
+    name=b"minimal",
+    registration_ms=6_000,
+    training_ms=15_000,
+    reveal_ms=6_000,
+    evaluation_ms=10_000,
+    snapshot_ms=10_000,
+    block_ms=6_000,
+    miners_max=64,
+    units_per_miner_max=1,
+    unit_capacity=10_000,
+    update_bytes_max=1024 * 1024,
+    ranks_max=4,
+    step_shift=2,
+    challenge_records=128,
+    own_records=64,
+    tolerance_micronats=1_000,
+    volume_shift=0,
+    gain_reference_micronats=100_000,
+    advantage_reference_micronats=10_000,
+    reference_floor_micronats=200,
+    subsidy=5_000_000_000,
+    halving_interval=150,
+)
+"""Cycles of seconds, for the demonstration and the tests."""
+
+PRESETS = {"main": MAIN, "minimal": MINIMAL}

@@ -1,0 +1,68 @@
+"""What replicas measured, and what follows from it for each work unit.
+
+Pure.  Losses are integers in micro-nats, because replicas sign them and take the median.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from bft.codec.canonical import Record
+from bft.codec.types import I64, U8, U16, U32, U63, Bytes32, IdentityKey
+
+
+class EvaluationRow(Record):
+    """One replica's measurement of one unit.  An invalid update has zeros."""
+
+    unit: U32
+    valid: U8  # 1 when the bytes decode to an update of the unit's segment
+    gain: I64  # loss that the damped update removes on the challenge batch, micro-nats
+    advantage: I64  # gain on the unit's own chunk minus gain on the challenge batch, micro-nats
+
+
+class EvaluationTable(Record):
+    """One replica's measurements of all revealed units, by unit, ascending."""
+
+    TAG = "gristmill.evaluation/1"
+
+    cycle: U63
+    rows: Annotated[tuple[EvaluationRow, ...], Meta(max_length=100_000)]
+
+
+class ScoreRow(Record):
+    """The agreed score of one unit: a leaf of the contributions tree, so a certificate by itself."""
+
+    TAG = "gristmill.contribution/1"
+
+    cycle: U63
+    unit: U32
+    miner: IdentityKey
+    segment: U16
+    parameters: U63  # trained
+    samples: U63  # assigned: records times steps' share of them
+    valid: U8
+    gain: I64  # median, micro-nats
+    advantage: I64  # median, micro-nats
+    volume: U63  # V
+    coverage: U32  # c, 0 .. 2**16
+    quality: U32  # q, 0 .. 2**16
+    tickets: U63  # w
+
+
+class References(Record):
+    """Trailing gains and advantages of one segment: what counts as full quality and coverage."""
+
+    gain: U63  # micro-nats
+    advantage: U63
+
+
+class SnapshotVote(Record):
+    """One replica's result of the outer step: the next model, and how it does on held-out data."""
+
+    TAG = "gristmill.snapshot-vote/1"
+
+    cycle: U63
+    digest: Bytes32  # SHA-256 of the snapshot's bytes; equal on every correct replica
+    loss: U63  # mean held-out loss, micro-nats
+    correct: U32  # held-out records classified rightly
+    records: U32  # held-out records

@@ -1,0 +1,226 @@
+"""The score log: everything that was ordered, and everything derived from it, leaf after leaf.
+
+A leaf is one record with its tag.  An ordered leaf holds a decided batch; its quorum proof is
+stored beside the leaf, because replicas may hold different (all valid) proofs for one batch, while
+the log's root must be equal everywhere.  Derived leaves need no proof: an auditor recomputes them.
+Pure.
+"""
+
+from enum import IntEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from bft.codec.canonical import Record, decode, encode
+from bft.codec.types import U8, U16, U32, U63, Bytes32, GroupSignature, IdentityKey
+from bft.crypto.merkle import leaf_hash
+from bft.errors import DecodeError
+from chain.records.certificate import CERTIFICATE_BYTES
+from chain.records.contribution import WorkUnit
+from chain.records.evaluation import References, ScoreRow
+from chain.records.federation import FederationKey
+
+ENTRY_BYTES_MAX = 4 * 1024 * 1024
+
+
+class Ordered(Record):
+    """The batch decided at `sequence`, with the time that the replicas agreed on."""
+
+    TAG = "log.ordered/1"
+
+    sequence: U63
+    agreed_ms: U63  # Unix time; the batch's own, made monotone
+    batch: bytes
+
+
+class KeyActivated(Record):
+    """The federation has its key: enough replicas signed with their key shares."""
+
+    TAG = "log.key-activated/1"
+
+    federation_key: FederationKey
+
+
+class Assigned(Record):
+    """Cycle `cycle` opened: who trains what, from which model."""
+
+    TAG = "log.assigned/1"
+
+    cycle: U63
+    seed: Bytes32  # randomness of the beacon before
+    base: Bytes32  # model snapshot that the miners start from
+    units: tuple[WorkUnit, ...]
+
+
+class Committed(Record):
+    """Training is over; these units have a commitment."""
+
+    TAG = "log.committed/1"
+
+    cycle: U63
+    units: tuple[U32, ...]  # ascending
+
+
+class Revealed(Record):
+    """Reveals are over; these units will be measured."""
+
+    TAG = "log.revealed/1"
+
+    cycle: U63
+    units: tuple[U32, ...]  # ascending
+
+
+class BeaconRound(Record):
+    """The federation's signature on a beacon round."""
+
+    TAG = "log.beacon/1"
+
+    round: U63
+    signature: GroupSignature
+
+
+class Scored(Record):
+    """Medians, scores and tickets of every revealed unit."""
+
+    TAG = "log.scored/1"
+
+    cycle: U63
+    evaluators: tuple[U16, ...]  # replicas whose tables were counted, ascending
+    references: tuple[References, ...]  # by segment, in force for this cycle
+    rows: tuple[ScoreRow, ...]  # by unit, ascending
+    tickets_total: U63
+    contributions_root: Bytes32
+
+
+class Rank(Record):
+    """One place in the draw."""
+
+    miner: IdentityKey
+    tickets: U63
+
+
+class Drawn(Record):
+    """The lottery's result: the winner, then the runners-up."""
+
+    TAG = "log.drawn/1"
+
+    cycle: U63
+    randomness: Bytes32
+    ranks: tuple[Rank, ...]
+
+
+class Aggregated(Record):
+    """The next model, by a strong quorum's votes; its measurements are medians of those votes."""
+
+    TAG = "log.aggregated/1"
+
+    cycle: U63
+    digest: Bytes32
+    loss: U63  # held-out, micro-nats
+    correct: U32
+    records: U32
+
+
+class Certified(Record):
+    """The certificate of one rank, signed by the federation."""
+
+    TAG = "log.certified/1"
+
+    certificate: Annotated[
+        bytes, Meta(min_length=CERTIFICATE_BYTES, max_length=CERTIFICATE_BYTES)
+    ]
+
+
+class RankVoided(Record):
+    """No block of this rank was seen in its time; its certificate is void from here on."""
+
+    TAG = "log.rank-voided/1"
+
+    cycle: U63
+    rank: U8
+
+
+class BlockFinal(Record):
+    """The federation signed the block: no reorganisation below it."""
+
+    TAG = "log.block-final/1"
+
+    cycle: U63
+    height: U32
+    header: Annotated[bytes, Meta(min_length=80, max_length=80)]
+    signature: GroupSignature  # over `finality_message`
+
+
+class CloseReason(IntEnum):
+    """Why a cycle ended."""
+
+    BLOCK = 0  # with a final block
+    NO_MINERS = 1
+    NO_REVEALS = 2
+    NO_QUORUM_OF_TABLES = 3
+    NO_TICKETS = 4
+    NO_SNAPSHOT = 5
+    NO_BLOCK = 6  # every rank was voided
+
+
+class CycleClosed(Record):
+    """The cycle is over; the next opens."""
+
+    TAG = "log.cycle-closed/1"
+
+    cycle: U63
+    reason: U8
+
+
+LogRecord = (
+    Ordered
+    | KeyActivated
+    | Assigned
+    | Committed
+    | Revealed
+    | BeaconRound
+    | Scored
+    | Drawn
+    | Aggregated
+    | Certified
+    | RankVoided
+    | BlockFinal
+    | CycleClosed
+)
+_KINDS: dict[bytes, type[Record]] = {
+    kind.TAG.encode(): kind for kind in LogRecord.__args__  # type: ignore[attr-defined]
+}
+
+
+class Leaf(Record):
+    """One record with its tag: what the Merkle tree hashes."""
+
+    tag: Annotated[bytes, Meta(min_length=1, max_length=64)]
+    body: bytes
+
+
+class LogEntry(Record):
+    """A leaf as it is stored and served."""
+
+    index: U63
+    leaf: bytes  # encoded Leaf
+    proof: bytes  # encoded QuorumProof of an ordered leaf; empty for a derived one
+
+
+def encode_leaf(record: Record) -> bytes:
+    """The leaf's bytes."""
+    return encode(Leaf(tag=record.TAG.encode(), body=encode(record)))
+
+
+def decode_leaf(data: bytes) -> Record:
+    """The record in a leaf.  Raises DecodeError: malformed, or of no known kind."""
+    leaf = decode(Leaf, data, bytes_max=ENTRY_BYTES_MAX)
+    kind = _KINDS.get(leaf.tag)
+    if kind is None:
+        raise DecodeError(f"unknown log record {leaf.tag!r}")
+    return decode(kind, leaf.body, bytes_max=ENTRY_BYTES_MAX)
+
+
+def hash_leaf(record: Record) -> bytes:
+    """32 bytes, the RFC 6962 leaf hash."""
+    return leaf_hash(encode_leaf(record))
