@@ -6,7 +6,7 @@ Pure.
 """
 
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
 
 import msgspec
 
@@ -15,6 +15,7 @@ from bft.errors import DecodeError
 RECORD_BYTES_MAX = 16 * 1024 * 1024
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Record(
     msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True
 ):
@@ -49,9 +50,9 @@ def decode(kind: type[R], data: bytes, *, bytes_max: int = RECORD_BYTES_MAX) -> 
             a second encoding of the same record.
     """
     if len(data) > bytes_max:
-        raise DecodeError(f"{len(data)} bytes came for {kind.__name__}; at most {bytes_max} allowed")
+        raise DecodeError(f"{len(data)} bytes came for {kind.__name__}; at most {bytes_max} fit")
     try:
-        value: R = _decoder(kind).decode(data)
+        value: R = _decoder(cast(Any, kind)).decode(data)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise DecodeError(f"not a {kind.__name__}: {error}") from None
     if _encoder.encode(value) != data:

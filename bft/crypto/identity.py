@@ -6,7 +6,7 @@ Pure: keys come from outside as bytes.
 
 from coincurve import PrivateKey as _PrivateKey
 from coincurve import PublicKey as _PublicKey
-from coincurve.ecdsa import cdata_to_der, deserialize_compact, der_to_cdata, serialize_compact
+from coincurve.ecdsa import cdata_to_der, der_to_cdata, deserialize_compact, serialize_compact
 
 from bft.errors import BadSignature, ConfigError
 
@@ -34,7 +34,7 @@ class PrivateKey:
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes r and s over SHA-256(message)."""
-        return serialize_compact(der_to_cdata(self._key.sign(message)))
+        return bytes(serialize_compact(der_to_cdata(self._key.sign(message))))
 
 
 def verify(public_key: bytes, signature: bytes, message: bytes) -> None:

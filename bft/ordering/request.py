@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from bft.codec.canonical import Record
 from bft.codec.envelope import Sign, open_as, seal
-from bft.codec.types import Bytes32, IdentityKey, U63
+from bft.codec.types import U63, Bytes32, IdentityKey
 from bft.errors import DecodeError
 
 REQUEST_BYTES_MAX = 256 * 1024
