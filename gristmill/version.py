@@ -1,0 +1,34 @@
+"""What is installed here: `gristmill version`."""
+
+import importlib.metadata
+import json
+import platform
+
+import click
+
+VERSION = "0.1.0"
+# What changes a result or a connection; a report of trouble should name these.
+_TOLD = ("torch", "numpy", "msgspec", "coincurve", "py-arkworks-bls12381", "pyblst", "cryptography")
+
+
+def versions() -> dict[str, str | None]:
+    """Name -> version of ourselves, Python and the libraries that matter; None: not installed."""
+    told: dict[str, str | None] = {"gristmill": VERSION, "python": platform.python_version()}
+    for name in _TOLD:
+        try:
+            told[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            told[name] = None
+    return told
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def version(as_json: bool) -> None:
+    """Versions of gristmill and of what it stands on."""
+    told = versions()
+    if as_json:
+        click.echo(json.dumps({"ok": True, "data": told}))
+        return
+    for name, what in told.items():
+        click.echo(f"{name} {what or 'not installed'}")
