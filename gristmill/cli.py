@@ -103,8 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _tell(error: BaseException, args: list[str]) -> int:
     """Say once what went wrong, in the way the caller can read, and return the exit status."""
     status = exits.status_of(error)
-    if status == exits.BROKEN_PIPE:
+    if isinstance(error, BrokenPipeError):
         # The reader has gone.  Python flushes stdout once more at exit; let that go nowhere.
+        # Inside a command click does the same, with the same status.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return status
     if _wants_traceback(args) and not isinstance(error, click.ClickException | click.Abort):

@@ -27,7 +27,6 @@ UNAVAILABLE = 7
 MISSING_DEPENDENCY = 69
 RETRY = 75
 INTERRUPTED = 130  # 128 + SIGINT
-BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 EXIT_HELP = """\b
 Exit status:
@@ -46,7 +45,6 @@ _STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (FederationError, UNEXPECTED),
     (ModuleNotFoundError, MISSING_DEPENDENCY),
     (FileNotFoundError, NOT_FOUND),
-    (BrokenPipeError, BROKEN_PIPE),
     (KeyboardInterrupt, INTERRUPTED),
     (click.Abort, INTERRUPTED),
 )
