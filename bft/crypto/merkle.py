@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError
 
+HASH_BYTES = 32
 EMPTY_ROOT = sha256(b"")
 
 
@@ -62,12 +63,14 @@ def verify_inclusion(
     """Returns if the leaf stands at `index` of the tree with `size` leaves and `root`.
 
     Raises:
-        DecodeError: it does not, or the proof has the wrong length.
+        DecodeError: it does not, the proof has the wrong length, or a hash is none.
 
     Source: RFC 9162 section 2.1.3.2 (same tree as RFC 6962).
     """
     if not 0 <= index < size:
         raise DecodeError(f"leaf index {index} is outside a tree of {size}")
+    if any(len(hashed) != HASH_BYTES for hashed in (leaf_hashed, root, *proof)):
+        raise DecodeError(f"the leaf, the root and every sibling are hashes of {HASH_BYTES} bytes")
     node, last, here = leaf_hashed, size - 1, index
     for sibling in proof:
         if last == 0:
