@@ -62,7 +62,7 @@ def assign(
 def chunk_records(seed: bytes, job: Job, chunk: int) -> tuple[int, ...]:
     """Record indices of one chunk; chunks of one seed are disjoint."""
     order = permutation(_CHUNKS, seed, job.train_records)
-    return tuple(order[chunk * job.chunk_records : (chunk + 1) * job.chunk_records])
+    return order[chunk * job.chunk_records : (chunk + 1) * job.chunk_records]
 
 
 def challenge_records(randomness: bytes, params: Params, job: Job) -> tuple[int, ...]:

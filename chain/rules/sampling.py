@@ -5,8 +5,11 @@ Pure.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from bft.crypto.hashing import tagged_hash
+
+PERMUTATIONS_CACHED_MAX = 16
 
 
 class Stream:
@@ -33,16 +36,17 @@ class Stream:
                 return word % bound
 
 
-def permutation(tag: str, seed: bytes, size: int) -> list[int]:
+@lru_cache(maxsize=PERMUTATIONS_CACHED_MAX)
+def permutation(tag: str, seed: bytes, size: int) -> tuple[int, ...]:
     """0 .. size - 1 in seeded order (Fisher-Yates)."""
     stream, order = Stream(tag, seed), list(range(size))
     for last in range(size - 1, 0, -1):
         other = stream.below(last + 1)
         order[last], order[other] = order[other], order[last]
-    return order
+    return tuple(order)
 
 
 def sample(tag: str, seed: bytes, population: Sequence[int], count: int) -> tuple[int, ...]:
-    """`count` distinct elements of `population` (all of them when it is smaller), in seeded order."""
+    """`count` distinct elements of `population`, in seeded order; all when it is smaller."""
     order = permutation(tag, seed, len(population))
     return tuple(population[place] for place in order[: min(count, len(population))])

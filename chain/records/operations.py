@@ -1,0 +1,51 @@
+"""What clients may ask the federation to order: one table of kinds, strictly decoded.
+
+Pure.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from bft.codec.canonical import Record, decode, encode
+from bft.dkg.messages import DkgComplaint, DkgDealing, DkgKeys, DkgReady
+from bft.errors import DecodeError
+from bft.ordering.request import REQUEST_BYTES_MAX
+from chain.records.contribution import Register, UpdateCommitment, UpdateReveal
+from chain.records.evaluation import EvaluationTable, SnapshotVote
+from chain.records.votes import BlockSeen, Elapsed, SignatureShare
+
+MINER_OPERATIONS: tuple[type[Record], ...] = (Register, UpdateCommitment, UpdateReveal)
+REPLICA_OPERATIONS: tuple[type[Record], ...] = (
+    DkgKeys,
+    DkgDealing,
+    DkgComplaint,
+    DkgReady,
+    EvaluationTable,
+    SnapshotVote,
+    SignatureShare,
+    Elapsed,
+    BlockSeen,
+)
+_KINDS = {kind.TAG.encode(): kind for kind in (*MINER_OPERATIONS, *REPLICA_OPERATIONS)}
+
+
+class Operation(Record):
+    """One operation with its tag."""
+
+    tag: Annotated[bytes, Meta(min_length=1, max_length=64)]
+    body: bytes
+
+
+def encode_operation(record: Record) -> bytes:
+    """The bytes that stand in a request."""
+    return encode(Operation(tag=record.TAG.encode(), body=encode(record)))
+
+
+def decode_operation(data: bytes) -> Record:
+    """The operation in a request.  Raises DecodeError: malformed, or of no known kind."""
+    operation = decode(Operation, data, bytes_max=REQUEST_BYTES_MAX)
+    kind = _KINDS.get(operation.tag)
+    if kind is None:
+        raise DecodeError(f"unknown operation {operation.tag!r}")
+    return decode(kind, operation.body, bytes_max=REQUEST_BYTES_MAX)

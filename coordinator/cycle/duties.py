@@ -1,0 +1,131 @@
+"""What one replica still owes the federation in a given state.
+
+Level-triggered: duties follow from the state alone, so a replica that was restarted, or whose
+request was lost, finds out by itself what to do.
+Pure.
+"""
+
+from dataclasses import dataclass
+
+from chain.records.contribution import WorkUnit
+from chain.records.evaluation import ScoreRow
+from chain.rules.assignment import challenge_records, chunk_records, own_records
+from coordinator.cycle.phases.clock import duration_ms
+from coordinator.cycle.phases.signing import Asked, asked
+from coordinator.cycle.state import Phase, Reveal, Rules, State
+
+
+@dataclass(frozen=True, slots=True)
+class Ceremony:
+    """Say what bft.dkg.participant.owed returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Give a share of this signature."""
+
+    asked: Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Say `Elapsed` when this phase has had its time."""
+
+    cycle: int
+    phase: int
+    attempt: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Measure the revealed updates of a cycle (see `measurement`) and give the table."""
+
+    cycle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Make the cycle's outer step (see `outer_step`) and vote for the next model."""
+
+    cycle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Vote for the first valid block under this certificate."""
+
+    cycle: int
+    rank: int
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What to measure, on what."""
+
+    cycle: int
+    base: bytes  # digest of the model that the miners started from
+    candidates: tuple[tuple[WorkUnit, Reveal], ...]  # by unit, ascending
+    challenge: tuple[int, ...]  # record indices
+    own: dict[int, tuple[int, ...]]  # unit -> record indices
+
+
+@dataclass(frozen=True, slots=True)
+class OuterStep:
+    """Which updates make the next model."""
+
+    cycle: int
+    base: bytes  # digest of the model before
+    updates: tuple[tuple[ScoreRow, Reveal], ...]  # by unit, ascending; only those with tickets
+
+
+Duty = Ceremony | Sign | Watch | Measure | Step | Witness
+
+
+def duties(rules: Rules, state: State, index: int) -> tuple[Duty, ...]:
+    """All that replica `index` owes."""
+    owed: list[Duty] = []
+    if state.phase == Phase.KEYGEN:
+        owed.append(Ceremony())
+    signature = asked(rules, state)
+    if signature is not None and index not in state.shares and index not in state.faulty:
+        owed.append(Sign(signature))
+    limit = duration_ms(rules, state.phase)
+    if limit is not None and index not in state.elapsed:
+        owed.append(Watch(state.cycle, state.phase, state.attempt, limit))
+    if state.phase == Phase.EVALUATION and index not in state.tables:
+        owed.append(Measure(state.cycle))
+    if state.phase == Phase.AGGREGATION and index not in state.votes:
+        owed.append(Step(state.cycle))
+    if state.phase == Phase.BLOCK and index not in state.seen:
+        owed.append(Witness(state.cycle, state.rank, state.certificate))
+    return tuple(owed)
+
+
+def measurement(rules: Rules, state: State) -> Measurement:
+    """The work behind `Measure`, in the evaluation phase."""
+    revealed = sorted(state.reveals)
+    own = {
+        unit: own_records(
+            state.challenge,
+            unit,
+            chunk_records(state.seed, rules.job, state.units[unit].chunk),
+            rules.params,
+        )
+        for unit in revealed
+    }
+    return Measurement(
+        cycle=state.cycle,
+        base=state.model,
+        candidates=tuple((state.units[unit], state.reveals[unit]) for unit in revealed),
+        challenge=challenge_records(state.challenge, rules.params, rules.job),
+        own=own,
+    )
+
+
+def outer_step(state: State) -> OuterStep:
+    """The work behind `Step`, in the aggregation phase."""
+    assert state.scored is not None
+    updates = tuple((row, state.reveals[row.unit]) for row in state.scored.rows if row.tickets)
+    return OuterStep(cycle=state.cycle, base=state.model, updates=updates)

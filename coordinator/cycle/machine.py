@@ -1,0 +1,166 @@
+"""The cycle machine: a deterministic fold over ordered operations.
+
+One table says which operation is taken in which phase and by whom; what is not in it is refused.
+After every operation the machine goes on as far as the state allows.
+Pure.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bft.codec.canonical import Record, encode
+from bft.codec.envelope import Envelope
+from bft.codec.canonical import decode
+from bft.dkg.messages import DkgComplaint, DkgDealing, DkgKeys, DkgReady
+from bft.errors import DecodeError, Refused
+from bft.ordering.batch import decode_batch
+from bft.ordering.request import Request
+from bft.pbft.clients import ClientTable
+from chain.records.contribution import Register, UpdateCommitment, UpdateReveal
+from chain.records.evaluation import EvaluationTable, SnapshotVote
+from chain.records.operations import MINER_OPERATIONS, decode_operation
+from chain.records.score_log import Ordered
+from chain.records.votes import BlockSeen, Elapsed, SignatureShare
+from coordinator.cycle.draft import Draft
+from coordinator.cycle.phases import (
+    aggregation,
+    block,
+    certification,
+    clock,
+    evaluation,
+    keygen,
+    lottery,
+    registration,
+    reveal,
+    signing,
+    training,
+)
+from coordinator.cycle.state import Phase, Rules, State
+
+Handler = Callable[[Rules, Draft, Any, Any], Draft]
+"""(rules, draft, author, operation) -> draft.  A miner's author is its key, a replica's its index."""
+
+_ALL = tuple(Phase)
+_CYCLE = _ALL[Phase.REGISTRATION :]
+_SIGNING = (
+    Phase.ACTIVATION,
+    Phase.CHALLENGE,
+    Phase.DRAW,
+    Phase.CERTIFICATION,
+    Phase.FINALITY,
+)
+
+TABLE: dict[tuple[Phase, type[Record]], Handler] = {
+    **{
+        (Phase.KEYGEN, kind): keygen.on_message
+        for kind in (DkgKeys, DkgDealing, DkgComplaint, DkgReady)
+    },
+    **{(phase, Register): registration.on_register for phase in _CYCLE},
+    (Phase.TRAINING, UpdateCommitment): training.on_commitment,
+    (Phase.REVEAL, UpdateReveal): reveal.on_reveal,
+    (Phase.EVALUATION, EvaluationTable): evaluation.on_table,
+    (Phase.AGGREGATION, SnapshotVote): aggregation.on_vote,
+    (Phase.BLOCK, BlockSeen): block.on_seen,
+    **{(phase, SignatureShare): signing.on_share for phase in _SIGNING},
+    **{(phase, Elapsed): clock.on_elapsed for phase in _ALL},
+}
+
+ADVANCE: dict[Phase, Callable[[Rules, Draft], Draft]] = {
+    Phase.KEYGEN: keygen.advance_keygen,
+    Phase.ACTIVATION: keygen.advance_activation,
+    Phase.REGISTRATION: registration.advance,
+    Phase.TRAINING: training.advance,
+    Phase.REVEAL: reveal.advance,
+    Phase.CHALLENGE: evaluation.advance_challenge,
+    Phase.EVALUATION: evaluation.advance_evaluation,
+    Phase.DRAW: lottery.advance,
+    Phase.AGGREGATION: aggregation.advance,
+    Phase.CERTIFICATION: certification.advance,
+    Phase.BLOCK: block.advance_block,
+    Phase.FINALITY: block.advance_finality,
+}
+
+
+class Answer(NamedTuple):
+    """What became of one request."""
+
+    client: bytes
+    cseq: int
+    code: str  # "accepted", or a refusal's word
+    text: str
+
+
+class Executed(NamedTuple):
+    """One batch's effects."""
+
+    state: State
+    records: tuple[Record, ...]  # new leaves of the score log, the batch's own first
+    answers: tuple[Answer, ...]  # one a request, in order
+
+
+def execute(
+    rules: Rules, state: State, clients: ClientTable, sequence: int, batch: bytes
+) -> Executed:
+    """Apply a decided batch.  The client table is updated in place."""
+    assert sequence == state.sequence + 1, "batches execute in order, each once"
+    decoded = decode_batch(batch)
+    agreed_ms = max(state.agreed_ms, decoded.timestamp_ms)
+    draft = Draft(state.set(sequence=sequence, agreed_ms=agreed_ms))
+    draft = draft.log(Ordered(sequence=sequence, agreed_ms=agreed_ms, batch=batch))
+    answers = []
+    for sealed in decoded.requests:
+        # A strong quorum has verified the signature before the batch could be decided.
+        request = decode(Request, decode(Envelope, sealed).body)
+        draft, answer = _execute_request(rules, draft, clients, sequence, request)
+        answers.append(answer)
+    return Executed(state=draft.state, records=draft.records, answers=tuple(answers))
+
+
+def _execute_request(
+    rules: Rules, draft: Draft, clients: ClientTable, sequence: int, request: Request
+) -> tuple[Draft, Answer]:
+    if not clients.fresh(request.client, request.cseq):
+        text = f"sequence number {request.cseq} was executed or is too old"
+        return draft, Answer(request.client, request.cseq, "executed-before", text)
+    try:
+        after = apply(rules, draft, request.client, decode_operation(request.operation))
+    except Refused as error:
+        return draft, Answer(request.client, request.cseq, error.code, str(error))
+    except DecodeError as error:
+        return draft, Answer(request.client, request.cseq, "malformed", str(error))
+    clients.mark(request.client, request.cseq, sequence)
+    return after, Answer(request.client, request.cseq, "accepted", "")
+
+
+def apply(rules: Rules, draft: Draft, client: bytes, operation: Record) -> Draft:
+    """One operation, and everything that follows from it.
+
+    Raises:
+        Refused: not this client's to say, not in this phase, or against the phase's rule.
+    """
+    kind, phase = type(operation), Phase(draft.state.phase)
+    handler = TABLE.get((phase, kind))
+    if handler is None:
+        raise Refused("wrong-phase", f"{kind.__name__} came; the cycle is in {phase.name}")
+    if kind in MINER_OPERATIONS:
+        return advance(rules, handler(rules, draft, client, operation))
+    index = rules.membership.index_by_key.get(client)
+    if index is None:
+        raise Refused("not-a-replica", f"only a replica may say {kind.__name__}")
+    return advance(rules, handler(rules, draft, index, operation))
+
+
+def advance(rules: Rules, draft: Draft) -> Draft:
+    """Go on through the phases until one has to wait."""
+    while True:
+        after = ADVANCE[Phase(draft.state.phase)](rules, draft)
+        if after is draft:
+            return draft
+        draft = after
+
+
+def state_root(state: State, clients: ClientTable) -> bytes:
+    """32 bytes that replicas vote on at checkpoints: the machine's state and the client table."""
+    from bft.crypto.merkle import merkle_root
+
+    return merkle_root([encode(state), clients.encode()])

@@ -1,0 +1,57 @@
+"""Certification: the state fixes a certificate's body, the federation signs it.
+
+The certificate of a rank is asked for only after every rank before it was voided by an ordered
+timeout, so at most one certificate is live at a height.
+Pure.
+"""
+
+from chain.records.certificate import BlockCertificate
+from chain.records.score_log import Certified
+from coordinator.cycle.draft import Draft
+from coordinator.cycle.phases import signing
+from coordinator.cycle.state import Phase, Rules
+
+WINDOW_FACTOR = 4
+"""A block's time may lie this many rank times behind the certificate's; ordering voids it before."""
+
+
+def certify(rules: Rules, draft: Draft, rank: int) -> Draft:
+    """Fix the body for `rank` and ask for its signature."""
+    state = draft.state
+    assert state.scored is not None and state.drawn is not None and state.aggregated is not None
+    assert state.federation_key is not None
+    place = state.drawn.ranks[rank]
+    own = [row for row in state.scored.rows if row.miner == place.miner and row.tickets]
+    not_before = max(state.agreed_ms // 1000, state.tip.time + 1)
+    body = BlockCertificate(
+        chain_id=rules.chain_id,
+        epoch=rules.membership.epoch,
+        cycle=state.cycle,
+        height=state.tip.height + 1,
+        rank=rank,
+        parent=state.tip.hash,
+        not_before=not_before,
+        not_after=not_before + WINDOW_FACTOR * rules.params.block_ms // 1000,
+        nonce=state.drawn.randomness,
+        winner=place.miner,
+        parameters=sum(row.parameters for row in own),
+        loss_reduction=sum(row.gain for row in own),
+        tickets=place.tickets,
+        tickets_total=state.scored.tickets_total,
+        contributions_root=state.scored.contributions_root,
+        log_root=state.log.root,
+        log_size=state.log.size,
+        model_snapshot=state.aggregated.digest,
+        next_federation=state.federation_key.digest,
+    ).body()
+    return draft.enter(Phase.CERTIFICATION, rank=rank, certificate=body)
+
+
+def advance(rules: Rules, draft: Draft) -> Draft:
+    """On to the block when the certificate is signed."""
+    draft, signature = signing.combined(rules, draft)
+    if signature is None:
+        return draft
+    certificate = draft.state.certificate + signature
+    draft = draft.log(Certified(certificate=certificate))
+    return draft.enter(Phase.BLOCK, certificate=certificate, seen={})

@@ -1,0 +1,34 @@
+"""How a cycle ends and the next one opens, whatever the reason.
+
+Pure.
+"""
+
+from chain.records.score_log import CloseReason, CycleClosed
+from coordinator.cycle.draft import Draft
+from coordinator.cycle.state import Phase
+
+
+def close(draft: Draft, reason: CloseReason) -> Draft:
+    """Log the end of the cycle and open the next; what outlives a cycle stays."""
+    state = draft.state
+    draft = draft.log(CycleClosed(cycle=state.cycle, reason=int(reason)))
+    revealed = {state.units[unit].miner for unit in sorted(state.reveals)}
+    return draft.enter(
+        Phase.REGISTRATION,
+        cycle=state.cycle + 1,
+        veterans=tuple(sorted(revealed)),
+        seed=bytes(32),
+        units=(),
+        commitments={},
+        reveals={},
+        challenge=bytes(32),
+        tables={},
+        scored=None,
+        drawn=None,
+        votes={},
+        aggregated=None,
+        rank=0,
+        certificate=b"",
+        seen={},
+        header=b"",
+    )

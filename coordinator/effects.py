@@ -1,0 +1,126 @@
+"""What goes into a coordinator replica and what comes out, besides PBFT's own (bft/pbft/events.py).
+
+The driver calls `CoordinatorReplica.step(event, now_ms, wall_ms)` and then, for the effects of that
+one step, in this order:
+1. writes all `Persist`, `Append`, `SaveState` and `Prune` in ONE durable transaction;
+2. calls `step(Durable(last lsn))`, whose effects are treated the same way;
+3. hands out every `Send` whose `after_lsn` is durable;
+4. does the rest (`Answered`, `Evaluate`, `MakeSnapshot`, `Announce`, `ServeHistory`, `Accuse`,
+   `Halt`), reporting results as events.
+Pure.
+"""
+
+from dataclasses import dataclass
+
+from bft.codec.canonical import Record
+from bft.pbft import events as pbft
+from chain.records.evaluation import EvaluationRow
+from coordinator.cycle.duties import Measurement, OuterStep
+from coordinator.cycle.machine import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The evaluation of `Evaluate` is done."""
+
+    cycle: int
+    rows: tuple[EvaluationRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """The outer step of `MakeSnapshot` is done; the snapshot's bytes are stored."""
+
+    cycle: int
+    digest: bytes  # 32 bytes, of the snapshot
+    loss: int  # held-out, micro-nats
+    correct: int
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockArrived:
+    """Somebody sent a block; unchecked."""
+
+    block: bytes
+
+
+Event = pbft.Event | Evaluated | Stepped | BlockArrived
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A batch was executed: keep it with its proof, and these new entries of the score log."""
+
+    sequence: int
+    batch: bytes
+    proof: bytes
+    first_index: int  # of the first record in the score log
+    records: tuple[Record, ...]  # the first is the `Ordered` leaf, to which the proof belongs
+
+
+@dataclass(frozen=True, slots=True)
+class SaveState:
+    """The application's state after `sequence`; only the newest two need to be kept."""
+
+    sequence: int
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of the requests of an executed batch."""
+
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Fetch the updates and measure them; answer with `Evaluated`.  Asked for once a cycle."""
+
+    measurement: Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class MakeSnapshot:
+    """Fetch the updates, make the outer step, store the bytes; answer with `Stepped`."""
+
+    step: OuterStep
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """A log record that people and dashboards want to hear of, with the batch's agreed time."""
+
+    agreed_ms: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class BlockAccepted:
+    """This block was checked and is voted for; keep its bytes."""
+
+    height: int
+    block_hash: bytes
+    block: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRefused:
+    """The block of the last `BlockArrived` was refused."""
+
+    code: str
+    text: str
+
+
+Effect = (
+    pbft.Effect
+    | Append
+    | SaveState
+    | Answered
+    | Evaluate
+    | MakeSnapshot
+    | Announce
+    | BlockAccepted
+    | BlockRefused
+)
