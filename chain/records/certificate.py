@@ -92,6 +92,4 @@ def decode_certificate(data: bytes) -> tuple[BlockCertificate, bytes]:
 
 def finality_message(chain_id: bytes, height: int, block_hash: bytes) -> bytes:
     """32 bytes that the federation signs when the block at `height` is final."""
-    return tagged_hash(
-        "gristmill/finality/v1", chain_id + height.to_bytes(4, "big") + block_hash
-    )
+    return tagged_hash("gristmill/finality/v1", chain_id + height.to_bytes(4, "big") + block_hash)

@@ -50,7 +50,7 @@ class UpdateCommitment(Record):
 
 
 class StorageReceipt(Record):
-    """A replica holds these bytes.  Signed by the replica; `weak` of them make a reveal available."""
+    """A replica holds these bytes and signs so; `weak` receipts make a reveal available."""
 
     TAG = "gristmill.storage-receipt/1"
 

@@ -126,9 +126,7 @@ class Certified(Record):
 
     TAG = "log.certified/1"
 
-    certificate: Annotated[
-        bytes, Meta(min_length=CERTIFICATE_BYTES, max_length=CERTIFICATE_BYTES)
-    ]
+    certificate: Annotated[bytes, Meta(min_length=CERTIFICATE_BYTES, max_length=CERTIFICATE_BYTES)]
 
 
 class RankVoided(Record):
@@ -187,9 +185,7 @@ LogRecord = (
     | BlockFinal
     | CycleClosed
 )
-_KINDS: dict[bytes, type[Record]] = {
-    kind.TAG.encode(): kind for kind in LogRecord.__args__  # type: ignore[attr-defined]
-}
+_KINDS: dict[bytes, type[Record]] = {kind.TAG.encode(): kind for kind in LogRecord.__args__}
 
 
 class Leaf(Record):

@@ -24,7 +24,8 @@ def draw(randomness: bytes, tickets: Mapping[bytes, int], ranks_max: int) -> tup
         Empty when nobody holds a ticket.
     """
     left = {miner: tickets[miner] for miner in sorted(tickets) if tickets[miner] > 0}
-    stream, ranks = Stream(_TAG, randomness), []
+    stream = Stream(_TAG, randomness)
+    ranks: list[Rank] = []
     while left and len(ranks) < ranks_max:
         point = stream.below(sum(left.values()))
         for miner in left:  # sorted by key

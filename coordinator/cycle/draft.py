@@ -30,9 +30,7 @@ class Draft:
 
     def enter(self, phase: Phase, **changes: object) -> "Draft":
         """In another phase, its clocks and shares fresh."""
-        return self.set(
-            phase=int(phase), attempt=0, elapsed=(), shares={}, faulty=(), **changes
-        )
+        return self.set(phase=int(phase), attempt=0, elapsed=(), shares={}, faulty=(), **changes)
 
     def extend(self) -> "Draft":
         """The same phase gets its time once more."""

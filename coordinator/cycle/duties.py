@@ -17,7 +17,11 @@ from coordinator.cycle.state import Phase, Reveal, Rules, State
 
 @dataclass(frozen=True, slots=True)
 class Ceremony:
-    """Say what bft.dkg.participant.owed returns."""
+    """Say what bft.dkg.participant.owed returns at this point of the ceremony."""
+
+    attempt: int
+    phase: int
+    complaints: int  # ordered so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ def duties(rules: Rules, state: State, index: int) -> tuple[Duty, ...]:
     """All that replica `index` owes."""
     owed: list[Duty] = []
     if state.phase == Phase.KEYGEN:
-        owed.append(Ceremony())
+        transcript = state.transcript
+        owed.append(Ceremony(transcript.attempt, int(transcript.phase), len(transcript.complaints)))
     signature = asked(rules, state)
     if signature is not None and index not in state.shares and index not in state.faulty:
         owed.append(Sign(signature))

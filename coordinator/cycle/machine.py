@@ -8,9 +8,8 @@ Pure.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from bft.codec.canonical import Record, encode
+from bft.codec.canonical import Record, decode, encode
 from bft.codec.envelope import Envelope
-from bft.codec.canonical import decode
 from bft.dkg.messages import DkgComplaint, DkgDealing, DkgKeys, DkgReady
 from bft.errors import DecodeError, Refused
 from bft.ordering.batch import decode_batch
@@ -38,7 +37,7 @@ from coordinator.cycle.phases import (
 from coordinator.cycle.state import Phase, Rules, State
 
 Handler = Callable[[Rules, Draft, Any, Any], Draft]
-"""(rules, draft, author, operation) -> draft.  A miner's author is its key, a replica's its index."""
+"""(rules, draft, author, operation) -> draft.  Author: a miner's key or a replica's index."""
 
 _ALL = tuple(Phase)
 _CYCLE = _ALL[Phase.REGISTRATION :]

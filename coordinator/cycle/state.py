@@ -7,7 +7,7 @@ insertion order differs.
 from enum import IntEnum
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, field
 from msgspec.structs import replace
 
 from bft.codec.canonical import Record
@@ -16,13 +16,13 @@ from bft.crypto.merkle import Frontier
 from bft.dkg.transcript import Transcript, open_session
 from bft.membership import Membership
 from chain.params import Params
-from chain.records.block import block_hash, genesis_header
 from chain.records.contribution import Profile, WorkUnit
 from chain.records.evaluation import EvaluationTable, References, SnapshotVote
 from chain.records.federation import FederationKey, Genesis
 from chain.records.job import Job
 from chain.records.score_log import Aggregated, Drawn, Scored
 from chain.rules.scoring import initial_references
+from chain.validation import genesis_view
 
 
 class Phase(IntEnum):
@@ -103,7 +103,9 @@ class State(Record):
 
     transcript: Transcript
     federation_key: FederationKey | None = None
-    shares: dict[Replica, GroupSignature] = {}  # of the signature that this phase waits for
+    shares: dict[Replica, GroupSignature] = field(
+        default_factory=dict
+    )  # of the signature that this phase waits for
     faulty: tuple[Replica, ...] = ()  # replicas whose share in this phase was bad
 
     randomness: Bytes32  # of the newest beacon round
@@ -111,21 +113,25 @@ class State(Record):
     references: tuple[References, ...]
     tip: Tip
 
-    registrations: dict[IdentityKey, Profile] = {}  # for the next assignment
+    registrations: dict[IdentityKey, Profile] = field(
+        default_factory=dict
+    )  # for the next assignment
     veterans: tuple[IdentityKey, ...] = ()  # miners that revealed in the cycle before
     seed: Bytes32 = bytes(32)  # of the assignment in force
     units: tuple[WorkUnit, ...] = ()
-    commitments: dict[Unit, Bytes32] = {}
-    reveals: dict[Unit, Reveal] = {}
+    commitments: dict[Unit, Bytes32] = field(default_factory=dict)
+    reveals: dict[Unit, Reveal] = field(default_factory=dict)
     challenge: Bytes32 = bytes(32)
-    tables: dict[Replica, EvaluationTable] = {}
+    tables: dict[Replica, EvaluationTable] = field(default_factory=dict)
     scored: Scored | None = None
     drawn: Drawn | None = None
-    votes: dict[Replica, SnapshotVote] = {}
+    votes: dict[Replica, SnapshotVote] = field(default_factory=dict)
     aggregated: Aggregated | None = None
     rank: U8 = 0
     certificate: Annotated[bytes, Meta(max_length=1024)] = b""  # body, then with its signature
-    seen: dict[Replica, Annotated[bytes, Meta(min_length=80, max_length=80)]] = {}
+    seen: dict[Replica, Annotated[bytes, Meta(min_length=80, max_length=80)]] = field(
+        default_factory=dict
+    )
     header: Annotated[bytes, Meta(max_length=80)] = b""  # of the block that is being finalised
 
     def set(self, **changes: object) -> "State":
@@ -135,7 +141,7 @@ class State(Record):
 
 def opening_state(rules: Rules) -> State:
     """Before the first batch: key generation is open."""
-    membership = rules.membership
+    membership, first = rules.membership, genesis_view(rules.genesis)
     return State(
         log=LogState(size=0, peaks=()),
         transcript=open_session(
@@ -144,9 +150,5 @@ def opening_state(rules: Rules) -> State:
         randomness=rules.chain_id,
         model=rules.job.genesis_model,
         references=initial_references(rules.params, rules.job),
-        tip=Tip(
-            height=0,
-            hash=block_hash(genesis_header(rules.genesis)),
-            time=rules.genesis.created_ms // 1000,
-        ),
+        tip=Tip(height=first.height, hash=first.hash, time=first.time),
     )

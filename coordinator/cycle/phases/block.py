@@ -7,7 +7,7 @@ Pure.
 """
 
 from bft.errors import Refused
-from chain.records.block import block_hash, header_parent, header_time
+from chain.records.block import decode_header
 from chain.records.certificate import decode_certificate
 from chain.records.score_log import BlockFinal, CloseReason, RankVoided
 from chain.records.votes import BlockSeen
@@ -31,9 +31,10 @@ def on_seen(rules: Rules, draft: Draft, author: int, seen: BlockSeen) -> Draft:
     if author in state.seen:
         raise Refused("twice", f"replica {author} has voted")
     certificate, _ = decode_certificate(state.certificate)
-    if header_parent(seen.header) != state.tip.hash:
+    header = decode_header(seen.header)
+    if header.previous != state.tip.hash:
         raise Refused("wrong-parent", "the block's parent is not the final tip")
-    if not certificate.not_before <= header_time(seen.header) <= certificate.not_after:
+    if not certificate.not_before <= header.time <= certificate.not_after:
         raise Refused("wrong-time", "the block's time is outside the certificate's window")
     return draft.set(seen={**state.seen, author: seen.header})
 
@@ -68,11 +69,8 @@ def advance_finality(rules: Rules, draft: Draft) -> Draft:
     if signature is None:
         return draft
     state = draft.state
-    tip = Tip(
-        height=state.tip.height + 1,
-        hash=block_hash(state.header),
-        time=header_time(state.header),
-    )
+    header = decode_header(state.header)
+    tip = Tip(height=state.tip.height + 1, hash=header.hash, time=header.time)
     final = BlockFinal(
         cycle=state.cycle, height=tip.height, header=state.header, signature=signature
     )

@@ -12,7 +12,7 @@ from coordinator.cycle.phases import signing
 from coordinator.cycle.state import Phase, Rules
 
 WINDOW_FACTOR = 4
-"""A block's time may lie this many rank times behind the certificate's; ordering voids it before."""
+"""A block's time may lie this many rank times after the certificate's; ordering ends it before."""
 
 
 def certify(rules: Rules, draft: Draft, rank: int) -> Draft:

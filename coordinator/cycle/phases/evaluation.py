@@ -3,8 +3,8 @@
 Pure.
 """
 
-from bft.crypto.merkle import merkle_root
 from bft.codec.canonical import encode
+from bft.crypto.merkle import merkle_root
 from bft.errors import Refused
 from chain.records.evaluation import EvaluationTable
 from chain.records.score_log import BeaconRound, CloseReason, Scored
@@ -60,9 +60,7 @@ def advance_evaluation(rules: Rules, draft: Draft) -> Draft:
                 return draft.extend()
             return close(draft, CloseReason.NO_QUORUM_OF_TABLES)
     units = {unit.unit: unit for unit in state.units}
-    rows = score(
-        state.cycle, units, agree(state.tables), state.references, rules.params, rules.job
-    )
+    rows = score(state.cycle, units, agree(state.tables), state.references, rules.params, rules.job)
     scored = Scored(
         cycle=state.cycle,
         evaluators=tuple(sorted(state.tables)),

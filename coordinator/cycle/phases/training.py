@@ -25,9 +25,7 @@ def own_unit(state: State, miner: bytes, cycle: int, unit: int) -> WorkUnit:
     return state.units[unit]
 
 
-def on_commitment(
-    rules: Rules, draft: Draft, miner: bytes, commitment: UpdateCommitment
-) -> Draft:
+def on_commitment(rules: Rules, draft: Draft, miner: bytes, commitment: UpdateCommitment) -> Draft:
     """Take one unit's commitment; it cannot be changed.
 
     Raises:

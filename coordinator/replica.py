@@ -1,0 +1,273 @@
+"""The heart of a coordinator: one `step` that joins consensus, the cycle machine and signing.
+
+Events go to the PBFT core; decided batches go to the cycle machine; what the new state asks of this
+replica (coordinator/cycle/duties.py) goes back to the core as this replica's own requests.
+Pure: the simulator runs exactly this.
+"""
+
+from collections.abc import Iterable
+
+from bft.pbft.replica import Replica as ConsensusReplica
+
+from bft.codec.canonical import Record
+from bft.crypto.threshold import KeyShare, sign_share
+from bft.dkg import participant
+from bft.errors import DecodeError, Refused
+from bft.ordering.request import seal_request
+from bft.pbft import events as pbft
+from bft.pbft.config import Config, Recovered
+from chain.records.evaluation import EvaluationTable, SnapshotVote
+from chain.records.operations import encode_operation
+from chain.records.score_log import Ordered
+from chain.records.votes import BlockSeen, Elapsed, SignatureShare
+from chain.validation import ParentView, validate_block
+from coordinator.application import Application
+from coordinator.cycle import duties
+from coordinator.cycle.state import Phase, Rules, State
+from coordinator.effects import (
+    Announce,
+    Answered,
+    Append,
+    BlockAccepted,
+    BlockArrived,
+    BlockRefused,
+    Effect,
+    Evaluate,
+    Evaluated,
+    Event,
+    MakeSnapshot,
+    SaveState,
+    Stepped,
+)
+
+RESUBMIT_MS = 4_000
+"""A duty's request that was not executed so long after it was submitted is submitted anew."""
+
+
+class CoordinatorReplica:
+    """One replica of the federation, without clock, disk or socket."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        config: Config,
+        seed: bytes,
+        recovered: Recovered,
+        saved: bytes | None = None,
+        tail: Iterable[tuple[int, bytes]] = (),
+    ) -> None:
+        """Resume from what was durable.
+
+        Args:
+            seed: 32 bytes, this replica's secret for the ceremony (bft/dkg/participant.py).
+            saved: the newest `SaveState`, if any.
+            tail: (sequence, batch) of all decided batches after it, in order.
+        """
+        self._config, self._seed = config, seed
+        self._application = Application(rules, saved)
+        for sequence, batch in tail:
+            self._application.execute(sequence, batch)
+        self._consensus = ConsensusReplica(config, recovered)
+        self._key_share: KeyShare | None = None
+        self._cseq = 0
+        self._submitted: dict[object, int] = {}  # duty -> when its request was last submitted
+        self._started: dict[object, int] = {}  # duty -> when this replica first had it
+        self._asked: set[object] = set()  # Measure and Step duties that the driver works on
+        self._results: dict[object, Record] = {}  # Measure or Step duty -> operation to submit
+        self._block: tuple[duties.Witness, bytes] | None = None  # voted header
+
+    # What the driver may read.
+
+    @property
+    def state(self) -> State:
+        """The cycle machine's state."""
+        return self._application.state
+
+    @property
+    def rules(self) -> Rules:
+        """The chain's rules."""
+        return self._application.rules
+
+    @property
+    def index(self) -> int:
+        """This replica's index."""
+        return self._config.index
+
+    @property
+    def view(self) -> int:
+        """Consensus' view."""
+        return self._consensus.view
+
+    @property
+    def active(self) -> bool:
+        """False while a view change is on."""
+        return self._consensus.active
+
+    @property
+    def primary(self) -> int:
+        """Index of the view's primary."""
+        return self.rules.membership.primary(self.view)
+
+    # The step.
+
+    def step(self, event: Event, now_ms: int, wall_ms: int) -> list[Effect]:
+        """Everything that follows from one event; see coordinator/effects.py for the contract."""
+        effects: list[Effect] = []
+        sequence = self.state.sequence
+        match event:
+            case Evaluated():
+                table = EvaluationTable(cycle=event.cycle, rows=event.rows)
+                self._results[duties.Measure(event.cycle)] = table
+            case Stepped():
+                self._results[duties.Step(event.cycle)] = SnapshotVote(
+                    cycle=event.cycle,
+                    digest=event.digest,
+                    loss=event.loss,
+                    correct=event.correct,
+                    records=event.records,
+                )
+            case BlockArrived():
+                effects += self._on_block(event.block)
+            case _:
+                effects += self._consent(event, now_ms, wall_ms)
+        if isinstance(event, pbft.Tick) or _is_own(event) or self.state.sequence != sequence:
+            effects += self._work(now_ms, wall_ms)
+        return effects
+
+    def _consent(self, event: pbft.Event, now_ms: int, wall_ms: int) -> list[Effect]:
+        """One event into consensus; batches that it decides are executed at once."""
+        effects: list[Effect] = []
+        for effect in self._consensus.step(event, now_ms, wall_ms):
+            if not isinstance(effect, pbft.Decided):
+                effects.append(effect)
+                continue
+            effects += self._execute(effect)
+            root = self._application.root() if effect.checkpoint else bytes(32)
+            effects += self._consent(pbft.Executed(effect.sequence, root), now_ms, wall_ms)
+        return effects
+
+    def _execute(self, decided: pbft.Decided) -> list[Effect]:
+        applied = self._application.execute(decided.sequence, decided.batch)
+        effects: list[Effect] = [
+            Append(
+                sequence=decided.sequence,
+                batch=decided.batch,
+                proof=decided.proof,
+                first_index=applied.first_index,
+                records=applied.records,
+            ),
+            Answered(applied.answers),
+        ]
+        effects += [
+            Announce(self.state.agreed_ms, record)
+            for record in applied.records
+            if not isinstance(record, Ordered)
+        ]
+        if decided.checkpoint:
+            effects.append(SaveState(decided.sequence, self._application.save()))
+        return effects
+
+    def _on_block(self, block: bytes) -> list[Effect]:
+        """Check a block against the certificate in force; vote for the first valid one."""
+        state = self.state
+        try:
+            if state.phase not in (Phase.BLOCK, Phase.FINALITY):
+                raise Refused("no-block-due", f"the cycle is in {Phase(state.phase).name}")
+            assert state.federation_key is not None
+            tip = state.tip
+            parent = ParentView(hash=tip.hash, height=tip.height, time=tip.time)
+            valid = validate_block(
+                block, state.federation_key.key, self.rules.chain_id, self.rules.params, parent
+            )
+            if valid.coinbase.certificate != state.certificate:
+                raise Refused("void-certificate", "another certificate is in force")
+        except Refused as error:
+            return [BlockRefused(error.code, str(error))]
+        except DecodeError as error:
+            return [BlockRefused("malformed", str(error))]
+        duty = duties.Witness(state.cycle, state.rank, state.certificate)
+        if self._block is None or self._block[0] != duty:
+            self._block = (duty, valid.header.encode())
+        return [BlockAccepted(tip.height + 1, valid.hash, block)]
+
+    # Duties.
+
+    def _work(self, now_ms: int, wall_ms: int) -> list[Effect]:
+        """Do what the state asks of this replica and has not been asked for lately."""
+        owed = duties.duties(self.rules, self.state, self.index)
+        self._forget(owed)
+        effects: list[Effect] = []
+        for duty in owed:
+            started = self._started.setdefault(duty, now_ms)
+            last = self._submitted.get(duty)
+            if last is not None and now_ms - last < RESUBMIT_MS:
+                continue
+            if isinstance(duty, duties.Measure | duties.Step) and duty not in self._results:
+                effects += self._delegate(duty)
+                continue
+            operations = self._fulfil(duty, started, now_ms)
+            if operations:
+                self._submitted[duty] = now_ms
+            for operation in operations:
+                effects += self._consent(self._request(operation, wall_ms), now_ms, wall_ms)
+        return effects
+
+    def _forget(self, owed: tuple[duties.Duty, ...]) -> None:
+        """Drop what belongs to duties that are done or void."""
+        self._submitted = {duty: at for duty, at in self._submitted.items() if duty in owed}
+        self._started = {duty: at for duty, at in self._started.items() if duty in owed}
+        self._results = {duty: record for duty, record in self._results.items() if duty in owed}
+        self._asked = {duty for duty in self._asked if duty in owed}
+
+    def _delegate(self, duty: duties.Measure | duties.Step) -> list[Effect]:
+        """Ask the driver for a measurement or an outer step, once."""
+        if duty in self._asked:
+            return []
+        self._asked.add(duty)
+        if isinstance(duty, duties.Measure):
+            return [Evaluate(duties.measurement(self.rules, self.state))]
+        return [MakeSnapshot(duties.outer_step(self.state))]
+
+    def _fulfil(self, duty: duties.Duty, started: int, now_ms: int) -> tuple[Record, ...]:
+        """Operations to get ordered for one duty, now."""
+        match duty:
+            case duties.Ceremony():
+                return participant.owed(self.state.transcript, self.index, self._seed)
+            case duties.Sign():
+                return (self._share(duty),)
+            case duties.Watch():
+                if now_ms - started < duty.duration_ms:
+                    return ()
+                elapsed = Elapsed(cycle=duty.cycle, phase=duty.phase, attempt=duty.attempt)
+                return (elapsed,)
+            case duties.Measure() | duties.Step():
+                return (self._results[duty],)
+            case duties.Witness():
+                if self._block is None or self._block[0] != duty:
+                    return ()
+                seen = BlockSeen(cycle=duty.cycle, rank=duty.rank, header=self._block[1])
+                return (seen,)
+
+    def _share(self, duty: duties.Sign) -> SignatureShare:
+        if self._key_share is None:
+            self._key_share = participant.key_share(self.state.transcript, self.index, self._seed)
+        return SignatureShare(
+            purpose=int(duty.asked.purpose),
+            subject=duty.asked.subject,
+            rank=duty.asked.rank,
+            share=sign_share(self._key_share, duty.asked.message),
+        )
+
+    def _request(self, operation: Record, wall_ms: int) -> pbft.Submitted:
+        """This replica's own request; its sequence number outlives a lost clock and a restart."""
+        key = self.rules.membership.keys[self.index]
+        self._cseq = max(self._cseq, self._application.clients.high(key), wall_ms) + 1
+        sealed = seal_request(
+            self.rules.chain_id, key, self._cseq, encode_operation(operation), self._config.sign
+        )
+        return pbft.Submitted(sealed)
+
+
+def _is_own(event: Event) -> bool:
+    """Whether the event may change what this replica can say, without a batch."""
+    return isinstance(event, Evaluated | Stepped | BlockArrived)
