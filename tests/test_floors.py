@@ -32,7 +32,6 @@ PURE = (
     "chain/tree.py",
     "chain/gossip.py",
     "chain/audit/",
-    "deploy/discovery.py",
     "miner/session.py",
     "coordinator/cycle/",
     "coordinator/replica.py",
