@@ -74,6 +74,20 @@ def test_bad_shares_are_named_even_when_too_few_are_left() -> None:
     assert raised.value.bad == (0, 3, 6)
 
 
+def test_many_shares_are_searched_by_halves_and_each_bad_one_is_found() -> None:
+    polynomial = tuple(range(5, 5 + 13))  # t = 13 of 19
+    public = PublicPolynomial(commitments=shamir.commit(polynomial))
+    signed = {
+        index: bls.sign(shamir.evaluate(polynomial, index + 1), MESSAGE) for index in range(19)
+    }
+    assert threshold.bad_shares(public, MESSAGE, signed) == ()
+    for bad in ((0,), (18,), (3, 9), (0, 1, 2, 16, 17, 18)):
+        spoiled = {**signed, **dict.fromkeys(bad, SIGNATURE)}
+        assert threshold.bad_shares(public, MESSAGE, spoiled) == bad
+        signature, named = threshold.combine(public, MESSAGE, spoiled)
+        assert signature == bls.sign(5, MESSAGE) and named in (bad, ())
+
+
 def test_no_shares_at_all_is_unavailable() -> None:
     with pytest.raises(TooFewShares):
         threshold.combine(PUBLIC, MESSAGE, {})
