@@ -14,6 +14,12 @@ from bft.errors import DecodeError
 
 REQUEST_BYTES_MAX = 256 * 1024
 
+CSEQ_WINDOW = 64
+"""Requests that one client may have under way: below its highest cseq by so many, one is stale."""
+
+CLIENTS_MAX = 10_000
+"""Clients whose windows are remembered; the least recently executed is forgotten first."""
+
 
 class Request(Record):
     """`client` asks that `operation` be executed once.  PBFT section 4.1."""

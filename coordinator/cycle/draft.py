@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 from bft.codec.canonical import Record
 from chain.records.score_log import hash_leaf
+from chain.rules.limits import ATTEMPT_MAX
 from coordinator.cycle.state import Phase, State
-
-ATTEMPT_MAX = 255
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ Pure.  Dictionaries are encoded in key order and must be read in key order: afte
 insertion order differs.
 """
 
-from enum import IntEnum
 from typing import Annotated
 
 from msgspec import Meta, field
@@ -20,26 +19,10 @@ from chain.records.contribution import Profile, WorkUnit
 from chain.records.evaluation import EvaluationTable, References, SnapshotVote
 from chain.records.federation import FederationKey, Genesis
 from chain.records.job import Job
+from chain.records.phase import Phase as Phase
 from chain.records.score_log import Aggregated, Drawn, Scored
 from chain.rules.scoring import initial_references
 from chain.validation import genesis_view
-
-
-class Phase(IntEnum):
-    """Where a cycle stands.  The order is the order of a cycle."""
-
-    KEYGEN = 0  # distributed key generation, once
-    ACTIVATION = 1  # the first signature under the new key, once
-    REGISTRATION = 2
-    TRAINING = 3
-    REVEAL = 4
-    CHALLENGE = 5
-    EVALUATION = 6
-    DRAW = 7
-    AGGREGATION = 8
-    CERTIFICATION = 9
-    BLOCK = 10
-    FINALITY = 11
 
 
 class Rules:

@@ -6,12 +6,12 @@ Pure.
 from bft.errors import Refused
 from chain.records.evaluation import SnapshotVote
 from chain.records.score_log import Aggregated, CloseReason
+from chain.rules.limits import EXTENSIONS_MAX
 from chain.rules.scoring import lower_median
 from coordinator.cycle.draft import Draft
 from coordinator.cycle.phases.certification import certify
 from coordinator.cycle.phases.clock import timed_out
 from coordinator.cycle.phases.closing import close
-from coordinator.cycle.phases.evaluation import EXTENSIONS_MAX
 from coordinator.cycle.state import Rules, State
 
 

@@ -7,12 +7,10 @@ Pure.
 
 from chain.records.certificate import BlockCertificate
 from chain.records.score_log import Certified
+from chain.rules.limits import WINDOW_FACTOR
 from coordinator.cycle.draft import Draft
 from coordinator.cycle.phases import signing
 from coordinator.cycle.state import Phase, Rules
-
-WINDOW_FACTOR = 4
-"""A block's time may lie this many rank times after the certificate's; ordering ends it before."""
 
 
 def certify(rules: Rules, draft: Draft, rank: int) -> Draft:

@@ -9,6 +9,7 @@ from bft.errors import Refused
 from chain.records.evaluation import EvaluationTable
 from chain.records.score_log import BeaconRound, CloseReason, Scored
 from chain.rules.beacon import randomness
+from chain.rules.limits import EXTENSIONS_MAX
 from chain.rules.rounds import challenge_round
 from chain.rules.scoring import agree, next_references, score
 from coordinator.cycle.draft import Draft
@@ -16,8 +17,6 @@ from coordinator.cycle.phases import signing
 from coordinator.cycle.phases.clock import timed_out
 from coordinator.cycle.phases.closing import close
 from coordinator.cycle.state import Phase, Rules
-
-EXTENSIONS_MAX = 1
 
 
 def advance_challenge(rules: Rules, draft: Draft) -> Draft:

@@ -7,13 +7,12 @@ from bft.codec.envelope import open_as
 from bft.errors import DecodeError, Refused
 from chain.records.contribution import StorageReceipt, UpdateReveal, commitment_digest
 from chain.records.score_log import CloseReason, Revealed
+from chain.rules.limits import RECEIPT_BYTES_MAX
 from coordinator.cycle.draft import Draft
 from coordinator.cycle.phases.clock import timed_out
 from coordinator.cycle.phases.closing import close
 from coordinator.cycle.phases.training import own_unit
 from coordinator.cycle.state import Phase, Reveal, Rules, State
-
-RECEIPT_BYTES_MAX = 1024
 
 
 def on_reveal(rules: Rules, draft: Draft, miner: bytes, reveal: UpdateReveal) -> Draft:
