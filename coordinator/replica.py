@@ -5,9 +5,8 @@ replica (coordinator/cycle/duties.py) goes back to the core as this replica's ow
 Pure: the simulator runs exactly this.
 """
 
+from collections import deque
 from collections.abc import Iterable
-
-from bft.pbft.replica import Replica as ConsensusReplica
 
 from bft.codec.canonical import Record
 from bft.crypto.threshold import KeyShare, sign_share
@@ -16,6 +15,7 @@ from bft.errors import DecodeError, Refused
 from bft.ordering.request import seal_request
 from bft.pbft import events as pbft
 from bft.pbft.config import Config, Recovered
+from bft.pbft.replica import Replica as ConsensusReplica
 from chain.records.evaluation import EvaluationTable, SnapshotVote
 from chain.records.operations import encode_operation
 from chain.records.score_log import Ordered
@@ -135,15 +135,17 @@ class CoordinatorReplica:
         return effects
 
     def _consent(self, event: pbft.Event, now_ms: int, wall_ms: int) -> list[Effect]:
-        """One event into consensus; batches that it decides are executed at once."""
+        """One event into consensus; batches that it decides are executed at once, in order."""
         effects: list[Effect] = []
-        for effect in self._consensus.step(event, now_ms, wall_ms):
-            if not isinstance(effect, pbft.Decided):
-                effects.append(effect)
-                continue
-            effects += self._execute(effect)
-            root = self._application.root() if effect.checkpoint else bytes(32)
-            effects += self._consent(pbft.Executed(effect.sequence, root), now_ms, wall_ms)
+        events: deque[pbft.Event] = deque([event])
+        while events:
+            for effect in self._consensus.step(events.popleft(), now_ms, wall_ms):
+                if not isinstance(effect, pbft.Decided):
+                    effects.append(effect)
+                    continue
+                effects += self._execute(effect)
+                root = self._application.root() if effect.checkpoint else bytes(32)
+                events.append(pbft.Executed(effect.sequence, root))
         return effects
 
     def _execute(self, decided: pbft.Decided) -> list[Effect]:

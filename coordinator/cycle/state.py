@@ -72,7 +72,7 @@ Unit = U32
 Replica = U16
 
 
-class State(Record):
+class State(Record, kw_only=True):
     """The whole of it."""
 
     sequence: U63 = 0  # of the last executed batch
