@@ -1,0 +1,407 @@
+"""Helping those who lack something, and getting what we lack: votes, batches, history.
+
+Nothing is sent again unless a STATUS shows that it is missing.  What is large is asked of one
+replica at a time.  Source: docs/PROTOCOL.md, "Retransmission" and "Catch-up".  Pure.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from msgspec import Meta
+
+from bft.codec.canonical import Record, decode, encode
+from bft.errors import DecodeError
+from bft.ordering.batch import batch_digest, decode_batch
+from bft.ordering.proof import QuorumProof
+from bft.pbft import normal, stable, views
+from bft.pbft.certificates import verify_decision, verify_stable
+from bft.pbft.core import Core
+from bft.pbft.events import ServeHistory
+from bft.pbft.log import Slot
+from bft.pbft.messages import (
+    HISTORY_BYTES_MAX,
+    HISTORY_ENTRIES_MAX,
+    STATUS_SLOTS_MAX,
+    BatchBody,
+    Decision,
+    FetchBatch,
+    FetchHistory,
+    History,
+    HistoryEntry,
+    SlotStatus,
+    Stable,
+    Status,
+    Verified,
+)
+
+GRACE_MS = 200  # what is younger may still be on its way
+RESEND_BYTES_MAX = 2 * 1024 * 1024  # in answer to one STATUS
+ANSWER_GAP_MS = 100  # between two STATUSes of one replica that we answer
+BODIES_MAX = 16  # batches for one replica within fetch_ms
+ALL_VOTES = 2**63 - 1
+
+
+class Entries(Record):
+    """What is attached to a History."""
+
+    entries: Annotated[tuple[HistoryEntry, ...], Meta(max_length=HISTORY_ENTRIES_MAX)]
+
+
+def tick(core: Core) -> None:
+    """Say where we are; ask for what we lack; take up proposals that were held."""
+    if core.now >= core.status_at and core.others:
+        core.status_at = core.now + core.config.status_ms
+        send_status(core)
+    for slot in core.log.above(core.last_decided):
+        normal.consider(core, slot)
+    if core.now >= core.fetch_at:
+        core.fetch_at = core.now + core.config.fetch_ms
+        fetch_bodies(core)
+    fetch_history(core)
+
+
+def next_helper(core: Core, after: int) -> int:
+    """The next other replica, round and round."""
+    return (
+        (after + 1) % core.members.n
+        if (after + 1) % core.members.n != core.index
+        else ((after + 2) % core.members.n)
+    )
+
+
+def send_status(core: Core) -> None:
+    """Tell all others what we have."""
+    core.helper = next_helper(core, core.helper)
+    slots: list[SlotStatus] = []
+    for slot in core.log.above(core.last_decided):
+        if len(slots) == STATUS_SLOTS_MAX:
+            break
+        slots.append(slot_status(core, slot))
+    core.send(
+        None,
+        core.sign(
+            Status(
+                chain_id=core.members.chain_id,
+                epoch=core.members.epoch,
+                view=core.view,
+                pending_view=core.pending_view,
+                low=core.log.low,
+                decided=core.last_decided,
+                helper=core.helper,
+                slots=tuple(slots),
+                replica=core.index,
+            )
+        ),
+    )
+
+
+def slot_status(core: Core, slot: Slot) -> SlotStatus:
+    """What we hold for one slot."""
+    if slot.decided is not None:
+        body = slot.body(slot.decided) is not None
+        return SlotStatus(
+            sequence=slot.sequence, body=int(body), prepares=ALL_VOTES, commits=ALL_VOTES
+        )
+    proposal = slot.proposal(core.view)
+    body = proposal is not None and slot.body(proposal.digest) is not None
+    return SlotStatus(
+        sequence=slot.sequence,
+        body=int(body),
+        prepares=slot.prepares.mask(core.view),
+        commits=slot.commits.mask(core.view),
+    )
+
+
+def on_status(core: Core, found: Verified) -> None:
+    """Learn where another replica stands, and send what it lacks."""
+    status = found.message
+    assert isinstance(status, Status)
+    peer = core.peers[found.sender]
+    peer.low, peer.decided = status.low, status.decided
+    peer.view = max(peer.view, status.pending_view)
+    if peer.answered_ms is not None and core.now - peer.answered_ms < ANSWER_GAP_MS:
+        return
+    peer.answered_ms = core.now
+    asked = status.helper == core.index
+    if status.view < core.view and (asked or core.primary == core.index):
+        views.send_new_view(core, found.sender)
+    if status.low < core.log.low and core.stable is not None:
+        send_stable(core, found.sender)
+    for sequence in sorted(core.own_checkpoints):
+        if sequence > status.low:
+            core.send(found.sender, *core.own_checkpoints[sequence])
+    together = core.active and status.view == status.pending_view == core.view
+    resend(core, found.sender, status, asked=asked, together=together)
+    if not core.active:
+        views.follow(core)
+
+
+def send_stable(core: Core, to: int) -> None:
+    """Our stable checkpoint, which convinces by itself."""
+    assert core.stable is not None
+    message = Stable(
+        chain_id=core.members.chain_id,
+        epoch=core.members.epoch,
+        proof=core.stable[0],
+        replica=core.index,
+    )
+    core.send(to, core.sign(message))
+
+
+def resend(core: Core, to: int, status: Status, *, asked: bool, together: bool) -> None:
+    """Decisions, proposals and our own votes that `to` lacks, within one answer's budget."""
+    theirs = {slot.sequence: slot for slot in status.slots}
+    budget = RESEND_BYTES_MAX
+    slots = list(core.log.above(max(core.log.low, status.decided)))[:STATUS_SLOTS_MAX]
+    for slot in slots:
+        if core.now - slot.since_ms < GRACE_MS:
+            continue
+        has = theirs.get(slot.sequence)
+        for message, lsn in missing(core, slot, has, asked=asked, together=together):
+            budget -= len(message.envelope) + len(message.attachment)
+            if budget < 0:
+                return
+            core.send(to, message, lsn)
+
+
+def missing(
+    core: Core, slot: Slot, has: SlotStatus | None, *, asked: bool, together: bool
+) -> Iterable[tuple[Verified, int]]:
+    """What a replica that has `has` of this slot should get from us."""
+    has_body = has is not None and has.body == 1
+    if slot.decided is not None and slot.proof is not None:
+        known = has is not None and has.commits == ALL_VOTES
+        body = slot.body(slot.decided)
+        if body is not None and (asked or has_body) and not (known and has_body):
+            yield decision(core, slot, b"" if has_body else body), 0
+        if has_body or asked:
+            return
+    if not together or not slot.accepted or slot.proposal(core.view) is None:
+        return
+    if not has_body and (asked or core.primary == core.index):
+        yield normal.with_body(slot), slot.header_lsn
+    if slot.own_prepare is not None and not (has and has.prepares >> core.index & 1):
+        yield slot.own_prepare
+    if slot.own_commit is not None and not (has and has.commits >> core.index & 1):
+        yield slot.own_commit
+
+
+def decision(core: Core, slot: Slot, body: bytes) -> Verified:
+    """The slot's decision, which convinces by itself."""
+    assert slot.decided is not None
+    assert slot.proof is not None
+    message = Decision(
+        chain_id=core.members.chain_id,
+        epoch=core.members.epoch,
+        sequence=slot.sequence,
+        digest=slot.decided,
+        proof=slot.proof,
+        replica=core.index,
+    )
+    return core.sign(message, body)
+
+
+def on_decision(core: Core, found: Verified) -> None:
+    """A decided batch from a peer: its proof counts, not its sender."""
+    message = found.message
+    assert isinstance(message, Decision)
+    if not core.log.holds(message.sequence):
+        return
+    slot = core.log.slot(message.sequence, core.now)
+    if slot.decided is None:
+        try:
+            verify_decision(message.proof, message.sequence, message.digest, core.verifier)
+        except DecodeError as error:
+            core.accuse(found.sender, f"invalid decision: {error}", (found.envelope,))
+            return
+        normal.learn(core, slot, message.digest, message.proof)
+    normal.take_body(core, slot, found.attachment)
+    if core.peers[found.sender].decided > core.last_decided:
+        core.status_at = min(core.status_at, core.now + GRACE_MS)
+
+
+def on_stable(core: Core, found: Verified) -> None:
+    """A stable checkpoint from a peer: its proof counts, not its sender."""
+    message = found.message
+    assert isinstance(message, Stable)
+    if message.proof.sequence <= core.log.low:
+        return
+    if core.target is not None and message.proof.sequence <= core.target.sequence:
+        return
+    try:
+        if message.proof.sequence % core.config.checkpoint_interval:
+            raise DecodeError(f"there is no checkpoint at {message.proof.sequence}")
+        verify_stable(message.proof, core.verifier)
+    except DecodeError as error:
+        core.accuse(found.sender, f"invalid stable checkpoint: {error}", (found.envelope,))
+        return
+    stable.on_stable(core, message.proof)
+
+
+def fetch_bodies(core: Core) -> None:
+    """Ask the next replica for batches that hold up a vote or the execution."""
+    asked = False
+    for slot in core.log.above(core.last_decided):
+        if core.now - slot.since_ms < core.config.fetch_ms:
+            continue
+        proposal = slot.proposal(core.view)
+        wanted = slot.decided or (None if proposal is None else proposal.digest)
+        if wanted is None or slot.body(wanted) is not None:
+            continue
+        if not asked:
+            core.helper = next_helper(core, core.helper)
+            asked = True
+        message = FetchBatch(
+            chain_id=core.members.chain_id,
+            epoch=core.members.epoch,
+            sequence=slot.sequence,
+            digest=wanted,
+            replica=core.index,
+        )
+        core.send(core.helper, core.sign(message))
+
+
+def on_fetch_batch(core: Core, found: Verified) -> None:
+    """Send the batch if we hold it."""
+    message = found.message
+    assert isinstance(message, FetchBatch)
+    slot = core.log.find(message.sequence)
+    body = None if slot is None else slot.body(message.digest)
+    peer = core.peers[found.sender]
+    if core.now - peer.bodies_ms >= core.config.fetch_ms:
+        peer.bodies_ms, peer.bodies = core.now, 0
+    if body is None or peer.bodies == BODIES_MAX:
+        return
+    peer.bodies += 1
+    answer = BatchBody(
+        chain_id=core.members.chain_id,
+        epoch=core.members.epoch,
+        sequence=message.sequence,
+        digest=message.digest,
+        replica=core.index,
+    )
+    core.send(found.sender, core.sign(answer, body))
+
+
+def on_batch_body(core: Core, found: Verified) -> None:
+    """A batch that we may have asked for; its digest tells."""
+    message = found.message
+    assert isinstance(message, BatchBody)
+    slot = core.log.find(message.sequence)
+    if slot is not None:
+        normal.take_body(core, slot, found.attachment)
+
+
+def fetch_history(core: Core) -> None:
+    """When others no longer hold the messages that we lack, ask one of them for history."""
+    if core.history_until is not None and core.now < core.history_until:
+        return
+    core.history_until = None
+    if core.last_decided - core.last_executed >= core.config.window:
+        return  # the application comes first
+    ahead = [i for i in core.others if core.peers[i].low > core.last_decided]
+    if not ahead:
+        return
+    after = [i for i in ahead if i > core.history_peer]
+    core.history_peer = after[0] if after else ahead[0]
+    ask_history(core)
+
+
+def ask_history(core: Core) -> None:
+    """Ask the chosen replica for the next stretch."""
+    core.history_until = core.now + core.config.history_ms
+    first = core.last_decided + 1
+    last = min(core.peers[core.history_peer].decided, first + HISTORY_ENTRIES_MAX - 1)
+    message = FetchHistory(
+        chain_id=core.members.chain_id,
+        epoch=core.members.epoch,
+        first=first,
+        last=max(first, last),
+        replica=core.index,
+    )
+    core.send(core.history_peer, core.sign(message))
+
+
+def on_fetch_history(core: Core, found: Verified) -> None:
+    """Have the driver read what was asked for; one reading for each replica at a time."""
+    message = found.message
+    assert isinstance(message, FetchHistory)
+    peer = core.peers[found.sender]
+    if peer.serving_ms is not None and core.now - peer.serving_ms < core.config.history_ms:
+        return
+    last = min(message.last, message.first + HISTORY_ENTRIES_MAX - 1, core.last_executed)
+    if not 1 <= message.first <= last:
+        return
+    peer.serving_ms = core.now
+    core.effects.append(
+        ServeHistory(to=found.sender, from_sequence=message.first, to_sequence=last)
+    )
+
+
+def history_read(core: Core, to: int, entries: tuple[tuple[int, bytes, bytes], ...]) -> None:
+    """Send as much history as one message holds, at least one entry."""
+    if to not in core.peers:
+        return
+    core.peers[to].serving_ms = None
+    chosen: list[HistoryEntry] = []
+    size = 0
+    for sequence, batch, proof in entries[:HISTORY_ENTRIES_MAX]:
+        size += len(batch) + len(proof) + 32
+        if chosen and size > HISTORY_BYTES_MAX:
+            break
+        chosen.append(HistoryEntry(sequence=sequence, batch=batch, proof=proof))
+    if not chosen:
+        return
+    message = History(
+        chain_id=core.members.chain_id,
+        epoch=core.members.epoch,
+        first=chosen[0].sequence,
+        replica=core.index,
+    )
+    core.send(to, core.sign(message, encode(Entries(entries=tuple(chosen)))))
+
+
+def on_history(core: Core, found: Verified) -> None:
+    """Hand up what is next and proven; ask the same replica for more while that helps."""
+    if found.sender != core.history_peer or core.history_until is None:
+        return  # not asked for
+    before = core.last_decided
+    try:
+        for entry in decode(Entries, found.attachment).entries:
+            take_entry(core, entry)
+    except DecodeError:
+        pass  # its author is unproven, and the next one is asked
+    normal.deliver(core)
+    core.history_until = None
+    stable.settle(core)
+    more = core.peers[found.sender].low > core.last_decided
+    room = core.last_decided - core.last_executed < core.config.window
+    if core.last_decided > before and more and room:
+        ask_history(core)
+    elif not more:
+        core.status_at = core.now  # the rest is still in the others' logs
+
+
+def take_entry(core: Core, entry: HistoryEntry) -> None:
+    """One batch of history.
+
+    Raises:
+        DecodeError: not the next one, or its proof does not stand.
+    """
+    if entry.sequence <= core.last_decided:
+        return
+    if entry.sequence != core.last_decided + 1:
+        raise DecodeError(f"entry {entry.sequence}; {core.last_decided + 1} expected")
+    digest = batch_digest(entry.batch)
+    proof = decode(QuorumProof, entry.proof)
+    verify_decision(proof, entry.sequence, digest, core.verifier)
+    decode_batch(entry.batch)
+    slot = core.log.find(entry.sequence)
+    if slot is not None:
+        if slot.decided not in (None, digest):
+            core.halt(f"two decisions at {entry.sequence}: more than f replicas are faulty")
+            return
+        slot.decided, slot.proof = digest, proof
+        slot.tidy()
+        slot.bodies[digest] = entry.batch
+    normal.hand_up(core, digest, entry.batch, proof, keep_proof=False)

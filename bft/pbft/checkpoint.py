@@ -1,0 +1,76 @@
+"""Checkpoint votes, and when a strong quorum of them makes a checkpoint stable.
+
+Source: PBFT (OSDI 1999) section 4.3.  Pure.
+"""
+
+from bft.crypto.hashing import tagged_hash
+from bft.errors import ProtocolViolation
+from bft.membership import Membership
+from bft.pbft.certificates import signatures
+from bft.pbft.messages import Checkpoint, StableProof, Verified
+
+
+def chain_after(chain: bytes, digest: bytes) -> bytes:
+    """32 bytes: the hash chain over all batch digests, one batch further.  Starts at chain_id."""
+    return tagged_hash("pbft.chain/1", chain + digest)
+
+
+class Checkpoints:
+    """CHECKPOINT votes of (low, low + window], at most one for each replica and sequence."""
+
+    def __init__(self, membership: Membership, interval: int, window: int) -> None:
+        self.membership = membership
+        self.interval = interval
+        self.window = window
+        self.low = 0
+        self._votes: dict[int, dict[int, Verified]] = {}
+
+    def add(self, vote: Verified) -> StableProof | None:
+        """Count one vote; the proof when a strong quorum says the same, None otherwise.
+
+        Raises:
+            ProtocolViolation: the replica signed two states for one sequence.
+        """
+        message = vote.message
+        assert isinstance(message, Checkpoint)
+        sequence = message.sequence
+        if sequence % self.interval or not self.low < sequence <= self.low + self.window:
+            return None
+        votes = self._votes.setdefault(sequence, {})
+        known = votes.setdefault(vote.sender, vote)
+        if known.message != message:
+            raise ProtocolViolation(
+                f"replica {vote.sender} signed two checkpoints at {sequence}",
+                culprit=vote.sender,
+                evidence=(known.envelope, vote.envelope),
+            )
+        same = {
+            replica: votes[replica].signature
+            for replica in sorted(votes)
+            if _state(votes[replica]) == _state(vote)
+        }
+        if len(same) < self.membership.strong:
+            return None
+        return StableProof(
+            sequence=sequence,
+            chain=message.chain,
+            state_root=message.state_root,
+            signatures=signatures(same, self.membership.strong),
+        )
+
+    def advance(self, low: int) -> None:
+        """Forget votes through `low`."""
+        assert low >= self.low
+        self.low = low
+        for sequence in sorted(self._votes):
+            if sequence <= low:
+                del self._votes[sequence]
+
+    def __len__(self) -> int:
+        """Votes that are kept."""
+        return sum(len(votes) for votes in self._votes.values())
+
+
+def _state(vote: Verified) -> tuple[bytes, bytes]:
+    assert isinstance(vote.message, Checkpoint)
+    return vote.message.chain, vote.message.state_root

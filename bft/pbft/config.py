@@ -1,0 +1,66 @@
+"""How one replica is set up, and what its journal gives back after a restart.
+
+Source of the defaults: docs/PROTOCOL.md, "Constants".  Pure.
+"""
+
+from dataclasses import dataclass
+
+from bft.codec.envelope import Sign
+from bft.errors import ConfigError
+from bft.membership import Membership
+from bft.ordering.batch import BATCH_REQUESTS_MAX
+from bft.pbft.messages import REPLICAS_MAX, WINDOW_MAX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Membership, own key, and limits.  Replicas must agree on interval and window only."""
+
+    membership: Membership
+    index: int  # this replica
+    sign: Sign
+    checkpoint_interval: int = 128  # K, batches
+    window: int = 256  # L, batches; a multiple of K, at least 2 K
+    pipeline: int = 16  # undecided batches that a primary keeps in flight
+    batch_requests: int = BATCH_REQUESTS_MAX
+    batch_bytes: int = 1024 * 1024
+    batch_ms: int = 15  # a batch waits so long for more requests while another is in flight
+    request_ms: int = 4_000  # a pending request older than this is the primary's fault
+    progress_ms: int = 2_000  # an assigned, undecided batch older than this as well
+    view_change_ms: int = 4_000  # T_base; doubles with each failed view
+    view_change_ms_max: int = 60_000
+    retransmit_ms: int = 500  # VIEW-CHANGE; doubles up to the maximum
+    retransmit_ms_max: int = 4_000
+    status_ms: int = 500
+    forward_ms: int = 500
+    fetch_ms: int = 250  # the next replica is asked for a missing batch
+    history_ms: int = 2_000  # the next replica is asked for missing history
+    skew_ms: int = 10_000  # a proposal further ahead of our wall clock is held
+    lag_ms: int = 60_000  # a fresh proposal further behind it is held: time must not be frozen
+    pool_client: int = 64  # pending requests of one client
+    pool_requests: int = 10_000
+    pool_bytes: int = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        interval, window = self.checkpoint_interval, self.window
+        if not 1 <= self.membership.n <= REPLICAS_MAX:
+            raise ConfigError(f"{self.membership.n} replicas; 1 to {REPLICAS_MAX} expected")
+        if not 0 <= self.index < self.membership.n:
+            raise ConfigError(f"replica {self.index} of {self.membership.n}")
+        if interval < 1 or window < 2 * interval or window % interval or window > WINDOW_MAX:
+            raise ConfigError(
+                f"window is {window}; a multiple of the checkpoint interval {interval}, "
+                f"at least twice as large and at most {WINDOW_MAX} expected"
+            )
+        if not 1 <= self.batch_requests <= BATCH_REQUESTS_MAX:
+            raise ConfigError(f"batch_requests is {self.batch_requests}")
+        if min(self.pipeline, self.request_ms, self.progress_ms, self.view_change_ms) < 1:
+            raise ConfigError("pipeline and timeouts must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What was durable when the process ended.  The default is a replica's first start."""
+
+    records: tuple[tuple[int, bytes], ...] = ()  # (lsn, record), ascending, all that are unpruned
+    executed: int = 0  # last sequence that the application holds, with batch and proof stored

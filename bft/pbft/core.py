@@ -1,0 +1,174 @@
+"""The state of one replica, and the few things that every part of it does: persist, send, accuse.
+
+`normal`, `stable`, `views` and `catchup` are functions over it; `replica` dispatches to them.
+Pure: the state changes in place, and whatever leaves it leaves as an effect.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from bft.codec.canonical import Record
+from bft.errors import ProtocolViolation
+from bft.pbft.certificates import Verifier
+from bft.pbft.checkpoint import Checkpoints
+from bft.pbft.config import Config
+from bft.pbft.events import Accuse, Effect, Halt, Persist, Send
+from bft.pbft.journal import encode_entry
+from bft.pbft.log import Log
+from bft.pbft.messages import Message, StableProof, Verified, sign_message
+from bft.pbft.pool import Pool
+from bft.pbft.view_change import ViewChanges
+
+BACKOFF_SHIFT_MAX = 16
+ACCUSATIONS_MAX = 1_024  # of one culprit, before further ones are only dropped
+
+
+@dataclass(slots=True)
+class Peer:
+    """What another replica says of itself, and when we last spent effort on it."""
+
+    view: int = 0  # the highest that it signed for
+    low: int = 0
+    decided: int = 0
+    view_change_ms: int | None = None  # its last VIEW-CHANGE that we verified
+    checked_ms: int | None = None  # its last NEW-VIEW that we verified
+    answered_ms: int | None = None  # its last STATUS that we answered
+    bodies: int = 0  # batches sent to it since bodies_ms
+    bodies_ms: int = 0
+    new_view_ms: int | None = None  # our last NEW-VIEW to it
+    serving_ms: int | None = None  # history is being read for it since
+    accusations: int = 0
+
+
+class Core:
+    """One replica."""
+
+    def __init__(self, config: Config) -> None:
+        members = config.membership
+        self.config = config
+        self.members = members
+        self.index = config.index
+        self.verifier = Verifier(members)
+        self.others = tuple(i for i in range(members.n) if i != config.index)
+        self.peers = {i: Peer() for i in self.others}
+
+        self.now = 0  # monotonic milliseconds of this step
+        self.wall = 0  # Unix milliseconds of this step
+        self.effects: list[Effect] = []
+        self.halted = False
+
+        self.lsn = 0  # of the last record that we asked to persist
+        self.durable = 0
+        self.own_votes: deque[tuple[int, Verified]] = deque()  # count when durable through lsn
+        self.prunes: deque[tuple[int, int]] = deque()  # (when durable through, prune up to)
+
+        self.view = 0  # last installed
+        self.pending_view = 0  # last asked for; we are active when it is installed
+        self.good_view = 0  # last in which we saw lasting progress
+        self.progress = 0  # batches decided in this view
+        self.new_view: tuple[Verified, int] | None = None
+        self.view_change: tuple[Verified, int] | None = None
+        self.view_changes = ViewChanges()
+        self.carried: dict[int, Verified] = {}  # proposals of the NEW-VIEW by sequence
+        self.suspicion: str | None = None
+        self.view_deadline: int | None = None
+        self.retransmit_at = 0
+        self.retransmit_ms = config.retransmit_ms
+        self.stalled_since: int | None = None
+
+        self.log = Log(config.window)
+        self.next_sequence = 1
+        self.last_timestamp = 0
+        self.last_decided = 0
+        self.last_executed = 0
+        self.chain = members.chain_id  # through last_decided
+        self.chains: dict[int, bytes] = {}  # at checkpoints above the low watermark
+        self.delivered: dict[int, int] = {}  # sequence -> lsn, above the low watermark
+
+        self.stable: tuple[StableProof, int] | None = None
+        self.target: StableProof | None = None  # stable elsewhere; we have yet to execute so far
+        self.checkpoints = Checkpoints(members, config.checkpoint_interval, config.window)
+        self.own_checkpoints: dict[int, tuple[Verified, int]] = {}
+
+        self.pool = Pool(
+            members.chain_id,
+            own=config.index,
+            replicas=members.n,
+            per_client=config.pool_client,
+            requests=config.pool_requests,
+            size=config.pool_bytes,
+        )
+        self.status_at = 0
+        self.forward_at = 0
+        self.fetch_at = 0
+        self.helper = config.index
+        self.history_until: int | None = None  # an answer is awaited so long
+        self.history_peer = config.index
+
+    @property
+    def active(self) -> bool:
+        """Whether this replica votes: it has left no view that it has not replaced."""
+        return self.pending_view == self.view
+
+    @property
+    def primary(self) -> int:
+        """Primary of the installed view."""
+        return self.members.primary(self.view)
+
+    def scaled(self, base_ms: int) -> int:
+        """A timeout, doubled for each view that failed since the last good one."""
+        failed = min(max(0, self.pending_view - self.good_view - 1), BACKOFF_SHIFT_MAX)
+        return min(base_ms << failed, max(base_ms, self.config.view_change_ms_max))
+
+    def behind(self) -> bool:
+        """Whether others are provably so far ahead that we cannot judge the primary."""
+        if self.target is not None and self.target.sequence > self.last_decided:
+            return True
+        ahead = [i for i in self.others if self.peers[i].low > self.last_decided]
+        return len(ahead) >= self.members.weak
+
+    def persist(self, record: Record) -> int:
+        """Journal a record; returns its lsn."""
+        self.lsn += 1
+        self.effects.append(Persist(lsn=self.lsn, record=encode_entry(record)))
+        return self.lsn
+
+    def sign(self, message: Message, attachment: bytes = b"") -> Verified:
+        """Our own signed message."""
+        return sign_message(message, self.members, self.config.sign, attachment)
+
+    def send(self, to: int | None, message: Verified, after_lsn: int = 0) -> None:
+        """To one replica, or to all others, once the journal is durable through `after_lsn`."""
+        if self.others:
+            self.effects.append(Send(to=to, message=message.frame, after_lsn=after_lsn))
+
+    def vote(self, message: Verified, lsn: int) -> None:
+        """Send our own vote to all; count it here when it is durable."""
+        self.send(None, message, lsn)
+        self.own_votes.append((lsn, message))
+
+    def accuse(self, culprit: int, text: str, evidence: tuple[bytes, ...]) -> None:
+        """Publish a proof of misbehaviour; if it is the primary's, leave its view."""
+        if culprit == self.index:
+            self.halt(f"our own key signed what we never said: {text}")
+            return
+        peer = self.peers[culprit]
+        peer.accusations += 1
+        if peer.accusations <= ACCUSATIONS_MAX:
+            self.effects.append(Accuse(culprit=culprit, text=text, evidence=evidence))
+        if culprit == self.primary:
+            self.suspect(text)
+
+    def convict(self, violation: ProtocolViolation) -> None:
+        """`accuse`, from the error that found it."""
+        self.accuse(violation.culprit, str(violation), violation.evidence)
+
+    def suspect(self, reason: str) -> None:
+        """Leave the view at the end of this step, if it is still ours then."""
+        if self.active:
+            self.suspicion = self.suspicion or reason
+
+    def halt(self, reason: str) -> None:
+        """Stop for good: going on could help a fork."""
+        self.halted = True
+        self.effects.append(Halt(reason=reason))

@@ -1,0 +1,429 @@
+"""What replicas say to one another, and the one door through which it comes in.
+
+Every message on a link is a `Frame`: a signed envelope, and beside it an attachment that the
+signature does not cover (a batch, a request, pieces of history).  What an attachment is worth
+follows from digests and quorum proofs alone.
+Source: Castro & Liskov (OSDI 1999) section 4, signature variant.  Pure.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from bft.codec.canonical import RECORD_BYTES_MAX, Record, decode, encode
+from bft.codec.envelope import Envelope, Sign, pre_authentication_encoding
+from bft.codec.types import U8, U16, U32, U63, Bytes32, IdentitySignature
+from bft.crypto.identity import verify
+from bft.errors import BadSignature, DecodeError
+from bft.membership import Membership
+from bft.ordering.batch import BATCH_BYTES_MAX
+from bft.ordering.proof import Commit as Commit
+from bft.ordering.proof import CommitSignature, QuorumProof
+from bft.ordering.request import REQUEST_BYTES_MAX
+
+REPLICAS_MAX = 63  # so that a set of replicas fits a mask of 63 bits
+WINDOW_MAX = 1024  # prepared proofs in one VIEW-CHANGE
+STATUS_SLOTS_MAX = 64
+VOTE_BYTES_MAX = 512
+HISTORY_BYTES_MAX = 1024 * 1024  # a History stops growing here; one entry always fits
+HISTORY_ENTRIES_MAX = 512
+FRAME_OVERHEAD_BYTES = 64
+
+
+class Frame(Record):
+    """One message on a link."""
+
+    envelope: bytes
+    attachment: bytes
+
+
+class PrePrepare(Record):
+    """The primary of `view` assigns `sequence` to the batch with `digest`.  Attached: the batch."""
+
+    TAG = "pbft.pre-prepare/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    view: U63
+    sequence: U63
+    digest: Bytes32
+    replica: U16
+
+
+class Prepare(Record):
+    """`replica` has accepted the primary's PRE-PREPARE for (view, sequence, digest)."""
+
+    TAG = "pbft.prepare/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    view: U63
+    sequence: U63
+    digest: Bytes32
+    replica: U16
+
+
+class Checkpoint(Record):
+    """`replica` has executed through `sequence` and came to this state.  PBFT section 4.3."""
+
+    TAG = "pbft.checkpoint/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    sequence: U63
+    chain: Bytes32  # hash chain over all batch digests through `sequence`
+    state_root: Bytes32  # of the application
+    replica: U16
+
+
+class PreparedProof(Record):
+    """The primary's PRE-PREPARE and strong - 1 PREPAREs of others: no other digest can have both.
+
+    The signed bodies are rebuilt from (view, sequence, digest); only signatures travel.
+    """
+
+    TAG = "pbft.prepared-proof/1"
+
+    view: U63
+    sequence: U63
+    digest: Bytes32
+    proposal: IdentitySignature
+    prepares: Annotated[tuple[CommitSignature, ...], Meta(max_length=REPLICAS_MAX)]  # ascending
+
+
+class StableProof(Record):
+    """A strong quorum of CHECKPOINTs for one (sequence, chain, state root)."""
+
+    TAG = "pbft.stable-proof/1"
+
+    sequence: U63
+    chain: Bytes32
+    state_root: Bytes32
+    signatures: Annotated[tuple[CommitSignature, ...], Meta(max_length=REPLICAS_MAX)]  # ascending
+
+
+class ViewChange(Record):
+    """`replica` has left all views below `view`; what it holds must survive.  PBFT section 4.4."""
+
+    TAG = "pbft.view-change/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    view: U63
+    low: U63  # last stable checkpoint; 0 is genesis
+    stable: Annotated[tuple[StableProof, ...], Meta(max_length=1)]  # empty iff low is 0
+    prepared: Annotated[tuple[PreparedProof, ...], Meta(max_length=WINDOW_MAX)]  # by sequence
+    replica: U16
+
+
+class Proposal(Record):
+    """A PRE-PREPARE of the new view, without what the NEW-VIEW already says."""
+
+    sequence: U63
+    digest: Bytes32
+    signature: IdentitySignature  # of the new primary under the PrePrepare
+
+
+class NewView(Record):
+    """The primary of `view` starts it from a strong quorum of VIEW-CHANGEs."""
+
+    TAG = "pbft.new-view/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    view: U63
+    view_changes: Annotated[tuple[bytes, ...], Meta(max_length=REPLICAS_MAX)]  # envelopes
+    proposals: Annotated[tuple[Proposal, ...], Meta(max_length=WINDOW_MAX)]
+    replica: U16
+
+
+class SlotStatus(Record):
+    """What a replica holds for one undecided sequence number, in its current view."""
+
+    sequence: U63
+    body: U8  # 1: it holds the proposed batch
+    prepares: U63  # bit i: holds the vote of replica i
+    commits: U63
+
+
+class Status(Record):
+    """Sign of life, and a request for what is missing.  Not relevant for safety."""
+
+    TAG = "pbft.status/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    view: U63
+    pending_view: U63
+    low: U63
+    decided: U63  # all through here are decided
+    helper: U16  # the one replica that is asked for large answers
+    slots: Annotated[tuple[SlotStatus, ...], Meta(max_length=STATUS_SLOTS_MAX)]
+    replica: U16
+
+
+class Decision(Record):
+    """A decided batch that convinces by itself.  Attached: the batch, or nothing."""
+
+    TAG = "pbft.decision/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    sequence: U63
+    digest: Bytes32
+    proof: QuorumProof
+    replica: U16
+
+
+class Stable(Record):
+    """A stable checkpoint that convinces by itself."""
+
+    TAG = "pbft.stable/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    proof: StableProof
+    replica: U16
+
+
+class FetchBatch(Record):
+    """`replica` lacks the batch that was proposed at `sequence`."""
+
+    TAG = "pbft.fetch-batch/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    sequence: U63
+    digest: Bytes32
+    replica: U16
+
+
+class BatchBody(Record):
+    """Answer to FetchBatch.  Attached: the batch."""
+
+    TAG = "pbft.batch-body/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    sequence: U63
+    digest: Bytes32
+    replica: U16
+
+
+class FetchHistory(Record):
+    """`replica` asks for decided batches from `first` through `last`."""
+
+    TAG = "pbft.fetch-history/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    first: U63
+    last: U63
+    replica: U16
+
+
+class History(Record):
+    """Answer to FetchHistory.  Attached: consecutive `HistoryEntry`s, encoded as one tuple."""
+
+    TAG = "pbft.history/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    first: U63
+    replica: U16
+
+
+class HistoryEntry(Record):
+    """One decided batch with its encoded quorum proof."""
+
+    sequence: U63
+    batch: bytes
+    proof: bytes
+
+
+class ForwardedRequest(Record):
+    """`replica` passes on a client's signed request.  Attached: the request."""
+
+    TAG = "pbft.forwarded-request/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    digest: Bytes32  # SHA-256 of the attachment
+    replica: U16
+
+
+Message = (
+    PrePrepare
+    | Prepare
+    | Commit
+    | Checkpoint
+    | ViewChange
+    | NewView
+    | Status
+    | Decision
+    | Stable
+    | FetchBatch
+    | BatchBody
+    | FetchHistory
+    | History
+    | ForwardedRequest
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A message whose signature stands and whose sender is the member that it names."""
+
+    sender: int
+    message: Message
+    envelope: bytes
+    signature: bytes  # 64 bytes, the one in the envelope
+    attachment: bytes = b""
+
+    @property
+    def frame(self) -> bytes:
+        """The bytes that travel; the same each time it is sent."""
+        return encode(Frame(envelope=self.envelope, attachment=self.attachment))
+
+
+def view_change_bytes_max(membership: Membership) -> int:
+    """Size of a VIEW-CHANGE envelope with a full window of prepared proofs."""
+    return 4096 + WINDOW_MAX * (128 + membership.strong * 80)
+
+
+def new_view_bytes_max(membership: Membership) -> int:
+    """Size of a NEW-VIEW envelope over a strong quorum of full VIEW-CHANGEs."""
+    each = view_change_bytes_max(membership)
+    return min(RECORD_BYTES_MAX, 4096 + WINDOW_MAX * 128 + membership.strong * each)
+
+
+def _vote(_: Membership) -> int:
+    return VOTE_BYTES_MAX
+
+
+def _proof(membership: Membership) -> int:
+    return VOTE_BYTES_MAX + membership.n * 80
+
+
+def _status(_: Membership) -> int:
+    return VOTE_BYTES_MAX + STATUS_SLOTS_MAX * 32
+
+
+_HISTORY_ATTACHMENT_MAX = HISTORY_BYTES_MAX + BATCH_BYTES_MAX + REPLICAS_MAX * 80 + 1024
+_REQUEST_ATTACHMENT_MAX = REQUEST_BYTES_MAX + 1024
+
+_KINDS: dict[bytes, tuple[type[Message], Callable[[Membership], int], int]] = {
+    kind.TAG.encode(): (kind, envelope_max, attachment_max)
+    for kind, envelope_max, attachment_max in (
+        (PrePrepare, _vote, BATCH_BYTES_MAX),
+        (Prepare, _vote, 0),
+        (Commit, _vote, 0),
+        (Checkpoint, _vote, 0),
+        (ViewChange, view_change_bytes_max, 0),
+        (NewView, new_view_bytes_max, 0),
+        (Status, _status, 0),
+        (Decision, _proof, BATCH_BYTES_MAX),
+        (Stable, _proof, 0),
+        (FetchBatch, _vote, 0),
+        (BatchBody, _vote, BATCH_BYTES_MAX),
+        (FetchHistory, _vote, 0),
+        (History, _vote, _HISTORY_ATTACHMENT_MAX),
+        (ForwardedRequest, _vote, _REQUEST_ATTACHMENT_MAX),
+    )
+}
+FRAME_BYTES_MAX = RECORD_BYTES_MAX
+"""No frame is longer; links refuse longer ones before they read them."""
+
+
+def open_message(data: bytes, membership: Membership) -> Verified:
+    """The message in a frame: sizes, tag, member and signature checked, then decoded.
+
+    Certificates inside are not yet checked; whoever uses them does so.
+
+    Raises:
+        DecodeError: malformed, too long for its type, of an unknown type, from a stranger, for
+            another chain or epoch, or naming another replica than its signer.
+        BadSignature: the signature does not stand.
+    """
+    frame = decode(Frame, data, bytes_max=FRAME_BYTES_MAX)
+    verified = open_signed(frame.envelope, membership)
+    attachment_max = _KINDS[verified.message.TAG.encode()][2]
+    if len(frame.attachment) > attachment_max:
+        raise DecodeError(
+            f"{len(frame.attachment)} bytes are attached to {verified.message.TAG}; "
+            f"at most {attachment_max} allowed"
+        )
+    return Verified(
+        sender=verified.sender,
+        message=verified.message,
+        envelope=verified.envelope,
+        signature=verified.signature,
+        attachment=frame.attachment,
+    )
+
+
+def open_signed(data: bytes, membership: Membership) -> Verified:
+    """The message in an envelope without frame, checked as `open_message` does.
+
+    Raises:
+        DecodeError, BadSignature: see `open_message`.
+    """
+    envelope = decode(Envelope, data)
+    verified = _decode_envelope(data, envelope, membership)
+    signed = pre_authentication_encoding(envelope.tag, envelope.body)
+    verify(envelope.signer, envelope.signature, signed)
+    return verified
+
+
+def read_own(data: bytes, membership: Membership) -> Verified:
+    """As `open_signed`, without the signature check: for bytes from this replica's own journal."""
+    return _decode_envelope(data, decode(Envelope, data), membership)
+
+
+def _decode_envelope(data: bytes, envelope: Envelope, membership: Membership) -> Verified:
+    known = _KINDS.get(envelope.tag)
+    if known is None:
+        raise DecodeError(f"tag {envelope.tag!r} is no message between replicas")
+    kind, envelope_max, _ = known
+    if len(data) > envelope_max(membership):
+        raise DecodeError(
+            f"{len(data)} bytes came for {kind.TAG}; at most {envelope_max(membership)} allowed"
+        )
+    sender = membership.index_by_key.get(envelope.signer)
+    if sender is None:
+        raise BadSignature(f"{envelope.signer.hex()[:16]}... is no member of this federation")
+    message: Message = decode(kind, envelope.body)
+    if message.chain_id != membership.chain_id or message.epoch != membership.epoch:
+        raise DecodeError(f"{kind.TAG} for another chain or epoch")
+    if message.replica != sender:
+        raise DecodeError(f"{kind.TAG} names replica {message.replica}; {sender} signed it")
+    return Verified(sender=sender, message=message, envelope=data, signature=envelope.signature)
+
+
+def sign_message(
+    message: Message, membership: Membership, sign: Sign, attachment: bytes = b""
+) -> Verified:
+    """Our own message, sealed under our member key."""
+    signed = pre_authentication_encoding(message.TAG.encode(), encode(message))
+    return with_signature(message, membership, sign(signed), attachment)
+
+
+def with_signature(
+    message: Message, membership: Membership, signature: bytes, attachment: bytes = b""
+) -> Verified:
+    """A message whose signature is known to stand, put back into its envelope."""
+    envelope = Envelope(
+        tag=message.TAG.encode(),
+        body=encode(message),
+        signer=membership.keys[message.replica],
+        signature=signature,
+    )
+    return Verified(
+        sender=message.replica,
+        message=message,
+        envelope=encode(envelope),
+        signature=signature,
+        attachment=attachment,
+    )

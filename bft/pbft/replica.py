@@ -1,0 +1,181 @@
+"""One PBFT replica: events in, effects out.  The dispatch table, nothing else.
+
+Source: Castro & Liskov, "Practical Byzantine Fault Tolerance" (OSDI 1999), signature variant.
+Pure: no clock, no randomness, no I/O.  The driver's part stands in `bft.pbft.events`.
+"""
+
+from collections.abc import Callable
+
+from bft.pbft import catchup, normal, requests, stable, views
+from bft.pbft.config import Config as Config
+from bft.pbft.config import Recovered as Recovered
+from bft.pbft.core import Core
+from bft.pbft.events import (
+    Durable,
+    Effect,
+    Event,
+    Executed,
+    HistoryRead,
+    Prune,
+    Received,
+    Submitted,
+    Tick,
+)
+from bft.pbft.messages import (
+    BatchBody,
+    Checkpoint,
+    Commit,
+    Decision,
+    FetchBatch,
+    FetchHistory,
+    ForwardedRequest,
+    History,
+    Message,
+    NewView,
+    Prepare,
+    PrePrepare,
+    Stable,
+    Status,
+    Verified,
+    ViewChange,
+)
+from bft.pbft.recovery import restore
+
+_HANDLERS: dict[type[Message], Callable[[Core, Verified], None]] = {
+    PrePrepare: normal.on_pre_prepare,
+    Prepare: normal.on_prepare,
+    Commit: normal.on_commit,
+    Checkpoint: stable.on_checkpoint,
+    ViewChange: views.on_view_change,
+    NewView: views.on_new_view,
+    Status: catchup.on_status,
+    Decision: catchup.on_decision,
+    Stable: catchup.on_stable,
+    FetchBatch: catchup.on_fetch_batch,
+    BatchBody: catchup.on_batch_body,
+    FetchHistory: catchup.on_fetch_history,
+    History: catchup.on_history,
+    ForwardedRequest: requests.on_forwarded,
+}
+_FROM_SELF = (Prepare, Commit, Checkpoint, ViewChange)
+
+
+class Replica:
+    """The state machine of one replica."""
+
+    def __init__(self, config: Config, recovered: Recovered | None = None) -> None:
+        """A first start, or a restart from what was durable.
+
+        Raises:
+            ConfigError: the journal is damaged; this replica must not vote again.
+        """
+        self._core = restore(config, recovered or Recovered())
+
+    def step(self, event: Event, now_ms: int, wall_ms: int) -> list[Effect]:
+        """Take one event.
+
+        Args:
+            event: see `bft.pbft.events`.
+            now_ms: monotonic time of this process; drives all timers.
+            wall_ms: Unix time; only for the timestamps of batches.
+
+        Returns:
+            Effects in order.  After a `Halt` there are never any more.
+        """
+        core = self._core
+        if core.halted:
+            return []
+        core.now, core.wall = max(core.now, now_ms), wall_ms
+        self._dispatch(event)
+        self._count_durable()
+        if core.suspicion is not None and core.active:
+            views.leave(core, core.pending_view + 1)
+        effects, core.effects = core.effects, []
+        return effects
+
+    def _dispatch(self, event: Event) -> None:
+        core = self._core
+        if isinstance(event, Tick):
+            normal.deliver(core)
+            catchup.tick(core)
+            requests.tick(core)
+            normal.propose(core)
+            views.tick(core)
+        elif isinstance(event, Received):
+            if event.message.sender != core.index:
+                _HANDLERS[type(event.message.message)](core, event.message)
+        elif isinstance(event, Submitted):
+            requests.submit(core, event.request)
+        elif isinstance(event, Durable):
+            core.durable = max(core.durable, event.lsn)
+            while core.prunes and core.prunes[0][0] <= core.durable:
+                core.effects.append(Prune(up_to_lsn=core.prunes.popleft()[1]))
+        elif isinstance(event, Executed):
+            stable.on_executed(core, event.sequence, event.state_root)
+        elif isinstance(event, HistoryRead):
+            catchup.history_read(core, event.to, event.entries)
+
+    def _count_durable(self) -> None:
+        """Our own votes count from the moment that no crash can erase them."""
+        core = self._core
+        while core.own_votes and core.own_votes[0][0] <= core.durable:
+            vote = core.own_votes.popleft()[1]
+            assert isinstance(vote.message, _FROM_SELF)
+            _HANDLERS[type(vote.message)](core, vote)
+
+    @property
+    def view(self) -> int:
+        """The installed view."""
+        return self._core.view
+
+    @property
+    def pending_view(self) -> int:
+        """The view that was last asked for; equal to `view` when active."""
+        return self._core.pending_view
+
+    @property
+    def active(self) -> bool:
+        """Whether this replica votes in its view."""
+        return self._core.active
+
+    @property
+    def primary(self) -> int:
+        """Index of the installed view's primary."""
+        return self._core.primary
+
+    @property
+    def last_decided(self) -> int:
+        """All batches through here were handed up."""
+        return self._core.last_decided
+
+    @property
+    def last_executed(self) -> int:
+        """All batches through here were executed."""
+        return self._core.last_executed
+
+    @property
+    def low_watermark(self) -> int:
+        """The last stable checkpoint."""
+        return self._core.log.low
+
+    @property
+    def pool_size(self) -> int:
+        """Requests that wait to be decided."""
+        return len(self._core.pool)
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether others are provably ahead of us."""
+        return self._core.behind()
+
+    def is_pending(self, digest: bytes) -> bool:
+        """Whether the request with this SHA-256 waits to be decided here."""
+        return digest in self._core.pool
+
+    def is_executed(self, digest: bytes) -> bool:
+        """Hint: whether the request with this SHA-256 was decided lately."""
+        return digest in self._core.pool.executed
+
+    def has_room(self, client: bytes, size: int) -> bool:
+        """Whether one more request of `client`, `size` bytes long, would be taken by the pool."""
+        return self._core.pool.has_room(client, size, self._core.index)
