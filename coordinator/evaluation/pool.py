@@ -1,0 +1,192 @@
+"""Bounded worker processes that measure updates and make the outer step, off the event loop.
+
+A worker that is not done in time, or dies, is killed and replaced; nobody else waits for it.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+
+from bft.codec.canonical import decode, encode
+from bft.errors import Busy, FederationError, Unavailable
+from chain.params import Params
+from chain.records.evaluation import EvaluationRow, ScoreRow
+from chain.records.job import Job
+from coordinator.evaluation.evaluator import Candidate
+from coordinator.evaluation.process import WorkerProcess
+from coordinator.evaluation.worker import (
+    MESSAGE_BYTES_MAX,
+    Answer,
+    EvaluateTask,
+    Item,
+    Step,
+    Stepped,
+    StepTask,
+    Task,
+)
+
+TASK_UNITS_MAX = 16  # units that one worker measures at a time
+TASK_UPDATE_BYTES_MAX = 256 * 1024 * 1024
+QUEUE_MAX = 100_000  # units waiting; more are refused
+TIMEOUT_S = 90
+
+
+class EvaluationPool:
+    """`workers` processes with one torch thread each, started when first needed."""
+
+    def __init__(
+        self, workers: int, *, timeout_s: float = TIMEOUT_S, queue_max: int = QUEUE_MAX
+    ) -> None:
+        self._workers = [WorkerProcess() for _ in range(workers)]
+        self._idle: SimpleQueue[WorkerProcess] = SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        # One thread waits for each worker; it holds no lock and does no work of its own.
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="evaluation")
+        self._timeout_s = timeout_s
+        self._queue_max = queue_max
+        self._queued = 0
+        self._closed = False
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that run."""
+        return tuple(worker.pid for worker in self._workers if worker.pid is not None)
+
+    async def evaluate(
+        self,
+        job: Job,
+        params: Params,
+        base: bytes,
+        items: Sequence[Candidate],
+        challenge: Sequence[int],
+        own: Mapping[int, Sequence[int]],
+    ) -> tuple[EvaluationRow, ...]:
+        """One row per item, in their order (see `evaluator.evaluate`).
+
+        Units whose worker was lost are measured once more, each alone; one that no worker of this
+        replica can measure counts as invalid, and the median of the replicas decides.
+
+        Raises:
+            Busy: more units are waiting than `queue_max`.
+            Unavailable: the pool was closed.
+            FederationError: the job or its base cannot be measured at all.
+        """
+        self._admit(len(items))
+        try:
+            parts = [
+                self._measure(job, params, base, part, challenge, own) for part in _parts(items)
+            ]
+            rows = await asyncio.gather(*parts)
+        finally:
+            self._queued -= len(items)
+        return tuple(row for part in rows for row in part)
+
+    async def outer_step(
+        self, job: Job, base: bytes, updates: Sequence[tuple[ScoreRow, bytes]]
+    ) -> tuple[bytes, int, int, int]:
+        """The next snapshot, its held-out loss (micro-nats), records right, records.
+
+        Raises:
+            Busy: more units are waiting than `queue_max`.
+            Unavailable: not done in time, or the pool was closed.
+            FederationError: base or updates are not those that were scored.
+        """
+        self._admit(len(updates))
+        steps = tuple(Step(row=row, update=data) for row, data in updates)
+        task = Task(evaluate=None, step=StepTask(job=job, base=base, updates=steps))
+        try:
+            stepped = (await self._run(task)).stepped
+        finally:
+            self._queued -= len(updates)
+        assert isinstance(stepped, Stepped)
+        return stepped.snapshot, stepped.loss, stepped.correct, stepped.records
+
+    async def close(self) -> None:
+        """Stop all workers, busy or not."""
+        self._closed = True
+        for worker in self._workers:
+            worker.kill()
+        await asyncio.to_thread(self._threads.shutdown)
+        for worker in self._workers:
+            worker.kill()  # one that a task started meanwhile
+
+    def _admit(self, units: int) -> None:
+        if self._queued + units > self._queue_max:
+            raise Busy(f"{self._queued} units wait; with {units} more than {self._queue_max}")
+        self._queued += units
+
+    async def _measure(
+        self,
+        job: Job,
+        params: Params,
+        base: bytes,
+        items: Sequence[Candidate],
+        challenge: Sequence[int],
+        own: Mapping[int, Sequence[int]],
+    ) -> tuple[EvaluationRow, ...]:
+        """Rows of one task's items; divided when its worker is lost."""
+        task = EvaluateTask(
+            job=job,
+            params=params,
+            base=base,
+            items=tuple(_item(item, own[item.unit.unit]) for item in items),
+            challenge=tuple(challenge),
+        )
+        try:
+            return (await self._run(Task(evaluate=task, step=None))).rows
+        except Unavailable:
+            if self._closed:
+                raise
+        if len(items) == 1:
+            return (EvaluationRow(unit=items[0].unit.unit, valid=0, gain=0, advantage=0),)
+        alone = [self._measure(job, params, base, [item], challenge, own) for item in items]
+        return tuple(row for (row,) in await asyncio.gather(*alone))
+
+    async def _run(self, task: Task) -> Answer:
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise Unavailable("the evaluation pool is closed")
+        data = encode(task)
+        answer = decode(
+            Answer,
+            await loop.run_in_executor(self._threads, self._call, data),
+            bytes_max=MESSAGE_BYTES_MAX,
+        )
+        if answer.error:
+            raise FederationError(answer.error.decode(errors="replace"))
+        return answer
+
+    def _call(self, task: bytes) -> bytes:
+        """In a thread: hand the task to an idle worker.  Raises Unavailable."""
+        worker = self._idle.get()
+        try:
+            if self._closed:
+                raise Unavailable("the evaluation pool is closed")
+            return worker.call(task, self._timeout_s)
+        except (EOFError, OSError):
+            worker.kill()
+            raise Unavailable("an evaluation worker died or was not done in time") from None
+        finally:
+            self._idle.put(worker)
+
+
+def _item(item: Candidate, own: Sequence[int]) -> Item:
+    held = item.update is not None
+    return Item(unit=item.unit, held=int(held), update=item.update or b"", own=tuple(own))
+
+
+def _parts(items: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Items in tasks of bounded number and size."""
+    parts: list[list[Candidate]] = []
+    size = 0
+    for item in items:
+        length = len(item.update or b"")
+        full = not parts or len(parts[-1]) == TASK_UNITS_MAX
+        if full or size + length > TASK_UPDATE_BYTES_MAX:
+            parts.append([])
+            size = 0
+        parts[-1].append(item)
+        size += length
+    return parts

@@ -1,0 +1,34 @@
+"""How fast this machine trains: measured on the job's real segment, so that work can follow it."""
+
+from time import perf_counter
+
+from chain.records.contribution import WorkUnit
+from chain.records.job import Job
+from miner.training.data import load
+from miner.training.trainer import train_unit
+
+MEASURED_S = 0.3
+_STEPS_FIRST = 4
+
+
+def measure_capacity(job: Job, base: bytes) -> int:
+    """Parameter-samples per second of training the job's largest segment, at least 1.
+
+    Trains for about MEASURED_S seconds: longer and longer runs until one is long enough.
+
+    Raises:
+        ConfigError, DecodeError: as `train_unit`.
+    """
+    segment = max(range(job.segments), key=job.segment_parameters)
+    records = range(job.chunk_records)
+    load(job)
+    steps = _STEPS_FIRST
+    while True:
+        unit = WorkUnit(unit=0, miner=bytes(33), segment=segment, chunk=0, steps=steps)
+        start = perf_counter()
+        train_unit(job, base, unit, records, bytes(32))
+        elapsed = max(perf_counter() - start, 1e-6)
+        if elapsed >= MEASURED_S / 2:
+            samples = steps * job.batch_records
+            return max(1, int(job.segment_parameters(segment) * samples / elapsed))
+        steps *= 2
