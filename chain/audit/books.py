@@ -1,0 +1,168 @@
+"""What an auditor remembers between two entries of the log, and how it writes down what follows.
+
+Memory is bounded by one cycle: when a cycle closes, its books are thrown away.
+Pure.  The books change in place; whoever changes them has checked everything before.
+"""
+
+from dataclasses import dataclass, field
+
+from bft.codec.canonical import Record
+from bft.crypto.merkle import Frontier
+from bft.dkg.transcript import Transcript, open_session
+from chain.audit.findings import Finding, Severity
+from chain.records.block import block_hash, genesis_header
+from chain.records.contribution import Profile, WorkUnit
+from chain.records.evaluation import EvaluationRow, EvaluationTable, References, SnapshotVote
+from chain.records.federation import FederationKey, Genesis
+from chain.records.phase import Phase
+from chain.records.score_log import (
+    Aggregated,
+    CloseReason,
+    CycleClosed,
+    Drawn,
+    Scored,
+    hash_leaf,
+)
+from chain.rules.scoring import initial_references
+
+What = tuple[int, int, int]
+"""Names a federation signature: purpose, subject, rank (chain/records/votes.py)."""
+
+TIMED = frozenset(
+    {
+        Phase.KEYGEN,
+        Phase.REGISTRATION,
+        Phase.TRAINING,
+        Phase.REVEAL,
+        Phase.EVALUATION,
+        Phase.AGGREGATION,
+        Phase.BLOCK,
+    }
+)
+"""Phases that end by time; the others wait for a federation signature."""
+
+
+@dataclass(slots=True)
+class CycleBooks:
+    """One cycle, from its assignment on."""
+
+    seed: bytes = b""
+    units: tuple[WorkUnit, ...] = ()
+    commitments: dict[int, bytes] = field(default_factory=dict)  # unit -> 32 bytes
+    revealed: set[int] = field(default_factory=set)  # units
+    tables: dict[int, EvaluationTable] = field(default_factory=dict)  # replica -> table
+    scored: Scored | None = None
+    drawn: Drawn | None = None
+    votes: dict[int, SnapshotVote] = field(default_factory=dict)  # replica -> vote
+    aggregated: Aggregated | None = None
+    rank: int = 0
+    certificate: bytes = b""  # body; with the signature once there is one
+    seen: dict[int, bytes] = field(default_factory=dict)  # replica -> header
+    header: bytes = b""  # of the block that is being finalised
+    told: dict[int, int] = field(default_factory=dict)  # replica -> entry of its last table or vote
+
+
+@dataclass(slots=True)
+class Judged:
+    """What was agreed lately, so that a late message can still be held against its author."""
+
+    cycle: int = 0
+    messages: dict[What, bytes] = field(default_factory=dict)  # what the federation was to sign
+    rows: tuple[EvaluationRow, ...] = ()  # medians
+    model: bytes | None = None  # digest that a strong quorum voted for
+    accused: set[tuple[str, int, What]] = field(default_factory=set)  # each thing once
+
+
+class Books:
+    """The whole memory of one audit's derivation."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self.chain_id = genesis.chain_id
+        self.membership = genesis.membership
+        self.params = genesis.params
+        self.job = genesis.job
+        self.entry = 0  # the ordered entry at hand
+        self.sequence = 0
+        self.agreed_ms = 0
+        self.frontier = Frontier()
+        self.derived: list[Record] = []  # what must follow the ordered entry at hand
+        self.accusations: list[Finding] = []
+
+        self.phase = Phase.KEYGEN
+        self.cycle = 0
+        self.attempt = 0
+        self.elapsed: set[int] = set()  # replicas
+        self.transcript: Transcript = open_session(
+            self.chain_id,
+            self.membership.epoch,
+            0,
+            self.membership.keys,
+            self.membership.strong,
+        )
+        self.key: FederationKey | None = None
+        self.wanted: What | None = None  # the signature that this phase waits for
+        self.shares: dict[int, bytes] = {}  # good ones, by replica
+        self.given: set[int] = set()  # replicas that gave a share, good or bad
+
+        self.randomness = self.chain_id  # of the newest beacon round
+        self.model = self.job.genesis_model
+        self.references: tuple[References, ...] = initial_references(self.params, self.job)
+        self.tip_height = 0
+        self.tip_hash = block_hash(genesis_header(genesis))
+        self.tip_time = genesis.created_ms // 1000
+        self.registrations: dict[bytes, Profile] = {}  # for the next assignment
+        self.veterans: tuple[bytes, ...] = ()  # miners that revealed in the cycle before
+        self.now = CycleBooks()
+        self.judged = Judged()
+        self.judged_before = Judged()  # the cycle before, for what came late
+
+    def write(self, record: Record) -> None:
+        """`record` follows: the next leaf of the log."""
+        self.derived.append(record)
+        self.frontier = self.frontier.push(hash_leaf(record))
+
+    def enter(self, phase: Phase) -> None:
+        """Another phase, with fresh clocks and no shares."""
+        self.phase = phase
+        self.attempt = 0
+        self.elapsed = set()
+        self.wanted = None
+        self.shares = {}
+        self.given = set()
+
+    @property
+    def timed_out(self) -> bool:
+        """Enough clocks say that the phase had its time: at least one of them is correct."""
+        return len(self.elapsed) >= self.membership.weak
+
+    def close(self, reason: CloseReason) -> None:
+        """The cycle is over, the next one opens for registrations."""
+        self.write(CycleClosed(cycle=self.cycle, reason=int(reason)))
+        revealed = {self.now.units[unit].miner for unit in self.now.revealed}
+        self.open_cycle(self.cycle + 1)
+        self.veterans = tuple(sorted(revealed))
+
+    def open_cycle(self, cycle: int) -> None:
+        """Nothing is known of this cycle yet."""
+        self.cycle = cycle
+        self.now = CycleBooks()
+        self.judged_before, self.judged = self.judged, Judged(cycle=cycle)
+        self.enter(Phase.REGISTRATION)
+
+    def accuse(self, rule: str, replica: int, what: What, text: str, cycle: int) -> None:
+        """Hold the entry at hand against `replica`, once for each thing."""
+        judged = self.judged if cycle == self.judged.cycle else self.judged_before
+        if (rule, replica, what) in judged.accused:
+            return
+        judged.accused.add((rule, replica, what))
+        self.accusations.append(
+            Finding(
+                severity=Severity.ACCUSATION,
+                entry=self.entry,
+                sequence=self.sequence,
+                cycle=cycle,
+                rule=rule,
+                text=text,
+                replicas=(replica,),
+            )
+        )

@@ -1,0 +1,158 @@
+"""What an audit says: findings, one summary a cycle, one verdict.
+
+Pure.
+"""
+
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from chain.records.score_log import CloseReason
+
+FINDINGS_MAX = 1_000
+"""Findings of each severity that a report lists; the rest is counted."""
+
+
+class Severity(Enum):
+    """What a finding means for the verdict."""
+
+    BROKEN = "broken"  # something does not follow from the log: the audit fails
+    ACCUSATION = "accusation"  # a replica signed something wrong, and the rules withstood it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that does not follow, or one thing that a replica should not have signed."""
+
+    severity: Severity
+    entry: int  # index in the score log
+    sequence: int  # batch in which it stands or to which it belongs; 0 before the first
+    cycle: int  # 0 before the first
+    rule: str  # short, stable word; docs/AUDITING.md lists all
+    text: str  # what stands there, and what follows
+    replicas: tuple[int, ...] = ()  # whose signatures stand under it; empty when nobody's do
+
+    def line(self) -> str:
+        """For people."""
+        names = ", ".join(f"replica {index}" for index in self.replicas)
+        whose = f" [signed by {names}]" if names else ""
+        place = f"entry {self.entry} (batch {self.sequence}, cycle {self.cycle})"
+        return f"{self.severity.value}: {place}: {self.rule}: {self.text}{whose}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleSummary:
+    """What one cycle came to."""
+
+    cycle: int
+    closed: str | None = None  # the reason, or None while the cycle runs
+    units: int = 0  # work units assigned
+    revealed: int = 0
+    tickets_total: int = 0
+    winner: bytes | None = None  # 33 bytes, of the certificate's rank
+    rank: int | None = None
+    tickets: int | None = None  # the winner's
+    loss_micronats: int | None = None  # held-out, of the model after the cycle
+    correct: int | None = None
+    records: int | None = None
+    model: bytes | None = None  # 32 bytes, SHA-256 of the model after the cycle
+    certificates: int = 0  # verified, one a rank
+    height: int | None = None
+    block: bytes | None = None  # 32 bytes, hash of the final block, internal byte order
+
+    def line(self) -> str:
+        """For people."""
+        parts = [f"cycle {self.cycle}:"]
+        if self.winner is not None:
+            share = f"{self.tickets} of {self.tickets_total} tickets"
+            parts.append(f"rank {self.rank} is {self.winner.hex()[:12]} with {share};")
+        if self.loss_micronats is not None:
+            parts.append(f"loss {_millionths(self.loss_micronats)} nats,")
+            parts.append(f"{self.correct} of {self.records} right;")
+        if self.certificates:
+            noun = "certificate holds" if self.certificates == 1 else "certificates hold"
+            parts.append(f"{self.certificates} {noun};")
+        if self.block is not None:
+            parts.append(f"block {self.height} is {self.block[::-1].hex()[:16]};")
+        parts.append(f"closed: {self.closed}" if self.closed else "still running")
+        return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReport:
+    """The verdict with its reasons."""
+
+    chain_id: bytes  # 32 bytes
+    name: str
+    replicas: int
+    federation_key: bytes | None  # 96 bytes; None before activation
+    entries: int
+    sequences: int  # batches
+    log_root: bytes | None  # 32 bytes, RFC 6962 over all leaves; None when one was unreadable
+    cycles: tuple[CycleSummary, ...]
+    breaks: int  # findings that fail the audit, listed or not
+    findings: tuple[Finding, ...]
+    findings_left_out: int
+
+    @property
+    def broken(self) -> tuple[Finding, ...]:
+        """Findings that fail the audit."""
+        return tuple(f for f in self.findings if f.severity is Severity.BROKEN)
+
+    @property
+    def accusations(self) -> tuple[Finding, ...]:
+        """Findings against replicas that the protocol withstood."""
+        return tuple(f for f in self.findings if f.severity is Severity.ACCUSATION)
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything in the log follows from the genesis record and the signed entries."""
+        return not self.breaks
+
+    def to_json(self) -> dict[str, Any]:
+        """Bytes as hex, in the order of the fields."""
+        return {"passed": self.passed, **_plain(asdict(self))}
+
+    def to_text(self) -> str:
+        """For people; ends without a newline."""
+        root = self.log_root.hex() if self.log_root is not None else "unknown: an entry is damaged"
+        lines = [f"chain {self.chain_id.hex()} ({self.name}), {self.replicas} replicas"]
+        lines += [cycle.line() for cycle in self.cycles]
+        lines += [finding.line() for finding in self.findings]
+        if self.findings_left_out:
+            lines.append(f"{self.findings_left_out} more findings are not listed")
+        lines.append(f"{self.entries} entries, {self.sequences} batches, log root {root}")
+        lines.append(self._verdict())
+        return "\n".join(lines)
+
+    def _verdict(self) -> str:
+        accused = sorted({index for f in self.accusations for index in f.replicas})
+        if not self.passed:
+            return f"FAILED: {self.breaks} findings break the log"
+        if accused:
+            names = ", ".join(str(index) for index in accused)
+            return f"PASSED: everything follows; accused: replica {names}"
+        return "PASSED: everything follows from the genesis record and signed entries"
+
+
+def reason_name(reason: int) -> str:
+    """The word for why a cycle was closed."""
+    return CloseReason(reason).name.lower().replace("_", "-")
+
+
+def _millionths(value: int) -> str:
+    return f"{value // 1_000_000}.{value % 1_000_000:06d}"
+
+
+def _plain(value: Any) -> Any:
+    """With bytes as hex and enums as their words."""
+    match value:
+        case bytes():
+            return value.hex()
+        case Enum():
+            return value.value
+        case dict():
+            return {name: _plain(item) for name, item in value.items()}
+        case tuple() | list():
+            return [_plain(item) for item in value]
+    return value

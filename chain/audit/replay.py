@@ -1,0 +1,282 @@
+"""The auditor: one walk along the score log; the genesis record is the only thing it trusts.
+
+Each entry is decoded strictly and placed; each batch's quorum proof and each request's signature is
+verified; the fold (chain/audit/fold.py) says which leaves must follow, byte for byte.  After the
+first leaf that does not follow, nothing more can be derived; proofs and signatures are still
+checked to the end.
+Source: docs/AUDITING.md, which lists the checks in order.
+Pure: streaming, with memory for one cycle and for the report.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from bft.codec.canonical import Record, decode
+from bft.crypto.merkle import Frontier, leaf_hash
+from bft.errors import ConfigError, DecodeError, Refused
+from bft.ordering.batch import Batch, batch_digest, decode_batch
+from bft.ordering.proof import QuorumProof, verify_quorum_proof
+from bft.ordering.request import Request, open_request
+from chain.audit.certify import Underivable
+from chain.audit.differences import difference
+from chain.audit.findings import FINDINGS_MAX, AuditReport, CycleSummary, Finding, Severity
+from chain.audit.fold import Fold
+from chain.audit.summary import summarised
+from chain.records.block import block_hash
+from chain.records.federation import GENESIS_BYTES_MAX, Genesis
+from chain.records.score_log import (
+    ENTRY_BYTES_MAX,
+    BeaconRound,
+    BlockFinal,
+    Certified,
+    CycleClosed,
+    KeyActivated,
+    LogEntry,
+    Ordered,
+    decode_leaf,
+    encode_leaf,
+)
+from chain.rules.beacon import verify_round
+from chain.validation import verify_certificate, verify_finality
+
+ENTRY_FRAME_BYTES = 64
+"""What an encoded entry has besides its leaf and its proof, at most."""
+LOG_ENTRY_BYTES_MAX = 2 * ENTRY_BYTES_MAX + ENTRY_FRAME_BYTES
+
+
+def audit(genesis: bytes, entries: Iterable[LogEntry | bytes]) -> AuditReport:
+    """The report on a whole log, from its first entry on.
+
+    Args:
+        genesis: the encoded genesis record, the trust anchor.
+        entries: in order; encoded ones are decoded strictly.
+
+    Raises:
+        ConfigError: `genesis` is no genesis record.
+    """
+    auditor = Auditor(genesis)
+    for entry in entries:
+        auditor.take(entry)
+    return auditor.report()
+
+
+def open_genesis(data: bytes) -> Genesis:
+    """The genesis record in `data`.  Raises ConfigError: it is none."""
+    try:
+        return decode(Genesis, data, bytes_max=GENESIS_BYTES_MAX)
+    except DecodeError as error:
+        raise ConfigError(f"the genesis record cannot be read: {error}") from None
+
+
+class Auditor:
+    """Takes a log entry by entry; `report` may be asked for at any time."""
+
+    def __init__(self, genesis: bytes) -> None:
+        """Raises ConfigError: `genesis` is no genesis record."""
+        self._genesis = open_genesis(genesis)
+        self._membership = self._genesis.membership
+        self._fold = Fold(self._genesis)
+        self._due: deque[Record] = deque()  # derived records that must follow next
+        self._derivable = True
+        self._entries = 0
+        self._batches = 0
+        self._sequence = 0
+        self._agreed_ms = 0
+        self._frontier: Frontier | None = Frontier()  # over the leaves that stand in the log
+        self._signers: tuple[int, ...] = ()  # under the newest batch
+        self._cycles: list[CycleSummary] = []
+        self._findings: list[Finding] = []
+        self._cycle = 0  # to which the entry at hand belongs
+        self._found = dict.fromkeys(Severity, 0)
+
+    def take(self, entry: LogEntry | bytes) -> None:
+        """Check the next entry."""
+        self._entries += 1
+        if isinstance(entry, bytes):
+            try:
+                entry = decode(LogEntry, entry, bytes_max=LOG_ENTRY_BYTES_MAX)
+            except DecodeError as error:
+                self._frontier = None
+                self._break("entry", f"this entry cannot be read: {error}")
+                return
+        if entry.index != self._here:
+            self._break("index", f"index {entry.index} stands there; {self._here} follows")
+        if self._frontier is not None:
+            self._frontier = self._frontier.push(leaf_hash(entry.leaf))
+        try:
+            record = decode_leaf(entry.leaf)
+        except DecodeError as error:
+            self._break("leaf", f"the leaf cannot be read: {error}{self._expected()}")
+            return
+        if isinstance(record, Ordered):
+            self._take_batch(entry, record)
+        else:
+            self._take_derived(entry, record)
+
+    def report(self) -> AuditReport:
+        """What was found so far; a log that ends before its last derived leaf is broken."""
+        findings, breaks = list(self._findings), self._found[Severity.BROKEN]
+        if self._derivable and self._due:
+            breaks += 1
+            text = f"the log ends here{self._expected()}"
+            findings.append(self._finding(Severity.BROKEN, "end", text, self._entries))
+        federation_key = self._fold.books.key
+        return AuditReport(
+            chain_id=self._genesis.chain_id,
+            name=self._genesis.name.decode(errors="replace"),
+            replicas=self._membership.n,
+            federation_key=federation_key.key if federation_key is not None else None,
+            entries=self._entries,
+            sequences=self._batches,
+            log_root=self._frontier.root() if self._frontier is not None else None,
+            cycles=tuple(self._cycles),
+            breaks=breaks,
+            findings=tuple(sorted(findings, key=lambda finding: finding.entry)),
+            findings_left_out=sum(self._found.values()) - len(self._findings),
+        )
+
+    # An ordered entry.
+
+    def _take_batch(self, entry: LogEntry, record: Ordered) -> None:
+        self._batches += 1
+        if self._due:
+            self._break("missing", f"the next batch stands there{self._expected()}")
+        self._check_proof(entry, record)
+        requests = self._check_batch(record)
+        if not self._derivable:
+            return
+        books = self._fold.books
+        try:
+            derived = self._fold.apply(
+                self._here, entry.leaf, record.sequence, record.agreed_ms, requests
+            )
+        except Underivable as error:
+            self._break("derivation", str(error))
+            derived = ()
+        for accusation in books.accusations:
+            self._record(accusation)
+        books.accusations.clear()
+        self._due.extend(derived)
+
+    def _check_proof(self, entry: LogEntry, record: Ordered) -> None:
+        """The batch stands where a strong quorum decided it, and no batch is missing before it."""
+        following = self._sequence + 1
+        self._signers = ()
+        try:
+            digest = batch_digest(record.batch)
+            verify_quorum_proof(entry.proof, self._membership, record.sequence, digest)
+        except DecodeError as error:
+            self._break("proof", f"no strong quorum decided this batch here: {error}")
+            self._sequence = following
+        else:
+            signatures = decode(QuorumProof, entry.proof).signatures
+            self._signers = tuple(signature.replica for signature in signatures)
+            self._sequence = record.sequence
+        if record.sequence != following:
+            self._break("sequence", f"batch {record.sequence} stands there; {following} follows")
+
+    def _check_batch(self, record: Ordered) -> list[Request]:
+        """The batch's requests, each signed by its client; the time is monotone."""
+        try:
+            batch: Batch = decode_batch(record.batch)
+        except DecodeError as error:
+            self._break("batch", f"the decided batch cannot be read: {error}", self._signers)
+            return []
+        self._agreed_ms = max(self._agreed_ms, batch.timestamp_ms)
+        if record.agreed_ms != self._agreed_ms:
+            text = f"agreed time {record.agreed_ms} stands there; {self._agreed_ms} follows"
+            self._break("time", text)
+        requests = []
+        for place, sealed in enumerate(batch.requests):
+            try:
+                requests.append(open_request(sealed, self._genesis.chain_id))
+            except DecodeError as error:
+                text = f"request {place} of the decided batch does not stand: {error}"
+                self._break("request", text, self._signers)
+        return requests
+
+    # A derived entry.
+
+    def _take_derived(self, entry: LogEntry, record: Record) -> None:
+        kind = type(record).__name__
+        if entry.proof:
+            self._break("derived-proof", f"a {kind} with a proof stands there; it needs none")
+        if self._derivable:
+            if not self._due:
+                self._break("extra", f"a {kind} stands there; nothing but a batch follows")
+            else:
+                follows = self._due.popleft()
+                if entry.leaf != encode_leaf(follows):
+                    self._break(_rule(follows), difference(record, follows))
+        self._check_signature(record)
+        if self._derivable:
+            self._summarise(record)
+
+    def _check_signature(self, record: Record) -> None:
+        """Whatever the federation signed verifies under its one key, as it does for nodes."""
+        key, chain_id = self._fold.books.key, self._genesis.chain_id
+        if key is None:
+            return
+        try:
+            match record:
+                case BeaconRound():
+                    verify_round(key.key, record.round, record.signature)
+                case Certified():
+                    verify_certificate(record.certificate, key.key, chain_id)
+                case BlockFinal():
+                    hashed = block_hash(record.header)
+                    verify_finality(key.key, chain_id, record.height, hashed, record.signature)
+        except (DecodeError, Refused) as error:
+            self._break(f"{_rule(record)}-signature", str(error))
+
+    def _summarise(self, record: Record) -> None:
+        if isinstance(record, KeyActivated):
+            self._cycle = 1
+            return
+        if not self._cycles or self._cycles[-1].cycle != self._cycle:
+            self._cycles.append(CycleSummary(cycle=self._cycle))
+        self._cycles[-1] = summarised(self._cycles[-1], record)
+        if isinstance(record, CycleClosed):
+            self._cycle += 1
+
+    # Findings.
+
+    @property
+    def _here(self) -> int:
+        """Index of the entry at hand."""
+        return self._entries - 1
+
+    def _expected(self) -> str:
+        if not self._derivable:
+            return ""
+        return f"; a {type(self._due[0]).__name__} follows" if self._due else "; a batch follows"
+
+    def _break(self, rule: str, text: str, replicas: tuple[int, ...] = ()) -> None:
+        """The entry at hand does not follow; nothing can be derived any more."""
+        self._record(self._finding(Severity.BROKEN, rule, text, self._here, replicas))
+        self._derivable = False
+        self._due.clear()
+
+    def _finding(
+        self, severity: Severity, rule: str, text: str, entry: int, replicas: tuple[int, ...] = ()
+    ) -> Finding:
+        return Finding(
+            severity=severity,
+            entry=entry,
+            sequence=self._sequence,
+            cycle=self._cycle,
+            rule=rule,
+            text=text,
+            replicas=replicas,
+        )
+
+    def _record(self, finding: Finding) -> None:
+        """Keep the first FINDINGS_MAX of each severity; count the rest."""
+        self._found[finding.severity] += 1
+        if self._found[finding.severity] <= FINDINGS_MAX:
+            self._findings.append(finding)
+
+
+def _rule(record: Record) -> str:
+    """`log.block-final/1` -> `block-final`."""
+    return record.TAG.removeprefix("log.").split("/")[0]
