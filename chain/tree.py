@@ -40,10 +40,9 @@ class TipChanged:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finalised:
-    """This block is final; `dropped` candidates competed with it and lost."""
+    """This block is final; others at its height have lost."""
 
     view: ParentView
-    dropped: tuple[bytes, ...]
 
 
 Change = TipChanged | Finalised | Equivocation | FederationFault
@@ -157,9 +156,8 @@ class BlockTree:
         found = self._candidate(block)
         if found is None:
             return self, ()
-        dropped = tuple(c.hash for c in self.candidates if c is not found)
         tree = BlockTree(final=_view(found), final_certified=found)
-        return tree, (Finalised(view=tree.final, dropped=dropped),)
+        return tree, (Finalised(view=tree.final),)
 
 
 def _view(certified: CertifiedHeader) -> ParentView:

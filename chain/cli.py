@@ -1,0 +1,284 @@
+"""`gristmill node` and `gristmill verify`.
+
+Results go to stdout, trouble is raised as one of our errors; gristmill/cli.py gives it its exit
+status.  What a subcommand needs of the edge it imports itself, so that `verify` starts at once.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bft.errors import DecodeError
+
+HOME = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("."),
+    show_default=True,
+    help="The node's directory, with its node.yaml.",
+)
+URL = click.option("--url", help="Ask a running node here instead, for example http://host:7501.")
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+
+@click.group()
+def node() -> None:
+    """Follow and check the chain."""
+
+
+@node.command()
+@HOME
+@click.option("-v", "--verbose", is_flag=True, help="Say what happens on stderr.")
+@click.option("--genesis", type=click.Path(dir_okay=False), help="Instead of node.yaml's.")
+@click.option("--key", help="The ONE federation key, 192 hex digits, instead of node.yaml's.")
+@click.option("--key-file", type=click.Path(dir_okay=False), help="The same, in a file.")
+@click.option("--p2p", help="host:port to listen on for peers.")
+@click.option("--http", help="host:port to listen on for this node's operator.")
+@click.option("--peer", "peers", multiple=True, help="host:port of a peer to dial; repeatable.")
+@click.option("--replica", "replicas", multiple=True, help="URL of a replica's API; repeatable.")
+def run(home: Path, verbose: bool, **flags: Any) -> None:
+    """Run a node until it is interrupted.
+
+    Settings come from node.yaml in HOME; flags win.
+    """
+    import logging
+
+    from chain.node.service import run_node
+
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    run_node(_config(home, flags))
+
+
+def _config(home: Path, flags: dict[str, Any]) -> Any:
+    """node.yaml, with the flags that were given over it."""
+    import msgspec
+
+    from bft.errors import ConfigError
+    from chain.node.config import CONFIG_NAME, NodeConfig, load_config
+
+    names = {"key": "federation_key", "key_file": "federation_key_file"}
+    given = {names.get(name, name): value for name, value in flags.items() if value}
+    if "federation_key" in given or "federation_key_file" in given:
+        given = {"federation_key": "", "federation_key_file": "", **given}
+    path = home / CONFIG_NAME
+    config = load_config(path) if path.exists() else NodeConfig(home=str(home))
+    try:
+        merged = {**msgspec.structs.asdict(config), **given}
+        return msgspec.convert(merged, NodeConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"flags: {error}") from None
+
+
+@node.command()
+@HOME
+@URL
+@JSON
+def tip(home: Path, url: str | None, as_json: bool) -> None:
+    """The best block, and the one that is final."""
+    status = _status(home, url)
+    _show({"tip": status["tip"], "final": status["final"]}, as_json)
+
+
+@node.command()
+@HOME
+@URL
+@JSON
+def status(home: Path, url: str | None, as_json: bool) -> None:
+    """What this node holds for true; with --url also whom it talks with."""
+    _show(_status(home, url), as_json)
+
+
+@node.command()
+@click.argument("reference", metavar="HEIGHT|HASH")
+@HOME
+@URL
+@JSON
+def block(reference: str, home: Path, url: str | None, as_json: bool) -> None:
+    """One block: its reward, and the certificate in it."""
+    from chain.node.describe import describe_block
+
+    _show(describe_block(_find_block(reference, home, url)), as_json)
+
+
+def _status(home: Path, url: str | None) -> dict[str, Any]:
+    if url is not None:
+        from chain.federation.api import STATUS
+
+        answer = json.loads(_get(url + STATUS))
+        if not isinstance(answer, dict) or not {"tip", "final"} <= answer.keys():
+            raise DecodeError(f"{url} answered with something that is no node's status")
+        return answer
+    from chain.node.describe import describe_view
+
+    with _Reading(home) as (store, genesis):
+        tree = store.tree()
+        return {
+            "name": genesis.name.decode("utf-8", "replace"),
+            "chain_id": genesis.chain_id.hex(),
+            "tip": describe_view(tree.tip),
+            "final": describe_view(tree.final),
+            "evidence": len(store.evidence()),
+        }
+
+
+def _find_block(reference: str, home: Path, url: str | None) -> Any:
+    if not reference.isalnum() or not reference.isascii():
+        raise click.BadParameter("a height, or a block hash of 64 hex digits")
+    if url is not None:
+        from chain.federation.api import BLOCK
+        from chain.records.block import decode_block
+
+        return decode_block(_get(url + BLOCK.format(height=reference)))
+    with _Reading(home) as (store, _):
+        found = store.find(reference, store.tree().tip)
+    if found is None:
+        raise FileNotFoundError(2, "no such block here", reference)
+    return found
+
+
+class _Reading:
+    """A node's store, opened for a moment; the node itself may be running."""
+
+    def __init__(self, home: Path) -> None:
+        from chain.node.config import load_genesis
+        from chain.node.store import Store
+        from chain.validation import genesis_view
+
+        config = _config(home, {})
+        if not config.database.exists():
+            raise FileNotFoundError(2, "no node has run in this home", str(home))
+        self._genesis = load_genesis(Path(config.genesis))
+        view = genesis_view(self._genesis)
+        self._store = Store(config.database, self._genesis.chain_id, view)
+
+    def __enter__(self) -> tuple[Any, Any]:
+        return self._store, self._genesis
+
+    def __exit__(self, *_: object) -> None:
+        self._store.close()
+
+
+def _get(url: str) -> bytes:
+    """The body of a good answer, bounded."""
+    from urllib.error import HTTPError, URLError
+    from urllib.request import urlopen
+
+    from bft.errors import Unavailable
+    from chain.federation.api import BLOCK_BYTES_MAX
+
+    if not url.startswith(("http://", "https://")):
+        raise click.BadParameter(f"{url}: a URL begins with http:// or https://")
+    try:
+        with urlopen(url, timeout=10) as answer:
+            data: bytes = answer.read(BLOCK_BYTES_MAX + 1)
+    except HTTPError as error:
+        with error:
+            if error.code == 404:
+                raise FileNotFoundError(2, "not found", url) from None
+            raise Unavailable(f"{url} answered {error.code} {error.reason}") from None
+    except (URLError, OSError) as error:
+        raise Unavailable(f"{url}: {getattr(error, 'reason', error)}") from None
+    if len(data) > BLOCK_BYTES_MAX:
+        raise DecodeError(f"{url}: more than {BLOCK_BYTES_MAX} bytes came")
+    return data
+
+
+@click.command()
+@click.argument(
+    "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False
+)
+@click.option("--hex", "digits", help="The certificate itself, instead of a file.")
+@click.option("--key", help="The ONE federation key, 192 hex digits.")
+@click.option(
+    "--key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The key in a file: hex digits, or the federation's key record.",
+)
+@click.option("--chain-id", help="64 hex digits; without it any chain's certificate will do.")
+@JSON
+def verify(
+    file: Path | None,
+    digits: str | None,
+    key: str | None,
+    key_file: Path | None,
+    chain_id: str | None,
+    as_json: bool,
+) -> None:
+    """Check a certificate, or a block with the certificate in it, under the federation key.
+
+    FILE holds either, as bytes or as hex digits.  A block is checked for the winner's signature
+    and for all that it shows without its parent.
+    """
+    if (file is None) == (digits is None):
+        raise click.UsageError("give either FILE or --hex")
+    if (key is None) == (key_file is None):
+        raise click.UsageError("give either --key or --key-file")
+    data = _bytes_of(digits, "--hex") if digits is not None else _read_either(file)
+    _show(_verified(data, _key(key, key_file), chain_id), as_json)
+
+
+def _key(key: str | None, key_file: Path | None) -> bytes:
+    from chain.node.config import parse_key, read_key_file
+
+    if key is not None:
+        return parse_key(key, "--key")
+    assert key_file is not None  # `verify` has seen to it
+    return read_key_file(key_file, None)
+
+
+def _verified(data: bytes, key: bytes, chain_id: str | None) -> dict[str, Any]:
+    from chain.node.describe import describe_block, describe_certificate
+    from chain.records.block import decode_block
+    from chain.records.certificate import CERTIFICATE_BYTES, decode_certificate
+    from chain.validation import check_alone, verify_certificate
+
+    found = None if len(data) == CERTIFICATE_BYTES else decode_block(data)
+    certificate = data if found is None else found.coinbase.certificate
+    claimed = decode_certificate(certificate)[0].chain_id
+    expected = claimed if chain_id is None else _bytes_of(chain_id, "--chain-id")
+    verified = verify_certificate(certificate, key, expected)
+    if found is None:
+        return {"valid": True, **describe_certificate(verified)}
+    check_alone(found.certified_header)
+    return {"valid": True, **describe_block(found)}
+
+
+def _read_either(file: Path | None) -> bytes:
+    from chain.federation.api import BLOCK_BYTES_MAX
+
+    assert file is not None  # `verify` has seen to it
+    with file.open("rb") as opened:
+        data = opened.read(2 * BLOCK_BYTES_MAX + 2)
+    try:
+        return bytes.fromhex(data.decode("ascii"))
+    except ValueError:
+        return data
+
+
+def _bytes_of(digits: str, option: str) -> bytes:
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        raise click.BadParameter(f"{option} takes hex digits") from None
+
+
+def _show(data: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"ok": True, "data": data}))
+        return
+    for line in _lines(data, ""):
+        click.echo(line)
+
+
+def _lines(data: dict[str, Any], indent: str) -> list[str]:
+    width = max((len(name) for name in data), default=0)
+    lines = []
+    for name, value in data.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name.replace('_', ' '):<{width}}  {value}")
+    return lines

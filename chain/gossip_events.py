@@ -1,0 +1,138 @@
+"""What comes into the deciding half of a chain node, and what goes out of it.
+
+**The edge's contract**: effects are carried out in their order, and what one step saves is on disk
+before anything that stands after it is sent.
+Pure.
+"""
+
+from dataclasses import dataclass
+
+from chain.records.block import Block
+from chain.records.evidence import Finality
+from chain.tree import TipChanged
+from chain.validation import ParentView
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeerConnected:
+    """A connection stands; `peer` is the edge's number for it."""
+
+    peer: int
+    outbound: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeerLost:
+    """The connection is gone."""
+
+    peer: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MessageCame:
+    """A whole frame with a fitting checksum."""
+
+    peer: int
+    command: str
+    payload: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockSubmitted:
+    """A block from our own door; errors are raised to whoever knocked."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinalitySubmitted:
+    """The federation's word from our own door; errors are raised."""
+
+    finality: Finality
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+Event = PeerConnected | PeerLost | MessageCame | BlockSubmitted | FinalitySubmitted | Tick
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Send:
+    """One message to one peer."""
+
+    peer: int
+    command: str
+    payload: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Announce:
+    """One message to every peer but the one that it came from; never reaches the edge."""
+
+    command: str
+    payload: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drop:
+    """Close the connection; if `discourage`, do not talk with that address for a while."""
+
+    peer: int
+    reason: str
+    discourage: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SaveBlock:
+    """Keep a valid block."""
+
+    block: Block
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SaveFinal:
+    """This block is of the final chain; others at its height may go."""
+
+    view: ParentView
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SaveFinality:
+    """Keep the federation's word on a block."""
+
+    finality: Finality
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SaveEvidence:
+    """Keep verified evidence; `fault`: the federation contradicted itself, a person must look."""
+
+    data: bytes
+    fault: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServeBlocks:
+    """Send these blocks from the store, and a notfound for those that are not there."""
+
+    peer: int
+    hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServeHeaders:
+    """Send the certified headers after `block`, which the peer has at `height`."""
+
+    peer: int
+    height: int
+    block: bytes
+
+
+Saved = SaveBlock | SaveFinal | SaveFinality | SaveEvidence
+Taken = Saved | TipChanged | Announce
+"""What `chain.intake` answers."""
+Effect = Saved | TipChanged | Send | Drop | ServeBlocks | ServeHeaders
+Effects = tuple[Effect, ...]

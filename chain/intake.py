@@ -1,0 +1,166 @@
+"""Taking in what is true: blocks, the federation's word on them, evidence.
+
+Knows no peers; what others should hear is an `Announce`.
+Source: docs/PROTOCOL.md, chain.
+Pure.
+"""
+
+from bft.errors import Refused
+from chain.gossip_events import (
+    Announce,
+    SaveBlock,
+    SaveEvidence,
+    SaveFinal,
+    SaveFinality,
+    Taken,
+)
+from chain.params import Params
+from chain.records.block import HEADER_BYTES, block_hash, decode_block
+from chain.records.evidence import (
+    Equivocation,
+    Evidence,
+    FederationFault,
+    Finality,
+    contradict,
+    encode_evidence,
+    federation_fault,
+)
+from chain.records.peer_message import encode_inventory
+from chain.tree import BlockTree, Change, Finalised, TipChanged
+from chain.validation import (
+    check_alone,
+    check_block,
+    verify_certificate,
+    verify_evidence,
+    verify_finality,
+)
+
+FUTURE_S_MAX = 2 * 60 * 60  # a block's time may be that far ahead of our clock
+EVIDENCE_MAX = 256  # pieces that one node keeps
+
+
+class Intake:
+    """The block tree with what was saved beside it."""
+
+    def __init__(
+        self,
+        *,
+        chain_id: bytes,
+        federation_key: bytes,
+        params: Params,
+        tree: BlockTree,
+        evidence: tuple[Evidence, ...] = (),
+    ) -> None:
+        """`tree` and `evidence` come from the store."""
+        self.chain_id, self.federation_key, self.params = chain_id, federation_key, params
+        self.tree = tree
+        self.pending: Finality | None = None  # highest word on a block that we do not have
+        self.fault = next((e for e in evidence if isinstance(e, FederationFault)), None)
+        self._convicted = {_subject(piece) for piece in evidence}
+
+    def knows(self, data: bytes) -> bool:
+        """Whether this block is in the tree already."""
+        return self.tree.find(block_hash(data[:HEADER_BYTES])) is not None
+
+    def block(self, data: bytes, now_ms: int) -> tuple[Taken, ...]:
+        """Check and take one block.
+
+        Raises:
+            DecodeError, BadSignature, Refused: see `validate_block` and `BlockTree.add`; further
+                codes "from-the-future", "federation-fault" (this node is halted).
+        """
+        if self.fault is not None:
+            raise Refused("federation-fault", "the federation contradicted itself; see the log")
+        if self.knows(data):
+            return ()
+        block = decode_block(data)
+        certified = block.certified_header
+        verify_certificate(block.coinbase.certificate, self.federation_key, self.chain_id)
+        fault = self.tree.fault_of(certified)
+        if fault is not None:
+            return self._convict(fault)
+        check_alone(certified)
+        if block.header.time > now_ms // 1000 + FUTURE_S_MAX:
+            raise Refused("from-the-future", f"block time {block.header.time} is too far ahead")
+        parent = self.tree.find(block.header.previous)
+        if parent is not None:
+            check_block(block, self.params, parent)
+        wanted = self.pending is not None and self.pending.block == block.hash
+        self.tree, changes = self.tree.add(certified, wanted=wanted)
+        if self.tree.find(block.hash) is None:
+            return self._carry(changes)  # evidence against the final block's winner
+        taken = (SaveBlock(block=block), *self._carry(changes))
+        taken += (Announce(command="inv", payload=encode_inventory((block.hash,))),)
+        if wanted and self.pending is not None:
+            taken += self.finality(self.pending)
+        return taken
+
+    def finality(self, finality: Finality) -> tuple[Taken, ...]:
+        """Take the federation's word on a block; it is kept as `pending` until the block comes.
+
+        Raises:
+            BadSignature: it is not the federation's word.
+            Refused: the block has another height than that.
+        """
+        if self.fault is not None or finality == self.tree.finality:
+            return ()
+        if finality != self.pending:
+            verify_finality(
+                self.federation_key,
+                self.chain_id,
+                finality.height,
+                finality.block,
+                finality.signature,
+            )
+        fault = self.tree.fault_of_finality(finality)
+        if fault is None and self.pending is not None and contradict(self.pending, finality):
+            fault = federation_fault(self.pending.encode(), finality.encode())
+        if fault is not None:
+            return self._convict(fault)
+        if finality.height < self.tree.final.height:
+            return ()
+        if self.tree.find(finality.block) is None:
+            if self.pending is None or finality.height > self.pending.height:
+                self.pending = finality
+            return ()
+        self.tree, changes = self.tree.finalise(finality)
+        if self.pending is not None and self.pending.height <= finality.height:
+            self.pending = None
+        announce = Announce(command="finality", payload=finality.encode())
+        return (*self._carry(changes), SaveFinality(finality=finality), announce)
+
+    def evidence(self, data: bytes) -> tuple[Taken, ...]:
+        """Take evidence from outside.  Raises as `verify_evidence`."""
+        return self._convict(verify_evidence(data, self.federation_key, self.chain_id))
+
+    def _carry(self, changes: tuple[Change, ...]) -> tuple[Taken, ...]:
+        taken: tuple[Taken, ...] = ()
+        for change in changes:
+            match change:
+                case Finalised():
+                    taken += (SaveFinal(view=change.view),)
+                case TipChanged():
+                    taken += (change,)
+                case Equivocation() | FederationFault():
+                    taken += self._convict(change)
+        return taken
+
+    def _convict(self, evidence: Evidence) -> tuple[Taken, ...]:
+        """Keep evidence and pass it on, once for each subject; a fault halts this node."""
+        fault = isinstance(evidence, FederationFault)
+        subject = _subject(evidence)
+        if subject in self._convicted or (len(self._convicted) >= EVIDENCE_MAX and not fault):
+            return ()
+        self._convicted.add(subject)
+        if isinstance(evidence, FederationFault):
+            self.fault = evidence
+        data = encode_evidence(evidence)
+        announce = Announce(command="evidence", payload=data)
+        return (SaveEvidence(data=data, fault=fault), announce)
+
+
+def _subject(evidence: Evidence) -> bytes:
+    """What is convicted: one certificate's winner, or the federation."""
+    if isinstance(evidence, Equivocation):
+        return evidence.first.coinbase.certificate
+    return b"federation"

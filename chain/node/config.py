@@ -1,0 +1,167 @@
+"""A chain node's settings: a YAML file or flags, read once, frozen.
+
+Nothing here changes what is valid; the genesis record and the pinned federation key do.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from bft.codec.canonical import decode
+from bft.crypto import bls
+from bft.errors import BadSignature, ConfigError, DecodeError
+from chain.records.federation import GENESIS_BYTES_MAX, FederationKey, Genesis
+
+CONFIG_NAME = "node.yaml"  # in a node's home
+CONFIG_BYTES_MAX = 1024 * 1024
+KEY_FILE_BYTES_MAX = 64 * 1024
+PEERS_MAX = 64
+
+Endpoint = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s/]+):[0-9]{1,5}$")]
+"""host:port, or [IPv6]:port."""
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s]+$")]
+
+
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One node.  Paths are taken relative to the file that they stand in."""
+
+    genesis: str = "genesis.bin"  # path of the encoded genesis record; its digest is the chain id
+    home: str = "."  # directory of this node alone; holds chain.sqlite and a lock
+    federation_key: str = ""  # 192 hex digits; the ONE key, pinned
+    federation_key_file: str = ""  # or a file: hex digits, or an encoded FederationKey
+    p2p: Endpoint = "127.0.0.1:7500"  # listens for peers
+    http: Endpoint = "127.0.0.1:7501"  # listens for its operator
+    peers: Annotated[tuple[Endpoint, ...], Meta(max_length=PEERS_MAX)] = ()  # dials these
+    replicas: Annotated[tuple[Url, ...], Meta(max_length=PEERS_MAX)] = ()  # asks these
+    inbound_max: Annotated[int, Meta(ge=0, le=10_000)] = 117  # connections
+    api_version: Literal["gristmill/v1"] = "gristmill/v1"
+    kind: Literal["Node"] = "Node"
+
+    @property
+    def database(self) -> Path:
+        """Blocks, finality, evidence, peers."""
+        return Path(self.home) / "chain.sqlite"
+
+
+def load_config(path: Path) -> NodeConfig:
+    """The settings in a YAML file.
+
+    Raises:
+        ConfigError: unreadable, too long, a name that does not exist, or a wrong value.
+    """
+    try:
+        raw = yaml.safe_load(_read(path, CONFIG_BYTES_MAX))
+        config = msgspec.convert(raw, NodeConfig)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    base = path.resolve().parent
+    key_file = config.federation_key_file
+    return msgspec.structs.replace(
+        config,
+        genesis=str(base / config.genesis),
+        home=str(base / config.home),
+        federation_key_file=str(base / key_file) if key_file else "",
+    )
+
+
+def save_config(config: NodeConfig) -> Path:
+    """Writes the settings, with absolute paths, into the node's home; returns where."""
+    home = Path(config.home).resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    key_file = config.federation_key_file
+    settings = msgspec.structs.replace(
+        config,
+        home=str(home),
+        genesis=str(Path(config.genesis).resolve()),
+        federation_key_file=str(Path(key_file).resolve()) if key_file else "",
+    )
+    path = home / CONFIG_NAME
+    path.write_text(yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False))
+    return path
+
+
+def load_genesis(path: Path) -> Genesis:
+    """The genesis record in a file.  Raises ConfigError: unreadable, or no genesis record."""
+    try:
+        return decode(Genesis, _read(path, GENESIS_BYTES_MAX), bytes_max=GENESIS_BYTES_MAX)
+    except DecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def pinned_key(config: NodeConfig, chain_id: bytes) -> bytes:
+    """96 bytes: the federation key that the operator pinned.
+
+    A key that merely came over the network is never trusted, not even the first one.
+
+    Raises:
+        ConfigError: none or two are pinned, or it is no key of this chain.
+    """
+    if bool(config.federation_key) == bool(config.federation_key_file):
+        raise ConfigError(
+            "pin the federation key by exactly one of federation_key and federation_key_file; "
+            "a key from the network is never trusted by itself"
+        )
+    if config.federation_key:
+        return parse_key(config.federation_key, "federation_key")
+    return read_key_file(Path(config.federation_key_file), chain_id)
+
+
+def parse_key(text: str, source: str) -> bytes:
+    """The key in 192 hex digits.  Raises ConfigError: it is none; `source` says whose it was."""
+    try:
+        key = bytes.fromhex(text.strip())
+    except ValueError:
+        raise ConfigError(f"{source}: a federation key is 192 hex digits") from None
+    return _checked(key, source)
+
+
+def read_key_file(path: Path, chain_id: bytes | None) -> bytes:
+    """The key in a file: hex digits, or an encoded FederationKey record of `chain_id`.
+
+    Raises:
+        ConfigError: unreadable, neither of both, or the record of another chain.
+    """
+    data = _read(path, KEY_FILE_BYTES_MAX)
+    if len(data.strip()) == 192:
+        return parse_key(data.decode("ascii", "replace"), str(path))
+    try:
+        record = decode(FederationKey, data, bytes_max=KEY_FILE_BYTES_MAX)
+    except DecodeError as error:
+        raise ConfigError(f"{path}: neither 192 hex digits nor {error}") from None
+    if chain_id is not None and record.chain_id != chain_id:
+        raise ConfigError(
+            f"{path}: the key of chain {record.chain_id.hex()[:16]}; this is {chain_id.hex()[:16]}"
+        )
+    return _checked(record.key, str(path))
+
+
+def split_endpoint(endpoint: str) -> tuple[str, int]:
+    """(host, port) of host:port or [IPv6]:port.  Raises ConfigError: no such port."""
+    host, _, port = endpoint.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{endpoint}: a port is a number up to 65535")
+    return host.strip("[]"), int(port)
+
+
+def _checked(key: bytes, source: str) -> bytes:
+    try:
+        bls.load_g2(key)
+    except (DecodeError, BadSignature) as error:
+        raise ConfigError(f"{source}: no federation key: {error}") from None
+    return key
+
+
+def _read(path: Path, bytes_max: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(bytes_max + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    if len(data) > bytes_max:
+        raise ConfigError(f"{path}: more than {bytes_max} bytes")
+    return data

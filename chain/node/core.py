@@ -1,0 +1,130 @@
+"""A node's heart: the deciding half and its store; what is decided is saved first."""
+
+import asyncio
+import fcntl
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from bft.errors import ConfigError, Unavailable
+from chain.gossip import Gossip
+from chain.gossip_events import (
+    Effect,
+    Event,
+    SaveBlock,
+    SaveEvidence,
+    SaveFinal,
+    SaveFinality,
+)
+from chain.node.config import NodeConfig, load_genesis, pinned_key
+from chain.node.store import Store
+from chain.tree import BlockTree
+from chain.validation import genesis_view
+
+USER_AGENT = b"/gristmill:1/"
+_SAVED = SaveBlock | SaveFinal | SaveFinality | SaveEvidence
+
+
+def unix_ms() -> int:
+    """The clock of nodes, in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class NodeCore:
+    """Genesis, key, store and Gossip of one home, which it holds alone."""
+
+    def __init__(self, config: NodeConfig, now_ms: Callable[[], int]) -> None:
+        """Opens home, lock and store.
+
+        Raises:
+            ConfigError: settings, genesis, key or store do not fit, or another node runs here.
+        """
+        self.config, self.now_ms = config, now_ms
+        self.genesis = load_genesis(Path(config.genesis))
+        self.chain_id = self.genesis.chain_id
+        self.federation_key = pinned_key(config, self.chain_id)
+        self._lock = _take_lock(Path(config.home))
+        try:
+            self.store = Store(config.database, self.chain_id, genesis_view(self.genesis))
+        except ConfigError:
+            self._lock.close()
+            raise
+        self.gossip = Gossip(
+            chain_id=self.chain_id,
+            federation_key=self.federation_key,
+            params=self.genesis.params,
+            tree=self.store.tree(),
+            nonce=secrets.randbits(64),
+            user_agent=USER_AGENT,
+            evidence=self.store.evidence(),
+        )
+        self.replica_status: dict[str, str] = {url: "not asked yet" for url in config.replicas}
+        self._stepped = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    @property
+    def tree(self) -> BlockTree:
+        """What this node holds for true."""
+        return self.gossip.intake.tree
+
+    def step(self, event: Event, carry_out: Callable[[Effect], None]) -> None:
+        """One step of Gossip, saved, then carried out.
+
+        Raises:
+            DecodeError, Refused: what was submitted is not valid.
+            Unavailable: the disk failed; the node stops rather than forgets.
+        """
+        if self._failure is not None:
+            raise Unavailable("this node has stopped")
+        effects = self.gossip.step(event, self.now_ms())
+        saved = [effect for effect in effects if isinstance(effect, _SAVED)]
+        if saved:
+            try:
+                self.store.save(saved)
+            except sqlite3.Error as error:
+                self.fail(error)
+                raise Unavailable(f"the store cannot be written: {error}") from None
+        for effect in effects:
+            carry_out(effect)
+        self._stepped.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Waits for the step after which `condition` holds.  Raises what stopped the node."""
+        while not condition():
+            if self._failure is not None:
+                raise self._failure
+            self._stepped.clear()
+            await self._stepped.wait()
+
+    @property
+    def failed(self) -> bool:
+        """A bug or the disk stopped this node; `until` raises the reason."""
+        return self._failure is not None
+
+    def fail(self, error: BaseException) -> None:
+        """No further step; the first reason stays."""
+        self._failure = self._failure or error
+        self._stepped.set()
+
+    def close(self) -> None:
+        """The home may be opened again."""
+        self.store.close()
+        self._lock.close()
+
+
+def _take_lock(home: Path) -> IO[str]:
+    """An open file whose lock ends with the process.  Raises ConfigError: it is taken."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = (home / "node.lock").open("w")
+    except OSError as error:
+        raise ConfigError(f"{home}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise ConfigError(f"{home}: another node runs in this home") from None
+    return lock

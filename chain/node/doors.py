@@ -1,0 +1,132 @@
+"""A node's HTTP doors, for its operator and for miners: they read, check, hand on.
+
+Errors are problem details (RFC 9457).  Nothing here is secret and nothing here commands the node,
+but it listens on loopback unless its operator says otherwise.
+"""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from bft.codec.canonical import encode
+from bft.errors import Busy, DecodeError, Refused, Unavailable
+from chain.federation.api import (
+    BLOCK,
+    BLOCK_BYTES_MAX,
+    BLOCKS,
+    FINALITY,
+    OCTETS,
+    PROBLEM,
+    STATUS,
+)
+from chain.gossip_events import BlockSubmitted, Event
+from chain.node.core import NodeCore
+from chain.node.describe import describe_view
+from chain.records.block import HEADER_BYTES, Block, block_hash
+from chain.records.score_log import BlockFinal
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_app(core: NodeCore, step: Callable[[Event], None]) -> web.Application:
+    """The application: `core` answers, `step` takes blocks."""
+    doors = _Doors(core, step)
+    app = web.Application(client_max_size=BLOCK_BYTES_MAX, middlewares=[errors_to_problems])
+    app.router.add_get(STATUS, doors.get_status)
+    app.router.add_post(BLOCKS, doors.post_block)
+    app.router.add_get(BLOCK, doors.get_block)
+    app.router.add_get(FINALITY, doors.get_finality)
+    return app
+
+
+@web.middleware
+async def errors_to_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The one place where our errors become status codes; anything else is a 500 and a bug."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        problem = refuse(HTTPStatus(error.status), error.reason)
+        if "Allow" in error.headers:
+            problem.headers["Allow"] = error.headers["Allow"]
+        return problem
+    except Refused as error:
+        return refuse(HTTPStatus.CONFLICT, str(error), code=error.code)
+    except DecodeError as error:
+        return refuse(HTTPStatus.BAD_REQUEST, str(error))
+    except Busy as error:
+        return refuse(HTTPStatus.TOO_MANY_REQUESTS, str(error))
+    except Unavailable as error:
+        return refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+
+
+def refuse(status: HTTPStatus, detail: str, *, code: str = "") -> web.Response:
+    """Problem details."""
+    problem: dict[str, Any] = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+    }
+    if code:
+        problem["code"] = code
+    return web.json_response(problem, status=status, content_type=PROBLEM)
+
+
+class _Doors:
+    def __init__(self, core: NodeCore, step: Callable[[Event], None]) -> None:
+        self._core, self._step = core, step
+
+    async def get_status(self, request: web.Request) -> web.Response:
+        """What this node holds for true, and whom it talks with."""
+        core, tree = self._core, self._core.tree
+        peers = core.gossip.peers.values()
+        return web.json_response(
+            {
+                "name": core.genesis.name.decode("utf-8", "replace"),
+                "chain_id": core.chain_id.hex(),
+                "federation_key": core.federation_key.hex(),
+                "tip": describe_view(tree.tip),
+                "final": describe_view(tree.final),
+                "peers": sum(peer.ready for peer in peers),
+                "replicas": core.replica_status,
+                "evidence": len(core.store.evidence()),
+                "fault": core.gossip.intake.fault is not None,
+            }
+        )
+
+    async def post_block(self, request: web.Request) -> web.Response:
+        """Take one block.  202 taken, 400 malformed, 409 against the rules, 413 too long."""
+        data = await request.read()
+        self._step(BlockSubmitted(data=data))
+        block = self._core.store.block(block_hash(data[:HEADER_BYTES]))
+        if block is None:
+            raise Refused("not-taken", "the block competes with a final one; see this node's log")
+        answer = {"hash": block.hash[::-1].hex(), "height": block.certificate.height}
+        return web.json_response(answer, status=HTTPStatus.ACCEPTED)
+
+    async def get_block(self, request: web.Request) -> web.Response:
+        """A block by height (final, or the tip) or by hash as people see it.  404 if unknown."""
+        block = self._find(request.match_info["height"])
+        return web.Response(body=block.data, content_type=OCTETS)
+
+    async def get_finality(self, request: web.Request) -> web.Response:
+        """The federation's word on the block at a height, a BlockFinal.  404 if it is not here."""
+        block = self._find(request.match_info["height"])
+        word = self._core.store.finality(block.certificate.height)
+        if word is None or word.block != block.hash:
+            raise web.HTTPNotFound(reason="the federation's word on this block is not here")
+        final = BlockFinal(
+            cycle=block.certificate.cycle,
+            height=word.height,
+            header=block.header.encode(),
+            signature=word.signature,
+        )
+        return web.Response(body=encode(final), content_type=OCTETS)
+
+    def _find(self, reference: str) -> Block:
+        block = self._core.store.find(reference, self._core.tree.tip)
+        if block is None:
+            raise web.HTTPNotFound(reason="no such block here")
+        return block

@@ -1,0 +1,113 @@
+"""Asks replicas once a second for blocks that the federation finalised; verifies all it gets.
+
+A replica is a courier, nothing more: what it brings counts by its signatures alone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import aiohttp
+
+from bft.codec.canonical import decode
+from bft.errors import DecodeError, Refused, Unavailable
+from chain.federation.api import BLOCK, BLOCK_BYTES_MAX, FEDERATION_KEY, FINALITY
+from chain.gossip_events import BlockSubmitted, Event, FinalitySubmitted
+from chain.node.core import NodeCore
+from chain.records.block import block_hash
+from chain.records.evidence import Finality
+from chain.records.federation import FederationKey
+from chain.records.score_log import BlockFinal
+
+POLL_S = 1
+ANSWER_S_MAX = 5
+BLOCKS_PER_POLL_MAX = 64
+KEY_BYTES_MAX = 64 * 1024
+FINALITY_BYTES_MAX = 512
+LOG = logging.getLogger("gristmill.node")
+
+
+async def poll_replica(url: str, core: NodeCore, step: Callable[[Event], None]) -> None:
+    """Asks the replica at `url` for ever; `step` takes what it brings."""
+    await _Poller(url.rstrip("/"), url, core, step).run()
+
+
+class _Poller:
+    def __init__(self, base: str, name: str, core: NodeCore, step: Callable[[Event], None]) -> None:
+        self._base, self._name, self._core, self._step = base, name, core, step
+
+    async def run(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
+        checked = False
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                try:
+                    checked = checked or await self._check_key(session)
+                    if checked:
+                        await self._fetch(session)
+                        self._tell("ok")
+                except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    checked = False  # another process may answer next time
+                    self._tell(f"no answer: {type(error).__name__}")
+                except (DecodeError, Refused, Unavailable) as error:
+                    checked = False
+                    self._tell(f"not accepted: {error}")
+                await asyncio.sleep(POLL_S)
+
+    def _tell(self, text: str) -> None:
+        if self._core.replica_status[self._name] != text:
+            LOG.info("replica %s: %s", self._name, text)
+        self._core.replica_status[self._name] = text
+
+    async def _check_key(self, session: aiohttp.ClientSession) -> bool:
+        """Whether this replica serves the federation that we pinned; it may have no key yet."""
+        data = await _get(session, self._base + FEDERATION_KEY, KEY_BYTES_MAX)
+        if data is None:
+            self._tell("has no federation key yet")
+            return False
+        record = decode(FederationKey, data, bytes_max=KEY_BYTES_MAX)
+        if record.key != self._core.federation_key:
+            raise Refused(
+                "other-key", f"federation key {record.key.hex()[:16]} is not the pinned one"
+            )
+        return True
+
+    async def _fetch(self, session: aiohttp.ClientSession) -> None:
+        """What is final there and not yet here."""
+        for _ in range(BLOCKS_PER_POLL_MAX):
+            height = self._core.tree.final.height + 1
+            data = await _get(session, self._base + BLOCK.format(height=height), BLOCK_BYTES_MAX)
+            if data is None:
+                return
+            self._step(BlockSubmitted(data=data))
+            path = FINALITY.format(height=height)
+            word = await _get(session, self._base + path, FINALITY_BYTES_MAX)
+            if word is None:
+                return
+            final = decode(BlockFinal, word, bytes_max=FINALITY_BYTES_MAX)
+            finality = Finality(
+                height=final.height, block=block_hash(final.header), signature=final.signature
+            )
+            self._step(FinalitySubmitted(finality=finality))
+            if self._core.tree.final.height < height:
+                return  # the word was on another block; ask again later
+
+
+async def _get(session: aiohttp.ClientSession, url: str, bytes_max: int) -> bytes | None:
+    """The body; None on 404.
+
+    Raises:
+        aiohttp.ClientError: no such answer.
+        DecodeError: longer than `bytes_max`.
+    """
+    async with session.get(url, allow_redirects=False) as response:
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise aiohttp.ClientPayloadError(f"status {response.status}")
+        data = bytearray()
+        async for piece in response.content.iter_chunked(64 * 1024):
+            data += piece
+            if len(data) > bytes_max:
+                raise DecodeError(f"more than {bytes_max} bytes came from {url}")
+        return bytes(data)

@@ -1,0 +1,292 @@
+"""A chain node's process: sockets and signals around `chain.node.core`."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiohttp import web
+
+from bft.errors import ConfigError, DecodeError, Unavailable
+from chain.gossip_events import (
+    Drop,
+    Effect,
+    Event,
+    MessageCame,
+    PeerConnected,
+    PeerLost,
+    SaveBlock,
+    SaveEvidence,
+    SaveFinal,
+    SaveFinality,
+    Send,
+    ServeBlocks,
+    ServeHeaders,
+    Tick,
+)
+from chain.node.config import NodeConfig, split_endpoint
+from chain.node.core import NodeCore, unix_ms
+from chain.node.doors import make_app
+from chain.node.links import Link
+from chain.node.replicas import poll_replica
+from chain.records.peer_message import (
+    CERTIFIED_HEADERS_MAX,
+    encode_certheaders,
+    encode_inventory,
+)
+from chain.tree import TipChanged
+
+TICK_S = 1
+DIAL_S_MAX = 10  # a connection must stand by then
+BACKOFF_S_MIN = 0.25
+BACKOFF_S_MAX = 60
+DISCOURAGE_S = 24 * 60 * 60
+LOG = logging.getLogger("gristmill.node")
+
+
+class NodeService:
+    """One running node."""
+
+    def __init__(self, config: NodeConfig, *, now_ms: Callable[[], int] = unix_ms) -> None:
+        """Raises ConfigError, as NodeCore."""
+        self.config = config
+        self.core = NodeCore(config, now_ms)
+        self.p2p_endpoint = self.http_endpoint = ""  # where it listens, once started
+        self._links: dict[int, Link] = {}
+        self._numbers = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._server: asyncio.Server | None = None
+        self._runner: web.AppRunner | None = None
+
+    # Life
+
+    async def start(self) -> None:
+        """Listens, dials, polls.  Raises ConfigError: an address cannot be listened on."""
+        host, port = split_endpoint(self.config.p2p)
+        try:
+            self._server = await asyncio.start_server(self._on_inbound, host, port)
+            self.p2p_endpoint = _endpoint(self._server.sockets[0].getsockname())
+            self._runner = web.AppRunner(make_app(self.core, self.step), access_log=None)
+            await self._runner.setup()
+            site = web.TCPSite(self._runner, *split_endpoint(self.config.http))
+            await site.start()
+        except OSError as error:
+            await self.stop()
+            raise ConfigError(f"cannot listen: {error.strerror}") from None
+        self.http_endpoint = _endpoint(self._runner.addresses[0])
+        for endpoint in self.config.peers:
+            self._spawn(self._dial(endpoint))
+        self._spawn(self._tick())
+        for url in self.config.replicas:
+            self._spawn(poll_replica(url, self.core, self.step))
+        LOG.info("peers at %s, http at %s", self.p2p_endpoint, self.http_endpoint)
+
+    async def stop(self) -> None:
+        """Closes everything; may be called twice."""
+        if self._server is not None:
+            self._server.close()
+        for link in list(self._links.values()):
+            link.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._server = self._runner = None
+        self.core.close()
+
+    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Unavailable):
+            self.core.fail(error)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.step(Tick())
+
+    # Steps
+
+    def step(self, event: Event) -> None:
+        """One step, saved and carried out.  Raises as `NodeCore.step`."""
+        self.core.step(event, self._carry_out)
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Send(peer=peer, command=command, payload=payload):
+                self._send(peer, command, payload)
+            case Drop(peer=peer, reason=reason, discourage=discourage):
+                self._drop(peer, reason, discourage)
+            case ServeBlocks(peer=peer, hashes=hashes):
+                self._serve_blocks(peer, hashes)
+            case ServeHeaders(peer=peer, height=height, block=block):
+                self._serve_headers(peer, height, block)
+            case TipChanged(view=view):
+                LOG.info("tip %d %s", view.height, view.hash[::-1].hex())
+            case SaveEvidence(fault=True):
+                LOG.critical("the federation contradicted itself; this node takes no more blocks")
+            case SaveEvidence():
+                LOG.warning("a winner signed two blocks; the evidence is kept")
+            case SaveBlock() | SaveFinal() | SaveFinality():
+                pass  # on disk already
+
+    def _send(self, peer: int, command: str, payload: bytes) -> None:
+        link = self._links.get(peer)
+        if link is not None and not link.send(command, payload):
+            LOG.info("peer %d (%s) reads too slowly", peer, link.host)
+            link.close()
+
+    def _serve_blocks(self, peer: int, hashes: tuple[bytes, ...]) -> None:
+        missing = []
+        for wanted in hashes:
+            block = self.core.store.block(wanted)
+            if block is None:
+                missing.append(wanted)
+            else:
+                self._send(peer, "block", block.data)
+        if missing:
+            self._send(peer, "notfound", encode_inventory(missing))
+
+    def _serve_headers(self, peer: int, height: int, block: bytes) -> None:
+        headers: list[bytes] = []
+        if self.core.store.final_hash(height) == block:
+            while len(headers) < CERTIFIED_HEADERS_MAX:
+                found = self.core.store.final_block(height + len(headers) + 1)
+                if found is None:
+                    break
+                headers.append(found.certified_header.encode())
+            best = self.core.tree.best
+            if best is not None and len(headers) < CERTIFIED_HEADERS_MAX:
+                headers.append(best.encode())
+        self._send(peer, "certheaders", encode_certheaders(headers))
+
+    # Links
+
+    def _drop(self, peer: int, reason: str, discourage: bool) -> None:
+        link = self._links.get(peer)
+        if link is None:
+            return
+        LOG.info("peer %d (%s) dropped: %s", peer, link.host, reason)
+        # Many honest nodes may share the loopback address; as in Bitcoin Core they only lose
+        # the connection.
+        if discourage and not _is_loopback(link.host):
+            self.core.store.discourage(link.host, self.core.now_ms() // 1000 + DISCOURAGE_S)
+        link.close()
+
+    async def _on_inbound(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host = str(writer.get_extra_info("peername")[0])
+        outbound = len(self.config.peers)
+        if len(self._links) >= self.config.inbound_max + outbound or self._shuns(host):
+            writer.close()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._converse(host, reader, writer, outbound=False)
+        except asyncio.CancelledError:
+            pass  # the node stops; nobody waits for this task but `stop`
+        finally:
+            self._tasks.discard(task)
+
+    def _shuns(self, host: str) -> bool:
+        return self.core.store.is_discouraged(host, self.core.now_ms() // 1000)
+
+    async def _dial(self, endpoint: str) -> None:
+        host, port = split_endpoint(endpoint)
+        backoff = BACKOFF_S_MIN
+        while True:
+            if not self._shuns(host):
+                with contextlib.suppress(OSError, TimeoutError):
+                    stream = asyncio.open_connection(host, port)
+                    reader, writer = await asyncio.wait_for(stream, DIAL_S_MAX)
+                    if await self._converse(host, reader, writer, outbound=True):
+                        self.core.store.remember_peer(endpoint, self.core.now_ms() // 1000)
+                        backoff = BACKOFF_S_MIN
+            await asyncio.sleep(backoff)
+            backoff = min(2 * backoff, BACKOFF_S_MAX)
+
+    async def _converse(
+        self,
+        host: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        outbound: bool,
+    ) -> bool:
+        """Until the connection ends; whether the two had greeted each other."""
+        self._numbers += 1
+        number = self._numbers
+        link = self._links[number] = Link(number, host, reader, writer, self.core.chain_id)
+        greeted = False
+        try:
+            self.step(PeerConnected(peer=number, outbound=outbound))
+            await link.run(self._on_message)
+        except DecodeError as error:
+            self._drop(number, str(error), discourage=True)
+        except Unavailable:
+            pass  # this node stops, and has said why
+        except Exception as error:  # a bug of ours: stop rather than go on with a wrong state
+            self.core.fail(error)
+        finally:
+            peer = self.core.gossip.peers.get(number)
+            greeted = peer is not None and peer.ready
+            del self._links[number]
+            if not self.core.failed:
+                self.step(PeerLost(peer=number))
+        return greeted
+
+    def _on_message(self, number: int, command: str, payload: bytes) -> None:
+        self.step(MessageCame(peer=number, command=command, payload=payload))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _endpoint(address: Any) -> str:
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _serve(config: NodeConfig) -> None:
+    service = NodeService(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await service.start()
+    ended = asyncio.create_task(stop.wait())
+    broken = asyncio.create_task(service.core.until(lambda: False))
+    try:
+        await asyncio.wait((ended, broken), return_when=asyncio.FIRST_COMPLETED)
+        if broken.done():
+            await broken
+    finally:
+        ended.cancel()
+        broken.cancel()
+        await asyncio.gather(ended, broken, return_exceptions=True)
+        await service.stop()
+
+
+def run_node(config: NodeConfig) -> None:
+    """Runs one node until SIGTERM or SIGINT; must be called in a process's main thread.
+
+    Raises:
+        ConfigError: settings, genesis, key or store do not fit, or an address is taken.
+    """
+    asyncio.run(_serve(config))

@@ -1,0 +1,107 @@
+"""One peer of a chain node: its handshake, its budget, and what was asked of it.
+
+Rates follow Chia's table (so many of each message in a minute), outcomes Bitcoin Core's: ignore,
+disconnect, or disconnect and discourage; there are no scores.
+Pure: time comes in.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from chain.records.peer_message import CERTIFIED_HEADERS_MAX, Version
+
+PER_MINUTE = {
+    "version": 2,
+    "verack": 2,
+    "ping": 30,
+    "pong": 30,
+    "inv": 600,
+    "getdata": 600,
+    "notfound": 120,
+    "block": 60,  # that nobody asked for; those asked for are free
+    "getcertheaders": 240,
+    "certheaders": 240,
+    "finality": 120,
+    "evidence": 20,
+}
+PER_MINUTE_UNKNOWN = 60  # all commands together that we do not know
+ORPHANS_MAX = 8  # blocks of one peer whose parent is unknown
+ORPHAN_BYTES_MAX = 64 * 1024
+WANTED_MAX = CERTIFIED_HEADERS_MAX  # blocks to be asked of one peer
+IN_FLIGHT_MAX = 16  # blocks asked of one peer and not yet come
+_MINUTE_MS = 60_000
+
+
+@dataclass(slots=True)
+class Budget:
+    """A bucket that holds a minute's worth of messages and refills evenly."""
+
+    per_minute: int
+    filled: int  # messages times 60,000, so that a millisecond's refill is a whole number
+    at_ms: int
+
+    def spend(self, now_ms: int) -> bool:
+        """Takes one message's worth.  False: there is none left."""
+        passed = max(0, now_ms - self.at_ms)
+        self.filled = min(self.per_minute * _MINUTE_MS, self.filled + passed * self.per_minute)
+        self.at_ms = now_ms
+        if self.filled < _MINUTE_MS:
+            return False
+        self.filled -= _MINUTE_MS
+        return True
+
+
+@dataclass(slots=True)
+class Peer:
+    """What we know of one connection."""
+
+    number: int  # given by the edge
+    outbound: bool
+    since_ms: int
+    version: Version | None = None
+    verack: bool = False
+    ping: tuple[int, int] | None = None  # (nonce, sent at) of a ping without its pong
+    pinged_ms: int = 0
+    headers_full: bool = False  # its last certheaders was full, so it has more
+    wanted: deque[bytes] = field(default_factory=deque)  # at most WANTED_MAX
+    requested: dict[bytes, int] = field(default_factory=dict)  # hash -> asked at
+    orphans: dict[bytes, bytes] = field(default_factory=dict)  # hash -> block, oldest first
+    budgets: dict[str, Budget] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Both sides have greeted."""
+        return self.version is not None and self.verack
+
+    def spend(self, command: str, now_ms: int) -> bool:
+        """Whether this peer may still send such a message now."""
+        name = command if command in PER_MINUTE else "unknown"
+        budget = self.budgets.get(name)
+        if budget is None:
+            rate = PER_MINUTE.get(name, PER_MINUTE_UNKNOWN)
+            budget = Budget(per_minute=rate, filled=rate * _MINUTE_MS, at_ms=now_ms)
+            self.budgets[name] = budget
+        return budget.spend(now_ms)
+
+    def keep_orphan(self, block: bytes, data: bytes) -> None:
+        """Keeps a block until its parent comes; the oldest gives way."""
+        if len(data) > ORPHAN_BYTES_MAX:
+            return
+        self.orphans[block] = data
+        while len(self.orphans) > ORPHANS_MAX:
+            del self.orphans[next(iter(self.orphans))]
+
+    def take_orphans(self, has: Callable[[bytes], bool]) -> list[bytes]:
+        """The blocks whose parent `has` come, no longer kept."""
+        found = [block for block, data in self.orphans.items() if has(data[4:36])]
+        return [self.orphans.pop(block) for block in found]
+
+    def next_requests(self, now_ms: int) -> tuple[bytes, ...]:
+        """The wanted blocks that may be asked for now; they count as asked."""
+        asked = []
+        while self.wanted and len(self.requested) < IN_FLIGHT_MAX:
+            block = self.wanted.popleft()
+            self.requested[block] = now_ms
+            asked.append(block)
+        return tuple(asked)
