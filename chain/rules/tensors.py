@@ -43,7 +43,8 @@ def encode_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """The file's bytes.  Raises ValueError: a tensor is neither int8 nor int32."""
     layout: dict[str, TensorSpec] = {}
     for name in sorted(tensors):
-        found = [key for key, kind in _DTYPES.items() if kind == tensors[name].dtype]
+        dtype = tensors[name].dtype.newbyteorder("<")
+        found = [key for key in sorted(_DTYPES) if _DTYPES[key] == dtype]
         if not found:
             raise ValueError(f"tensor {name!r} is {tensors[name].dtype}; it must be int8 or int32")
         layout[name] = (found[0], tensors[name].shape)

@@ -1,0 +1,85 @@
+"""A job of a few weights, and updates for it, made by hand."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from chain.records.evaluation import ScoreRow
+from chain.records.job import Job
+from chain.rules.tensors import Tensor, encode_tensors
+from chain.rules.updates import EXPONENTS, segment_shapes, snapshot_layout, update_layout
+
+JOB = Job(
+    name=b"tiny",
+    model=b"mlp",
+    input_width=3,
+    segment_widths=(4, 5),
+    classes=2,
+    dataset=b"none",
+    dataset_digest=bytes(32),
+    train_records=64,
+    heldout_records=16,
+    chunk_records=16,
+    steps=4,
+    batch_records=8,
+    learning_rate_ppm=1_000,
+    outer_rate_numerator=1,
+    outer_rate_denominator=2,
+    fraction_bits=20,
+    genesis_model=bytes(32),
+)
+
+
+def snapshot(value: int, job: Job = JOB) -> bytes:
+    """All weights have this value."""
+    layout = snapshot_layout(job)
+    return encode_tensors(
+        {name: np.full(shape, value, np.int32) for name, (_, shape) in layout.items()}
+    )
+
+
+def update(
+    segment: int, magnitude: int, exponent: int = 0, job: Job = JOB, **changed: Tensor
+) -> bytes:
+    """All weights change by magnitude << exponent."""
+    tensors: dict[str, Tensor] = {}
+    for name, (_, shape) in update_layout(job, segment).items():
+        tensors[name] = np.full(shape, exponent if name.endswith(EXPONENTS) else magnitude, np.int8)
+    return encode_tensors(tensors | changed)
+
+
+def random_update(segment: int, seed: int, job: Job = JOB) -> bytes:
+    """Magnitudes and small exponents from a seed."""
+    generator = np.random.default_rng(seed)
+    tensors: dict[str, Tensor] = {}
+    for name, (_, shape) in update_layout(job, segment).items():
+        low, high = (0, 8) if name.endswith(EXPONENTS) else (-128, 128)
+        tensors[name] = generator.integers(low, high, shape).astype(np.int8)
+    return encode_tensors(tensors)
+
+
+def row(unit: int, segment: int, quality: int, *, valid: int = 1, tickets: int = 1) -> ScoreRow:
+    """A scored unit."""
+    return ScoreRow(
+        cycle=1,
+        unit=unit,
+        miner=bytes(33),
+        segment=segment,
+        parameters=1,
+        samples=1,
+        valid=valid,
+        gain=1,
+        advantage=1,
+        volume=1,
+        coverage=1,
+        quality=quality,
+        tickets=tickets,
+    )
+
+
+def weights_of(segment: int, tensors: Mapping[str, Tensor]) -> list[int]:
+    """All weights of one segment, by name."""
+    flat: list[NDArray[np.integer]] = [
+        tensors[n].ravel() for n in sorted(segment_shapes(JOB, segment))
+    ]
+    return [int(value) for value in np.concatenate(flat)]
