@@ -20,6 +20,7 @@ HOME = click.option(
     help="The node's directory, with its node.yaml.",
 )
 URL = click.option("--url", help="Ask a running node here instead, for example http://host:7501.")
+_TIP = ("height", "tip", "tip_time", "final_height", "final")
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
@@ -79,7 +80,7 @@ def _config(home: Path, flags: dict[str, Any]) -> Any:
 def tip(home: Path, url: str | None, as_json: bool) -> None:
     """The best block, and the one that is final."""
     status = _status(home, url)
-    _show({"tip": status["tip"], "final": status["final"]}, as_json)
+    _show({name: status[name] for name in _TIP}, as_json)
 
 
 @node.command()
@@ -108,18 +109,16 @@ def _status(home: Path, url: str | None) -> dict[str, Any]:
         from chain.federation.api import STATUS
 
         answer = json.loads(_get(url + STATUS))
-        if not isinstance(answer, dict) or not {"tip", "final"} <= answer.keys():
+        if not isinstance(answer, dict) or not set(_TIP) <= answer.keys():
             raise DecodeError(f"{url} answered with something that is no node's status")
         return answer
-    from chain.node.describe import describe_view
+    from chain.node.describe import describe_tree
 
     with _Reading(home) as (store, genesis):
-        tree = store.tree()
         return {
             "name": genesis.name.decode("utf-8", "replace"),
             "chain_id": genesis.chain_id.hex(),
-            "tip": describe_view(tree.tip),
-            "final": describe_view(tree.final),
+            **describe_tree(store.tree()),
             "evidence": len(store.evidence()),
         }
 

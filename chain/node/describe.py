@@ -7,12 +7,18 @@ from typing import Any
 
 from chain.records.block import Block
 from chain.records.certificate import BlockCertificate
-from chain.validation import ParentView
+from chain.tree import BlockTree
 
 
-def describe_view(view: ParentView) -> dict[str, Any]:
-    """Height, hash and time of a block."""
-    return {"height": view.height, "hash": view.hash[::-1].hex(), "time": view.time}
+def describe_tree(tree: BlockTree) -> dict[str, Any]:
+    """The best block, and the one that is final."""
+    return {
+        "height": tree.tip.height,
+        "tip": tree.tip.hash[::-1].hex(),
+        "tip_time": tree.tip.time,
+        "final_height": tree.final.height,
+        "final": tree.final.hash[::-1].hex(),
+    }
 
 
 def describe_certificate(certificate: BlockCertificate) -> dict[str, Any]:

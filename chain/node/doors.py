@@ -23,7 +23,7 @@ from chain.federation.api import (
 )
 from chain.gossip_events import BlockSubmitted, Event
 from chain.node.core import NodeCore
-from chain.node.describe import describe_view
+from chain.node.describe import describe_tree
 from chain.records.block import HEADER_BYTES, Block, block_hash
 from chain.records.score_log import BlockFinal
 
@@ -80,15 +80,14 @@ class _Doors:
 
     async def get_status(self, request: web.Request) -> web.Response:
         """What this node holds for true, and whom it talks with."""
-        core, tree = self._core, self._core.tree
+        core = self._core
         peers = core.gossip.peers.values()
         return web.json_response(
             {
                 "name": core.genesis.name.decode("utf-8", "replace"),
                 "chain_id": core.chain_id.hex(),
                 "federation_key": core.federation_key.hex(),
-                "tip": describe_view(tree.tip),
-                "final": describe_view(tree.final),
+                **describe_tree(core.tree),
                 "peers": sum(peer.ready for peer in peers),
                 "replicas": core.replica_status,
                 "evidence": len(core.store.evidence()),

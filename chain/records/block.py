@@ -79,6 +79,11 @@ def decode_header(data: bytes) -> BlockHeader:
     )
 
 
+def header_time(header: bytes) -> int:
+    """Unix seconds.  Raises DecodeError: not HEADER_BYTES long."""
+    return decode_header(header).time
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CertifiedHeader:
     """A header, and the coinbase that stands under its Merkle root."""
