@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from bft.errors import DecodeError
 from chain.rules.tensors import (
     HEADER_BYTES_MAX,
+    Tensor,
     TensorSpec,
     decode_tensors,
     encode_tensors,
     file_bytes,
 )
 
-TENSORS = {
+TENSORS: dict[str, Tensor] = {
     "b": np.array([[1, -2, 3], [2**31 - 1, -(2**31), 0]], np.int32),
     "a": np.array([127, -128, 5], np.int8),
 }

@@ -43,7 +43,9 @@ def test_each_chunk_of_4096_weights_has_its_own_exponent() -> None:
     wide = replace(LOOSE, input_width=2048, segment_widths=(3,))
     exponents = np.array([0, 3], np.int8)
     changed = {"0.layer.weight" + EXPONENTS: exponents}
-    weights = decode_update(wide, 0, update(0, 1, job=wide, **changed))["0.layer.weight"].ravel()
+    weights = decode_update(wide, 0, update(0, 1, job=wide, changed=changed))[
+        "0.layer.weight"
+    ].ravel()
     assert weights.size == 3 * 2048
     assert (weights[:CHUNK_ELEMENTS] == 1).all()
     assert (weights[CHUNK_ELEMENTS:] == 8).all()
@@ -58,7 +60,9 @@ def test_an_exponent_out_of_range_is_refused(exponent: int) -> None:
 def test_an_exponent_at_the_bound_is_decoded() -> None:
     name = "0.head.bias"
     changed = {name + EXPONENTS: np.array([EXPONENT_MAX], np.int8)}
-    assert (decode_update(LOOSE, 0, update(0, 1, job=LOOSE, **changed))[name] == 1 << 16).all()
+    assert (
+        decode_update(LOOSE, 0, update(0, 1, job=LOOSE, changed=changed))[name] == 1 << 16
+    ).all()
 
 
 def test_an_update_of_another_segment_is_refused() -> None:

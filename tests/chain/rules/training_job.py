@@ -39,13 +39,17 @@ def snapshot(value: int, job: Job = JOB) -> bytes:
 
 
 def update(
-    segment: int, magnitude: int, exponent: int = 0, job: Job = JOB, **changed: Tensor
+    segment: int,
+    magnitude: int,
+    exponent: int = 0,
+    job: Job = JOB,
+    changed: Mapping[str, Tensor] | None = None,
 ) -> bytes:
-    """All weights change by magnitude << exponent."""
+    """All weights change by magnitude << exponent, but for the tensors in `changed`."""
     tensors: dict[str, Tensor] = {}
     for name, (_, shape) in update_layout(job, segment).items():
         tensors[name] = np.full(shape, exponent if name.endswith(EXPONENTS) else magnitude, np.int8)
-    return encode_tensors(tensors | changed)
+    return encode_tensors(tensors | dict(changed or {}))
 
 
 def random_update(segment: int, seed: int, job: Job = JOB) -> bytes:
@@ -79,7 +83,5 @@ def row(unit: int, segment: int, quality: int, *, valid: int = 1, tickets: int =
 
 def weights_of(segment: int, tensors: Mapping[str, Tensor]) -> list[int]:
     """All weights of one segment, by name."""
-    flat: list[NDArray[np.integer]] = [
-        tensors[n].ravel() for n in sorted(segment_shapes(JOB, segment))
-    ]
-    return [int(value) for value in np.concatenate(flat)]
+    names = sorted(segment_shapes(JOB, segment))
+    return [int(value) for name in names for value in tensors[name].ravel()]
