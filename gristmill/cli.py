@@ -36,7 +36,9 @@ COMMANDS: dict[str, Target] = {
     "miner": Target("miner.cli", "miner", "Train for the federation."),
     "node": Target("chain.cli", "node", "Follow and check the chain."),
     "verify": Target("chain.cli", "verify", "Check a certificate or a block."),
-    "audit": Target("chain.cli", "audit", "Replay the score log and name what does not follow."),
+    "audit": Target(
+        "chain.audit.cli", "audit", "Replay the score log and name what does not follow."
+    ),
     "version": Target("gristmill.version", "version", "What is installed here."),
 }
 

@@ -3,7 +3,8 @@
 Pure.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -108,6 +109,11 @@ class AuditReport:
     def passed(self) -> bool:
         """Whether everything in the log follows from the genesis record and the signed entries."""
         return not self.breaks
+
+    def with_breaks(self, findings: Sequence[Finding]) -> "AuditReport":
+        """With findings from outside the log, each of which fails the audit."""
+        merged = sorted((*self.findings, *findings), key=lambda finding: finding.entry)
+        return replace(self, breaks=self.breaks + len(findings), findings=tuple(merged))
 
     def to_json(self) -> dict[str, Any]:
         """Bytes as hex, in the order of the fields."""

@@ -1,0 +1,124 @@
+"""Reads a replica's genesis record and score log over HTTP, bounded and with timeouts.
+
+Edge: the standard library's synchronous client, so that an audit needs no aiohttp.  Nothing that
+comes is believed here; the auditor checks it.
+"""
+
+import ipaddress
+import json
+import time
+from collections.abc import Iterator
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
+
+import msgspec
+
+from bft.errors import ConfigError, DecodeError, Unavailable
+from chain.audit.replay import LOG_ENTRY_BYTES_MAX
+from chain.federation.api import GENESIS, LOG, LOG_ANSWER_BYTES_MAX, LOG_LIMIT_MAX, OCTETS
+from chain.records.federation import GENESIS_BYTES_MAX
+
+TIMEOUT_S = 20
+TRIES = 4
+BUSY_WAIT_S_MAX = 5
+PAGE_BYTES_MAX = LOG_ANSWER_BYTES_MAX + LOG_ENTRY_BYTES_MAX  # a page has one entry at least
+PROBLEM_BYTES_MAX = 64 * 1024
+
+_RETRIED = (429, 502, 503, 504)
+_pages = msgspec.msgpack.Decoder(tuple[msgspec.Raw, ...])
+
+
+class ReplicaLog:
+    """One replica's copy of the log."""
+
+    def __init__(self, url: str) -> None:
+        """`url`: http(s)://host[:port], or host:port.  Raises ConfigError."""
+        self.url = _checked(url)
+        self._opener = _opener(urlsplit(self.url).hostname or "")
+
+    def genesis(self) -> bytes:
+        """The encoded genesis record.  Raises Unavailable, DecodeError (too long)."""
+        return self._get(GENESIS, GENESIS_BYTES_MAX)
+
+    def entries(self) -> Iterator[bytes]:
+        """All encoded entries that the replica has, page after page.
+
+        Raises:
+            Unavailable: no answer in time, or an error instead of one.
+            DecodeError: an answer is too long or no list of entries.
+        """
+        index = 0
+        while True:
+            query = urlencode({"from": index, "limit": LOG_LIMIT_MAX})
+            page = self._get(f"{LOG}?{query}", PAGE_BYTES_MAX)
+            try:
+                entries = _pages.decode(page)
+            except msgspec.MsgspecError as error:
+                raise DecodeError(f"{self.url}: no page of log entries: {error}") from None
+            if not entries:
+                return
+            yield from (bytes(entry) for entry in entries)
+            index += len(entries)
+
+    def _get(self, path: str, bytes_max: int) -> bytes:
+        """One answer's body; a busy replica is asked again, a few times."""
+        for left in reversed(range(TRIES)):
+            try:
+                return self._get_once(path, bytes_max)
+            except HTTPError as error:
+                if error.code not in _RETRIED or not left:
+                    text = f"{self.url}{path}: {error.code} {_detail(error)}"
+                    raise Unavailable(text) from None
+                time.sleep(_wait_s(error))
+            except (URLError, HTTPException, OSError) as error:
+                reason = getattr(error, "reason", error)
+                raise Unavailable(f"{self.url} does not answer: {reason}") from None
+        raise AssertionError("the last try returns or raises")
+
+    def _get_once(self, path: str, bytes_max: int) -> bytes:
+        request = Request(self.url + path, headers={"Accept": OCTETS})
+        with self._opener.open(request, timeout=TIMEOUT_S) as response:
+            body: bytes = response.read(bytes_max + 1)
+        if len(body) > bytes_max:
+            raise DecodeError(f"{self.url}{path}: more than {bytes_max} bytes came")
+        return body
+
+
+def _checked(url: str) -> str:
+    full = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(full)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or parts.query or parts.fragment:
+        raise ConfigError(f"{url!r} is no replica's address; http://host:port is expected")
+    return full.rstrip("/")
+
+
+def _opener(host: str) -> OpenerDirector:
+    """The environment's proxies, but never for this machine."""
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    return build_opener(ProxyHandler({})) if local else build_opener()
+
+
+def _wait_s(error: HTTPError) -> int:
+    """Seconds that a busy replica asks for, within bounds; 1 when it does not say."""
+    asked = error.headers.get("Retry-After", "")
+    return min(BUSY_WAIT_S_MAX, max(1, int(asked))) if asked.isdecimal() else 1
+
+
+def _detail(error: HTTPError) -> str:
+    """What the problem details say (RFC 9457), or the bare reason."""
+    try:
+        problem: Any = json.loads(error.read(PROBLEM_BYTES_MAX))
+        detail = problem.get("detail") or problem.get("title")
+    except (ValueError, AttributeError, OSError):
+        detail = None
+    return str(detail or error.reason)
