@@ -1,0 +1,52 @@
+"""Updates as miners write them: nothing cut off, small error, and nothing that is not finite."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from chain.rules.updates import decode_update, segment_shapes
+from miner.training.compression import MAGNITUDE_MAX, encode_update
+from tests.chain.rules.training_job import JOB
+
+WIDE = replace(JOB, input_width=2048, segment_widths=(3,))
+
+
+def changes(value: float) -> dict[str, NDArray[np.float64]]:
+    return {name: np.full(shape, value) for name, shape in segment_shapes(JOB, 0).items()}
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(1e-7, 0.02))
+def test_a_decoded_change_is_within_half_a_step_of_the_trained_one(seed: int, size: float) -> None:
+    generator = np.random.default_rng(seed)
+    shapes = segment_shapes(WIDE, 0).items()
+    trained = {name: generator.normal(0, size, shape) for name, shape in shapes}
+    decoded = decode_update(WIDE, 0, encode_update(WIDE, 0, trained))
+    for name, change in trained.items():
+        units = change * 2.0**WIDE.fraction_bits
+        step = max(1.0, 2 * np.abs(units).max() / MAGNITUDE_MAX)
+        assert np.abs(decoded[name] - units).max() <= step / 2
+
+
+def test_no_change_is_all_zeros() -> None:
+    decoded = decode_update(JOB, 0, encode_update(JOB, 0, changes(0.0)))
+    assert not any(part.any() for part in decoded.values())
+
+
+def test_a_change_beyond_the_format_saturates_and_is_capped() -> None:
+    decoded = decode_update(JOB, 0, encode_update(JOB, 0, changes(1e6)))
+    assert all((part > 0).all() for part in decoded.values())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_training_that_diverged_gives_no_update(value: float) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        encode_update(JOB, 0, changes(value))
+
+
+def test_a_change_of_another_shape_is_refused() -> None:
+    wrong = changes(0.0) | {"0.head.bias": np.zeros(3)}
+    with pytest.raises(ValueError, match=r"shape \(3,\); it must be \(2,\)"):
+        encode_update(JOB, 0, wrong)

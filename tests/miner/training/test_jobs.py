@@ -1,0 +1,30 @@
+"""The demonstration's job: its bytes are pinned, because they are part of a chain's identity."""
+
+from bft.crypto.hashing import sha256
+from chain.rules.updates import check_job, decode_snapshot
+from miner.training.jobs import digits_job
+
+GENESIS_MODEL = "1b579608a33778b5898397c195742f05816425796402e8b5995382ec92270555"
+
+
+def test_the_genesis_model_is_the_same_bytes_on_every_machine() -> None:
+    job, snapshot = digits_job()
+    assert sha256(snapshot) == job.genesis_model
+    assert job.genesis_model.hex() == GENESIS_MODEL
+
+
+def test_genesis_weights_fill_their_range_and_biases_are_zero() -> None:
+    job, snapshot = digits_job()
+    check_job(job)
+    for name, tensor in decode_snapshot(job, snapshot).items():
+        if name.endswith("bias"):
+            assert not tensor.any()
+            continue
+        bound = ((6 if ".layer." in name else 1) / tensor.shape[1]) ** 0.5 * 2**job.fraction_bits
+        assert 0.99 * bound < abs(tensor).max() <= bound
+        assert abs(tensor.mean()) < 0.05 * bound
+
+
+def test_the_chunks_are_enough_for_the_demonstrations_miners() -> None:
+    job, _ = digits_job()
+    assert job.train_records // job.chunk_records >= 6

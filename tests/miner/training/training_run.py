@@ -1,0 +1,69 @@
+"""Cycles of the demonstration's job without a federation: six miners, one evaluator."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bft.crypto.hashing import sha256
+from chain.params import MINIMAL
+from chain.records.contribution import Profile, WorkUnit
+from chain.records.evaluation import EvaluationRow, References, ScoreRow
+from chain.rules.aggregation import outer_step
+from chain.rules.assignment import assign, challenge_records, chunk_records, own_records
+from chain.rules.scoring import next_references, score
+from coordinator.evaluation.evaluator import Candidate, evaluate
+from miner.training.jobs import digits_job
+from miner.training.trainer import train_unit
+
+JOB, GENESIS = digits_job()
+PROFILE = Profile(device=b"cpu", capacity=10**9, memory_bytes=10**9)
+MINERS = 6
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One cycle's units from one base, and how to measure updates for them."""
+
+    base: bytes
+    seed: bytes
+    units: dict[int, WorkUnit]
+
+    def chunk(self, unit: int) -> tuple[int, ...]:
+        """Records of a unit's chunk."""
+        return chunk_records(self.seed, JOB, self.units[unit].chunk)
+
+    def train(self, unit: int) -> bytes:
+        """An honest update."""
+        return train_unit(JOB, self.base, self.units[unit], self.chunk(unit), self.seed)
+
+    def measure(self, updates: Iterable[tuple[int, bytes]]) -> tuple[EvaluationRow, ...]:
+        """Rows for (unit, update) pairs; one unit may come with several updates."""
+        randomness = sha256(self.seed)
+        own = {
+            unit: own_records(randomness, unit, self.chunk(unit), MINIMAL) for unit in self.units
+        }
+        items = [Candidate(self.units[unit], data) for unit, data in updates]
+        challenge = challenge_records(randomness, MINIMAL, JOB)
+        return evaluate(JOB, MINIMAL, self.base, items, challenge, own)
+
+    def score(
+        self, updates: Iterable[tuple[int, bytes]], references: tuple[References, ...]
+    ) -> tuple[ScoreRow, ...]:
+        """Measured and scored."""
+        return score(1, self.units, self.measure(updates), references, MINIMAL, JOB)
+
+
+def cycle(base: bytes, number: int) -> Cycle:
+    """Cycle `number` from this snapshot."""
+    seed = sha256(b"cycle %d" % number)
+    miners = {bytes([index]) * 33: PROFILE for index in range(MINERS)}
+    units = assign(seed, miners, MINIMAL, JOB)
+    return Cycle(base=base, seed=seed, units={unit.unit: unit for unit in units})
+
+
+def finish(
+    cycle: Cycle, updates: dict[int, bytes], references: tuple[References, ...]
+) -> tuple[bytes, tuple[References, ...], tuple[ScoreRow, ...]]:
+    """The next snapshot, the next references, the scores."""
+    rows = cycle.score(updates.items(), references)
+    pairs = [(row, updates[row.unit]) for row in rows]
+    return outer_step(JOB, cycle.base, pairs), next_references(references, rows, MINIMAL), rows
