@@ -108,6 +108,10 @@ class CoordinatorReplica:
         """Index of the view's primary."""
         return self.rules.membership.primary(self.view)
 
+    def fresh(self, client: bytes, cseq: int) -> bool:
+        """Whether (client, cseq) was not executed yet."""
+        return self._application.clients.fresh(client, cseq)
+
     # The step.
 
     def step(self, event: Event, now_ms: int, wall_ms: int) -> list[Effect]:

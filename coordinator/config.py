@@ -1,0 +1,256 @@
+"""An operator's settings and files: where one replica lives and how it listens.
+
+Settings say how soon a result is known, never what it is: what all must share stands in the genesis
+record.  The home directory of one replica:
+
+    genesis.bin    public   the trust anchor, equal everywhere; its digest is the chain id
+    member.bin     public   this replica's entry for the genesis record
+    replica.yaml   public   settings, see ReplicaConfig
+    tls.crt        public   PEM, stands in the genesis record
+    identity.key   secret   hex, signs everything this replica says; its loss costs the membership
+    seed.key       secret   hex, the share of the federation key derives from it
+    tls.key        secret   PEM
+    journal.db     state    promises and the score log; never restore an old copy, never delete it
+    blobs/         state    model snapshots and updates by digest; peers hold the same
+    replica.log    state    what happened, for people
+    lock           state    held while the replica runs
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from bft.codec.canonical import decode
+from bft.crypto.identity import PrivateKey
+from bft.errors import ConfigError, DecodeError
+from chain.records.federation import GENESIS_BYTES_MAX, Genesis, MemberRecord
+
+CONFIG_BYTES_MAX = 64 * 1024
+SECRET_BYTES = 32
+
+Positive = Annotated[int, Meta(ge=1)]
+Address = Annotated[str, Meta(pattern=r"^[^\s:]+:[0-9]{1,5}$", max_length=255)]
+"""host:port."""
+
+
+class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A typo is an error with its path, never a default."""
+
+
+class Listen(_Settings, frozen=True):
+    """Where this replica listens, if not at the addresses of its member record."""
+
+    link: Address | None = None  # mutual TLS, other replicas only
+    api: Address | None = None  # plain HTTP
+
+
+class Storage(_Settings, frozen=True):
+    """How much of the disk artifacts may take."""
+
+    blobs_bytes_max: Positive = 16 * 1024**3  # beyond it uploads are refused with 507
+
+
+class Limits(_Settings, frozen=True):
+    """What strangers may ask of this replica."""
+
+    address_requests_s: Positive = 200  # per client address, sustained
+    address_burst: Positive = 400
+    client_requests_s: Positive = 20  # per signing key, sustained
+    client_burst: Positive = 64
+    uploads: Positive = 16  # at the same time
+    listeners: Positive = 64  # of /v1/events
+
+
+class Evaluation(_Settings, frozen=True):
+    """How this replica measures updates."""
+
+    workers: Positive = 1  # processes; each holds one model
+
+
+class ReplicaConfig(_Settings, frozen=True):
+    """All settings of one replica."""
+
+    api_version: Literal["gristmill/v1"]
+    kind: Literal["Replica"]
+    listen: Listen = Listen()
+    storage: Storage = Storage()
+    limits: Limits = Limits()
+    evaluation: Evaluation = Evaluation()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+DEFAULT_YAML = """\
+# Settings of one Gristmill replica.  Leave out what should be the default.
+api_version: gristmill/v1
+kind: Replica
+# listen: {link: 0.0.0.0:7400, api: 0.0.0.0:7401}   # default: as in the genesis record
+# storage: {blobs_bytes_max: 17179869184}
+# evaluation: {workers: 1}
+# log_level: info                                   # debug, info, warning or error
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The paths of one replica."""
+
+    path: Path
+
+    @property
+    def genesis(self) -> Path:
+        """The trust anchor."""
+        return self.path / "genesis.bin"
+
+    @property
+    def member(self) -> Path:
+        """This replica's public record."""
+        return self.path / "member.bin"
+
+    @property
+    def config(self) -> Path:
+        """Settings."""
+        return self.path / "replica.yaml"
+
+    @property
+    def identity_key(self) -> Path:
+        """Secret."""
+        return self.path / "identity.key"
+
+    @property
+    def seed_key(self) -> Path:
+        """Secret."""
+        return self.path / "seed.key"
+
+    @property
+    def tls_key(self) -> Path:
+        """Secret."""
+        return self.path / "tls.key"
+
+    @property
+    def tls_certificate(self) -> Path:
+        """PEM."""
+        return self.path / "tls.crt"
+
+    @property
+    def journal(self) -> Path:
+        """SQLite."""
+        return self.path / "journal.db"
+
+    @property
+    def blobs(self) -> Path:
+        """Directory."""
+        return self.path / "blobs"
+
+    @property
+    def log(self) -> Path:
+        """Text."""
+        return self.path / "replica.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held while the replica runs."""
+        return self.path / "lock"
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """Files that only their owner may read."""
+        return (self.identity_key, self.seed_key, self.tls_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Everything that a replica's process reads before it starts."""
+
+    home: Home
+    config: ReplicaConfig
+    genesis: Genesis
+    index: int
+    identity: PrivateKey
+    seed: bytes  # 32 bytes, secret
+
+    def __repr__(self) -> str:
+        return f"Setup(home={self.home.path}, index={self.index})"
+
+    @property
+    def member(self) -> MemberRecord:
+        """This replica's public record."""
+        return self.genesis.members[self.index]
+
+
+def load_config(path: Path) -> ReplicaConfig:
+    """The settings in a YAML file.
+
+    Raises:
+        ConfigError: too long, no YAML, or against ReplicaConfig; the text names file and path.
+    """
+    if path.stat().st_size > CONFIG_BYTES_MAX:
+        raise ConfigError(f"{path}: longer than {CONFIG_BYTES_MAX} bytes")
+    try:
+        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), ReplicaConfig)
+    except (msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def load_setup(path: Path) -> Setup:
+    """The replica that lives at `path`.
+
+    Raises:
+        ConfigError: a file is missing, damaged, readable by others, or does not fit the others.
+    """
+    home = Home(path)
+    for file in (home.genesis, home.config, home.tls_certificate, *home.secrets):
+        if not file.is_file():
+            raise ConfigError(f"{file} is missing; `gristmill operator init` makes a home")
+    for secret in home.secrets:
+        mode = secret.stat().st_mode & 0o777
+        if mode & 0o077:
+            raise ConfigError(f"{secret} has mode {mode:04o}; it must be 0600: chmod 600 {secret}")
+    genesis = read_record(home.genesis, Genesis)
+    identity = PrivateKey(read_secret(home.identity_key))
+    index = genesis.membership.index_by_key.get(identity.public_key)
+    if index is None:
+        raise ConfigError(f"{home.identity_key} belongs to no member of {home.genesis}")
+    return Setup(
+        home=home,
+        config=load_config(home.config),
+        genesis=genesis,
+        index=index,
+        identity=identity,
+        seed=read_secret(home.seed_key),
+    )
+
+
+R = TypeVar("R", Genesis, MemberRecord)
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """A public record's file.  Raises ConfigError: no `kind`, or too long."""
+    if path.stat().st_size > GENESIS_BYTES_MAX:
+        raise ConfigError(f"{path}: longer than {GENESIS_BYTES_MAX} bytes")
+    try:
+        return decode(kind, path.read_bytes(), bytes_max=GENESIS_BYTES_MAX)
+    except DecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def read_secret(path: Path) -> bytes:
+    """32 bytes from a file of 64 hex digits.  Raises ConfigError; the content is never shown."""
+    try:
+        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except ValueError:
+        raise ConfigError(f"{path} is not {SECRET_BYTES} bytes in hex") from None
+    if len(secret) != SECRET_BYTES:
+        raise ConfigError(f"{path} has {len(secret)} bytes; {SECRET_BYTES} expected")
+    return secret
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """(host, port).  Raises ConfigError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"address {address!r}; host:port expected")
+    return host, int(port)

@@ -1,0 +1,225 @@
+"""Answers about past cycles, found through the journal's marks and cached.
+
+The log is the only source; what is cached stands in it at a fixed index and never changes.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from bft.codec.canonical import Record, decode, encode
+from bft.codec.envelope import Envelope
+from bft.crypto.merkle import inclusion_proof
+from bft.errors import DecodeError, Unavailable
+from bft.membership import Membership
+from bft.ordering.batch import decode_batch
+from bft.ordering.request import Request
+from chain.federation.api import LOG_ANSWER_BYTES_MAX, LOG_LIMIT_MAX
+from chain.params import Params
+from chain.records.certificate import decode_certificate
+from chain.records.evaluation import EvaluationTable
+from chain.records.operations import decode_operation
+from chain.records.score_log import (
+    Aggregated,
+    Assigned,
+    BeaconRound,
+    BlockFinal,
+    Certified,
+    CycleClosed,
+    Drawn,
+    LogEntry,
+    Ordered,
+    RankVoided,
+    Revealed,
+    Scored,
+    decode_leaf,
+)
+from chain.rules.rounds import challenge_round
+from chain.rules.scoring import agree, deviations
+from coordinator.service.plain import close_reason, plain, plain_certificate, plain_final
+from coordinator.service.reader import JournalReader
+
+CACHED_MAX = 128  # records; the largest has some hundred bytes for each unit of a cycle
+CYCLES_MAX = 100  # in one overview
+
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+
+class LogIndex:
+    """Asks the journal in a thread of its own."""
+
+    def __init__(self, reader: JournalReader, membership: Membership, params: Params) -> None:
+        self._reader, self._membership, self._params = reader, membership, params
+        self._thread = ThreadPoolExecutor(1, "reader")
+        self._cache: OrderedDict[int, Record] = OrderedDict()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown()
+
+    async def _ask(self, question: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, question, *arguments)
+
+    async def entries(
+        self, first: int, limit: int = LOG_LIMIT_MAX, derived_only: bool = False
+    ) -> tuple[LogEntry, ...]:
+        """Log entries from `first` on, bounded in number and bytes."""
+        limit = min(limit, LOG_LIMIT_MAX)
+        return await self._ask(
+            self._reader.entries, first, limit, LOG_ANSWER_BYTES_MAX, derived_only
+        )
+
+    async def block(self, block_hash: bytes) -> bytes | None:
+        """The block with this hash (32 bytes, internal order), if it is here."""
+        return await self._ask(self._reader.block, block_hash)
+
+    async def find(self, kind: type[R], mark: str, number: int) -> tuple[tuple[int, R], ...]:
+        """(index, record) of all log records under a mark of the journal, ascending."""
+        places = await self._ask(self._reader.places, mark, number, number)
+        return tuple([(index, await self._record(kind, index)) for _, index in places])
+
+    async def newest(self, kind: type[R], mark: str, number: int) -> R | None:
+        """The last of `find`."""
+        found = await self.find(kind, mark, number)
+        return found[-1][1] if found else None
+
+    async def _record(self, kind: type[R], index: int) -> R:
+        record = self._cache.get(index)
+        if record is None:
+            (entry,) = await self._ask(self._reader.entries, index, 1, 0)
+            record = decode_leaf(entry.leaf)
+            self._cache[index] = record
+            if len(self._cache) > CACHED_MAX:
+                self._cache.popitem(last=False)
+        assert isinstance(record, kind)
+        return record
+
+    # Summaries.
+
+    async def cycle(self, cycle: int) -> dict[str, Any] | None:
+        """What is known of one cycle; None when the log says nothing about it."""
+        assigned = await self.find(Assigned, "assigned", cycle)
+        closed = await self.newest(CycleClosed, "closed", cycle)
+        if not assigned and closed is None:
+            return None
+        scored = await self.find(Scored, "scored", cycle)
+        revealed = await self.find(Revealed, "revealed", cycle)
+        challenge = await self.find(BeaconRound, "beacon", challenge_round(cycle))
+        drawn = await self.newest(Drawn, "drawn", cycle)
+        aggregated = await self.newest(Aggregated, "aggregated", cycle)
+        voided = await self.find(RankVoided, "rank-voided", cycle)
+        final = await self.newest(BlockFinal, "final", cycle)
+        certified = await self.find(Certified, "certified", cycle)
+        return {
+            "cycle": cycle,
+            "closed": None if closed is None else close_reason(closed.reason),
+            "assigned": plain(assigned[-1][1]) if assigned else None,
+            "revealed": list(revealed[-1][1].units) if revealed else None,
+            "scored": plain(scored[-1][1]) if scored else None,
+            "deviations": (
+                await self._deviations(challenge[-1][0], *scored[-1])
+                if scored and challenge
+                else []
+            ),
+            "drawn": plain(drawn),
+            "aggregated": plain(aggregated),
+            "certificates": [
+                plain_certificate(decode_certificate(entry.certificate)[0])
+                for _, entry in certified
+            ],
+            "voided": [entry.rank for _, entry in voided],
+            "block": None if final is None else plain_final(final),
+        }
+
+    async def overview(self, first: int, last: int) -> list[dict[str, Any]]:
+        """One line for each closed or aggregated cycle in first..last."""
+        lines = []
+        for cycle in range(first, min(last, first + CYCLES_MAX - 1) + 1):
+            closed = await self.newest(CycleClosed, "closed", cycle)
+            aggregated = await self.newest(Aggregated, "aggregated", cycle)
+            final = await self.newest(BlockFinal, "final", cycle)
+            drawn = await self.newest(Drawn, "drawn", cycle)
+            if closed is None and aggregated is None:
+                continue
+            lines.append(
+                {
+                    "cycle": cycle,
+                    "closed": None if closed is None else close_reason(closed.reason),
+                    "loss": None if aggregated is None else aggregated.loss,
+                    "correct": None if aggregated is None else aggregated.correct,
+                    "records": None if aggregated is None else aggregated.records,
+                    "winner": None if drawn is None else drawn.ranks[0].miner.hex(),
+                    "height": None if final is None else final.height,
+                }
+            )
+        return lines
+
+    async def contribution(self, cycle: int, miner: bytes) -> dict[str, Any] | None:
+        """A miner's score rows with their inclusion proofs; None without a score."""
+        scored = await self.newest(Scored, "scored", cycle)
+        if scored is None or all(row.miner != miner for row in scored.rows):
+            return None
+        leaves = [encode(row) for row in scored.rows]
+        certified = await self.newest(Certified, "certified", cycle)
+        return {
+            "cycle": cycle,
+            "miner": miner.hex(),
+            "root": scored.contributions_root.hex(),
+            "size": len(leaves),
+            "certificate": None if certified is None else certified.certificate.hex(),
+            "rows": [
+                {
+                    "index": index,
+                    "row": leaves[index].hex(),
+                    "tickets": row.tickets,
+                    "proof": [hashed.hex() for hashed in inclusion_proof(leaves, index)],
+                }
+                for index, row in enumerate(scored.rows)
+                if row.miner == miner
+            ],
+        }
+
+    async def _deviations(
+        self, challenge: int, scored: int, record: Scored
+    ) -> list[dict[str, int]]:
+        """Measurements farther from the median than tolerated, from the tables in the log."""
+        tables: dict[int, EvaluationTable] = {}
+        first = challenge
+        while first < scored:
+            entries = await self.entries(first)
+            if not entries:
+                raise Unavailable("the log ends before the scores do")
+            for entry in entries:
+                if entry.index < scored and entry.proof:
+                    self._collect(tables, entry, record)
+            first = entries[-1].index + 1
+        if sorted(tables) != list(record.evaluators):
+            return []  # a log of this replica's own always holds them
+        found = deviations(tables, agree(tables), self._params)
+        return [
+            {"replica": replica, "unit": unit, "micronats": micronats}
+            for replica, unit, micronats in found
+        ]
+
+    def _collect(self, tables: dict[int, EvaluationTable], entry: LogEntry, record: Scored) -> None:
+        """The tables in one ordered leaf; of each evaluator the first that fits counted."""
+        ordered = decode_leaf(entry.leaf)
+        assert isinstance(ordered, Ordered)
+        for sealed in decode_batch(ordered.batch).requests:
+            request = decode(Request, decode(Envelope, sealed).body)
+            index = self._membership.index_by_key.get(request.client)
+            if index is None or index in tables or index not in record.evaluators:
+                continue
+            try:
+                table = decode_operation(request.operation)
+            except DecodeError:
+                continue
+            if (
+                isinstance(table, EvaluationTable)
+                and [row.unit for row in table.rows] == [row.unit for row in record.rows]
+                and all(row.valid in (0, 1) for row in table.rows)
+            ):
+                tables[index] = table

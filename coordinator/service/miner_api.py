@@ -1,0 +1,232 @@
+"""What comes in over HTTP: requests, updates, blocks.  Read, check, hand on; nothing is decided here.
+
+Everything is verified once, at this door: signature, chain, who may say it, size and rate.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from bft.codec.envelope import open_as, seal
+from bft.crypto.identity import PrivateKey
+from bft.errors import Busy, DecodeError, Refused, Unavailable
+from bft.ordering.request import REQUEST_BYTES_MAX, open_request
+from chain.federation import api
+from chain.records.contribution import StorageReceipt, UploadAuthorization
+from chain.records.operations import MINER_OPERATIONS, decode_operation
+from chain.records.phase import Phase
+from coordinator.config import Limits
+from coordinator.cycle.state import Rules, State
+from coordinator.effects import BlockRefused
+from coordinator.service.blobs import BlobStore
+from coordinator.service.parameters import digest_of, number
+from coordinator.service.problems import TooMany, problem, read_body, refusal_status
+from coordinator.service.rates import Buckets
+from coordinator.service.requests import ACCEPTED
+from coordinator.service.runtime import Runtime
+
+AUTHORIZATION_BYTES_MAX = 1024
+ENVELOPE_BYTES = 1024  # around a request's operation
+UPLOAD_BYTES_S_MIN = 64 * 1024  # a slower sender's upload is given up
+UPLOAD_S_MIN = 30.0
+
+
+@dataclass
+class Quota:
+    """Which updates each miner has stored here in the present cycle."""
+
+    cycle: int = 0
+    stored: dict[bytes, set[bytes]] = field(default_factory=dict)  # miner -> digests
+
+    def reserve(self, cycle: int, miner: bytes, digest: bytes, units: int) -> bool:
+        """One artifact for each committed unit; the same one may come again.
+
+        Returns:
+            Whether a place was taken that `release` gives back if nothing is stored.
+
+        Raises:
+            Refused: "quota".
+        """
+        if cycle != self.cycle:
+            self.cycle, self.stored = cycle, {}
+        own = self.stored.setdefault(miner, set())
+        if digest in own:
+            return False
+        if len(own) >= units:
+            raise Refused("quota", f"{len(own)} updates are stored for {units} committed units")
+        own.add(digest)
+        return True
+
+    def release(self, miner: bytes, digest: bytes) -> None:
+        """The artifact was not stored after all."""
+        self.stored.get(miner, set()).discard(digest)
+
+
+class MinerApi:
+    """Handlers of the routes that take something in."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        store: BlobStore,
+        identity: PrivateKey,
+        limits: Limits,
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock`: monotonic seconds."""
+        self._runtime, self._store, self._identity = runtime, store, identity
+        self._rules: Rules = runtime.replica.rules
+        self._clock = clock
+        self._addresses = Buckets(limits.address_requests_s, limits.address_burst)
+        self._clients = Buckets(limits.client_requests_s, limits.client_burst)
+        self._uploads_max, self._uploads = limits.uploads, 0
+        self._quota = Quota()
+
+    def routes(self) -> list[web.RouteDef]:
+        """For the application."""
+        return [
+            web.post(api.REQUESTS, self.post_request),
+            web.put(api.BLOBS, self.put_blob),
+            web.post(api.BLOCKS, self.post_block),
+        ]
+
+    def _admit(self, request: web.Request) -> None:
+        """Before anything is read.  Raises TooMany."""
+        retry_s = self._addresses.try_take(request.remote, self._clock())
+        if retry_s:
+            raise TooMany(retry_s)
+
+    def _admit_client(self, client: bytes) -> None:
+        """After a signature stood.  Raises TooMany."""
+        retry_s = self._clients.try_take(client, self._clock())
+        if retry_s:
+            raise TooMany(retry_s)
+
+    # Requests.
+
+    async def post_request(self, request: web.Request) -> web.Response:
+        """Have a signed request ordered: 200 accepted, 202 still under way, 409 or 422 refused."""
+        self._admit(request)
+        wait_ms = number(request, "wait_ms", api.REQUEST_WAIT_MS_MAX, api.REQUEST_WAIT_MS_MAX)
+        sealed = await read_body(request, REQUEST_BYTES_MAX + ENVELOPE_BYTES)
+        opened = open_request(sealed, self._rules.chain_id)
+        self._admit_client(opened.client)
+        operation = decode_operation(opened.operation)
+        if not isinstance(operation, MINER_OPERATIONS):
+            kind = type(operation).__name__
+            raise Refused("not-for-clients", f"{kind} is said by replicas, on their links only")
+        if opened.client in self._rules.membership.index_by_key:
+            raise Refused("not-for-clients", "a replica's key says nothing through this door")
+        answer = await self._runtime.requests.ask(sealed, opened, wait_ms / 1000)
+        if answer is None:
+            return web.json_response({"code": "pending", "text": "not executed yet"}, status=202)
+        if answer.code != ACCEPTED:
+            return problem(refusal_status(answer.code), answer.code, answer.text)
+        return web.json_response({"code": answer.code, "text": answer.text})
+
+    # Updates.
+
+    async def put_blob(self, request: web.Request) -> web.Response:
+        """Store an update durably and sign for it: 201 with the sealed receipt."""
+        self._admit(request)
+        digest = digest_of(request)
+        miner, asked = self._authorization(request, digest)
+        self._admit_client(miner)
+        units = self._check_upload(miner, asked)
+        if self._uploads >= self._uploads_max:
+            raise Busy(f"{self._uploads} uploads are under way; try again later")
+        taken = self._quota.reserve(asked.cycle, miner, digest, units)
+        self._uploads += 1
+        try:
+            within_s = UPLOAD_S_MIN + asked.size / UPLOAD_BYTES_S_MIN
+            data = await read_body(request, asked.size, within_s)
+            await self._store_update(asked, data)
+        except BaseException:
+            if taken:
+                self._quota.release(miner, digest)
+            raise
+        finally:
+            self._uploads -= 1
+        receipt = StorageReceipt(
+            chain_id=asked.chain_id,
+            cycle=asked.cycle,
+            miner=miner,
+            digest=asked.digest,
+            size=asked.size,
+        )
+        sealed = seal(receipt, self._identity.public_key, self._identity.sign)
+        return web.Response(status=201, body=sealed, content_type=api.OCTETS)
+
+    def _authorization(
+        self, request: web.Request, digest: bytes
+    ) -> tuple[bytes, UploadAuthorization]:
+        """(miner, what it asks for).  Raises DecodeError, BadSignature."""
+        try:
+            sealed = bytes.fromhex(request.headers.get(api.UPLOAD_HEADER, ""))
+        except ValueError:
+            raise DecodeError(f"{api.UPLOAD_HEADER} is not hex") from None
+        if not sealed:
+            raise DecodeError(f"the header {api.UPLOAD_HEADER} is missing")
+        miner, asked = open_as(UploadAuthorization, sealed, bytes_max=AUTHORIZATION_BYTES_MAX)
+        if asked.chain_id != self._rules.chain_id:
+            raise DecodeError("the upload is authorized for another chain")
+        if asked.digest != digest:
+            raise DecodeError("the upload is authorized for another digest")
+        return miner, asked
+
+    def _check_upload(self, miner: bytes, asked: UploadAuthorization) -> int:
+        """This miner's committed units, if it may store an update of this size now.
+
+        Raises:
+            Refused: "wrong-phase", "wrong-cycle", "late", "not-assigned", "not-committed",
+                "too-long".
+        """
+        state: State = self._runtime.replica.state
+        if asked.cycle < state.cycle:
+            raise Refused("late", f"cycle {asked.cycle} is over; cycle {state.cycle} runs")
+        if asked.cycle != state.cycle:
+            raise Refused("wrong-cycle", f"cycle {asked.cycle} came; cycle {state.cycle} runs")
+        phase = Phase(state.phase)
+        if phase > Phase.REVEAL:
+            raise Refused("late", f"reveals are over; the cycle is in {phase.name}")
+        units = [unit.unit for unit in state.units if unit.miner == miner]
+        if phase >= Phase.TRAINING and not units:
+            raise Refused("not-assigned", "this key has no unit in this cycle")
+        if phase < Phase.REVEAL:
+            raise Refused("wrong-phase", f"reveals are not open; the cycle is in {phase.name}")
+        committed = [unit for unit in units if unit in state.commitments]
+        if not committed:
+            raise Refused("not-committed", "none of this miner's units has a commitment")
+        if not 0 < asked.size <= self._rules.params.update_bytes_max:
+            raise Refused(
+                "too-long",
+                f"{asked.size} bytes; 1 to {self._rules.params.update_bytes_max} allowed",
+            )
+        return len(committed)
+
+    async def _store_update(self, asked: UploadAuthorization, data: bytes) -> None:
+        """Raises Refused("wrong-digest"), StorageFull."""
+        try:
+            if len(data) != asked.size:
+                raise DecodeError(f"{len(data)} bytes came; {asked.size} are authorized")
+            await self._store.put(data, asked.digest)
+        except DecodeError as error:
+            raise Refused("wrong-digest", str(error)) from None
+
+    # Blocks.
+
+    async def post_block(self, request: web.Request) -> web.Response:
+        """Offer a block: 202 when it is valid and voted for, 409 or 422 with the broken rule."""
+        self._admit(request)
+        block = await read_body(request, api.BLOCK_BYTES_MAX)
+        try:
+            async with asyncio.timeout(api.REQUEST_WAIT_MS_MAX / 1000):
+                outcome = await self._runtime.offer_block(block)
+        except TimeoutError:
+            raise Unavailable("the block could not be checked in time") from None
+        if isinstance(outcome, BlockRefused):
+            return problem(refusal_status(outcome.code), outcome.code, outcome.text)
+        shown = {"height": outcome.height, "hash": outcome.block_hash[::-1].hex()}
+        return web.json_response(shown, status=202)

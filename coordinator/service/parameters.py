@@ -1,0 +1,42 @@
+"""What stands in paths and queries, strictly: one spelling each, bounded before it is parsed."""
+
+from aiohttp import web
+
+from bft.errors import DecodeError
+
+INTEGER_MAX = 2**63 - 1
+_DIGITS_MAX = 19
+
+
+def decimal(name: str, text: str, largest: int = INTEGER_MAX) -> int:
+    """An integer within 0..largest.  Raises DecodeError."""
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS_MAX or int(text) > largest:
+        raise DecodeError(f"{name} {text[:32]!r} came; an integer from 0 to {largest} expected")
+    return int(text)
+
+
+def number(request: web.Request, name: str, default: int, largest: int = INTEGER_MAX) -> int:
+    """A query parameter within 0..largest.  Raises DecodeError."""
+    return decimal(name, request.query.get(name, str(default)), largest)
+
+
+def path_number(request: web.Request, name: str) -> int:
+    """A number in the path.  Raises DecodeError."""
+    return decimal(name, request.match_info[name])
+
+
+def path_hex(request: web.Request, name: str, size: int) -> bytes:
+    """`size` bytes in the path, as lower-case hex.  Raises DecodeError."""
+    text = request.match_info[name]
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        data = b""
+    if len(data) != size or text != data.hex():
+        raise DecodeError(f"{name}: {2 * size} lower-case hex digits expected")
+    return data
+
+
+def digest_of(request: web.Request) -> bytes:
+    """The digest in the path.  Raises DecodeError."""
+    return path_hex(request, "digest", 32)

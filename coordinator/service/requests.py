@@ -1,0 +1,84 @@
+"""Clients' requests on their way through consensus: who waits for which answer.
+
+A request that was accepted is answered again when it is sent again, so that a client that lost an
+answer may simply repeat itself, here or at another replica.  A refused one may be submitted anew.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from bft.crypto.hashing import sha256
+from bft.errors import Busy, Refused
+from bft.ordering.request import Request
+from bft.pbft.events import Submitted
+from coordinator.cycle.machine import Answer
+
+ACCEPTED = "accepted"
+WAITING_MAX = 4_096  # requests for whose answers somebody waits
+REMEMBERED_MAX = 10_000  # accepted requests
+
+Key = tuple[bytes, int, bytes]
+"""(client, cseq, SHA-256 of the sealed request)."""
+
+
+class Requests:
+    """Submits requests and hands out their answers."""
+
+    def __init__(
+        self, submit: Callable[[Submitted], None], fresh: Callable[[bytes, int], bool]
+    ) -> None:
+        """Args:
+        submit: hands the event to the runtime; raises Busy.
+        fresh: whether (client, cseq) was not executed yet.
+        """
+        self._submit, self._fresh = submit, fresh
+        self._waiting: dict[Key, list[asyncio.Future[Answer]]] = {}
+        self._accepted: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
+
+    async def ask(self, sealed: bytes, request: Request, wait_s: float) -> Answer | None:
+        """Get a verified request executed; None when that took longer than `wait_s`.
+
+        Raises:
+            Refused: "executed-before", another request of this client with this number was.
+            Busy: too many wait already.
+        """
+        digest = sha256(sealed)
+        accepted = self._accepted.get((request.client, request.cseq))
+        if accepted == digest:
+            return Answer(request.client, request.cseq, ACCEPTED, "")
+        if accepted is not None or not self._fresh(request.client, request.cseq):
+            text = f"sequence number {request.cseq} was executed or is too old"
+            raise Refused("executed-before", text)
+        key = (request.client, request.cseq, digest)
+        if len(self._waiting) >= WAITING_MAX and key not in self._waiting:
+            raise Busy(f"{len(self._waiting)} requests wait for their execution; try again later")
+        self._submit(Submitted(sealed))
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append(answered)
+        try:
+            async with asyncio.timeout(wait_s):
+                return await answered
+        except TimeoutError:
+            return None
+        finally:
+            self._leave(key, answered)
+
+    def _leave(self, key: Key, answered: asyncio.Future[Answer]) -> None:
+        waiting = self._waiting.get(key, [])
+        if answered in waiting:
+            waiting.remove(answered)
+            if not waiting:
+                del self._waiting[key]
+
+    def executed(self, requests: Sequence[bytes], answers: Sequence[Answer]) -> None:
+        """A batch was executed and is durable: `answers` are those to its sealed `requests`."""
+        for sealed, answer in zip(requests, answers, strict=True):
+            digest = sha256(sealed)
+            if answer.code == ACCEPTED:
+                self._accepted[answer.client, answer.cseq] = digest
+                if len(self._accepted) > REMEMBERED_MAX:
+                    self._accepted.popitem(last=False)
+            for answered in self._waiting.pop((answer.client, answer.cseq, digest), []):
+                if not answered.done():
+                    answered.set_result(answer)

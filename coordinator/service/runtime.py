@@ -1,0 +1,286 @@
+"""The one loop of a replica: event -> `replica.step` -> journal -> send.
+
+The driver contract of coordinator/effects.py, carried out by a single task.  Everything that waits
+for disks, sockets or workers is a task beside it that reports by an event.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+from bft.errors import FederationError
+from bft.ordering.batch import decode_batch
+from bft.pbft import events as pbft
+from bft.pbft.messages import HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX, Verified
+from coordinator.cycle.duties import Measurement, OuterStep
+from coordinator.effects import (
+    Announce,
+    Answered,
+    Append,
+    BlockAccepted,
+    BlockArrived,
+    BlockRefused,
+    Effect,
+    Evaluate,
+    Evaluated,
+    Event,
+    MakeSnapshot,
+    Stepped,
+)
+from coordinator.replica import CoordinatorReplica
+from coordinator.service.inbox import Inbox, Lane
+from coordinator.service.journal import Journal, JournalError, durable
+from coordinator.service.reader import JournalReader
+from coordinator.service.requests import Requests
+
+TICK_S = 0.025
+TURN_EVENTS_MAX = 64  # events that share one commit
+LANE_PEER_MAX = 1_024  # messages of one peer that wait
+LANE_CLIENTS_MAX = 2_048  # requests and blocks of all clients that wait
+LANE_OWN_MAX = 1_024  # results of this replica's own tasks that wait
+
+log = logging.getLogger("gristmill.runtime")
+
+
+class Halted(FederationError):
+    """The replica has stopped and must be looked at."""
+
+
+class Network(Protocol):
+    """How messages leave."""
+
+    def send(self, to: int | None, message: bytes) -> None:
+        """Queue a frame for replica `to`, or for all others; never waits."""
+
+
+class Worker(Protocol):
+    """What takes long: measuring updates and making models."""
+
+    async def evaluate(self, measurement: Measurement) -> Evaluated:
+        """Fetch the updates and measure them."""
+
+    async def make_snapshot(self, step: OuterStep) -> Stepped:
+        """Fetch the updates, make the next model, store it."""
+
+
+class Item(NamedTuple):
+    """An event, and who waits for what it gave."""
+
+    event: Event
+    outcome: asyncio.Future[BlockAccepted | BlockRefused] | None = None
+
+
+class Growth:
+    """Tells any number of readers that the log has grown."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    @property
+    def next(self) -> asyncio.Event:
+        """Set at the next growth.  Take it before reading, wait for it after."""
+        return self._event
+
+    def announce(self) -> None:
+        """It has grown."""
+        self._event.set()
+        self._event = asyncio.Event()
+
+
+class Runtime:
+    """Drives one CoordinatorReplica."""
+
+    def __init__(
+        self,
+        replica: CoordinatorReplica,
+        journal: Journal,
+        reader: JournalReader,
+        worker: Worker,
+        durable_lsn: int = 0,
+        on_append: Callable[[Append], None] = lambda append: None,
+    ) -> None:
+        """Args:
+        durable_lsn: the journal's last record after recovery.
+        on_append: hears of every batch that is executed and durable.
+        """
+        self.replica = replica
+        self.growth = Growth()
+        self._journal, self._reader, self._worker = journal, reader, worker
+        self._on_append = on_append
+        self._network: Network | None = None
+        self._inbox: Inbox[Item] = Inbox()
+        self._own = self._inbox.lane(LANE_OWN_MAX)
+        self._clients = self._inbox.lane(LANE_CLIENTS_MAX)
+        self._peers: dict[int, Lane[Item]] = {
+            peer: self._inbox.lane(LANE_PEER_MAX)
+            for peer in range(replica.rules.membership.n)
+            if peer != replica.index
+        }
+        self.requests = Requests(lambda event: self._clients.offer(Item(event)), replica.fresh)
+        self._writer = ThreadPoolExecutor(1, "journal")
+        self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._durable_lsn = durable_lsn
+        self._requests_of_batch: tuple[bytes, ...] = ()
+        self._stopping = False
+
+    # What others call.
+
+    async def deliver(self, peer: int, message: Verified) -> None:
+        """A verified message from the link of `peer`; waits while that peer's lane is full."""
+        await self._peers[peer].put(Item(pbft.Received(message)))
+
+    async def offer_block(self, block: bytes) -> BlockAccepted | BlockRefused:
+        """Check a block and vote for it if it is the first valid one.
+
+        Raises:
+            Busy: too much waits already.
+        """
+        outcome: asyncio.Future[BlockAccepted | BlockRefused]
+        outcome = asyncio.get_running_loop().create_future()
+        self._clients.offer(Item(BlockArrived(block), outcome))
+        return await outcome
+
+    async def keep_block(self, block: BlockAccepted) -> None:
+        """Store a block that was fetched because the federation finalised it."""
+        await self._commit([block])
+
+    def stop(self) -> None:
+        """End the loop after the present turn."""
+        self._stopping = True
+        self._inbox.wake()
+
+    # The loop.
+
+    async def run(self, network: Network) -> None:
+        """Until `stop`.
+
+        Raises:
+            Halted: consensus or the disk forbids to go on; nothing unwritten was sent.
+        """
+        self._network = network
+        loop = asyncio.get_running_loop()
+        next_tick = loop.time()
+        alarm = loop.call_at(next_tick, self._inbox.wake)
+        try:
+            while not self._stopping:
+                await self._inbox.wait()
+                items = self._inbox.take(TURN_EVENTS_MAX)
+                if loop.time() >= next_tick:
+                    items.append(Item(pbft.Tick()))
+                    next_tick = loop.time() + TICK_S
+                    alarm = loop.call_at(next_tick, self._inbox.wake)
+                await self._turn(items)
+                await asyncio.sleep(0)  # let links and HTTP in, whatever the load
+        except JournalError as error:
+            raise Halted(str(error)) from error
+        finally:
+            alarm.cancel()
+            await self._end_tasks()
+            self._writer.shutdown()
+
+    async def _end_tasks(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _turn(self, items: Iterable[Item]) -> None:
+        effects: list[Effect] = []
+        outcomes = []
+        for item in items:
+            found = self._step(item.event)
+            effects += found
+            if item.outcome is not None:
+                said = [e for e in found if isinstance(e, BlockAccepted | BlockRefused)]
+                outcomes.append((item.outcome, said[0]))
+        await self._carry_out(effects)
+        for outcome, effect in outcomes:
+            if not outcome.done():
+                outcome.set_result(effect)
+
+    def _step(self, event: Event) -> list[Effect]:
+        return self.replica.step(
+            event, time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000
+        )
+
+    async def _carry_out(self, effects: list[Effect]) -> None:
+        """Journal, tell the core, send; then the rest, in order."""
+        assert self._network is not None
+        rest: list[Effect] = []
+        while effects:
+            for effect in effects:
+                if isinstance(effect, pbft.Halt):
+                    raise Halted(effect.reason)
+            kept = durable(effects)
+            if kept:
+                await self._commit(kept)
+            lsn = max((e.lsn for e in kept if isinstance(e, pbft.Persist)), default=0)
+            self._durable_lsn = max(self._durable_lsn, lsn)
+            for effect in effects:
+                if isinstance(effect, pbft.Send):
+                    assert effect.after_lsn <= self._durable_lsn
+                    self._network.send(effect.to, effect.message)
+            rest += effects
+            effects = self._step(pbft.Durable(lsn)) if lsn else []
+        for effect in rest:
+            self._do(effect)
+
+    async def _commit(self, kept: list[Any]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.commit, kept)
+
+    def _do(self, effect: Effect) -> None:
+        """What neither is stored nor sent."""
+        match effect:
+            case Append():
+                self._requests_of_batch = decode_batch(effect.batch).requests
+                self._on_append(effect)
+                self.growth.announce()
+            case Answered():
+                self.requests.executed(self._requests_of_batch, effect.answers)
+            case Evaluate(measurement=measurement):
+                self._start("evaluate", 0, self._worker.evaluate(measurement))
+            case MakeSnapshot(step=step):
+                self._start("snapshot", 0, self._worker.make_snapshot(step))
+            case pbft.ServeHistory():
+                self._start("history", effect.to, self._serve_history(effect))
+            case pbft.Accuse():
+                log.error("replica %d is convicted: %s", effect.culprit, effect.text)
+            case Announce():
+                log.info("%s", type(effect.record).__name__)
+
+    def _start(self, kind: str, number: int, work: Coroutine[Any, Any, Event]) -> None:
+        """Do `work` beside the loop and report its event; newer work of a kind ends the older."""
+        before = self._tasks.get((kind, number))
+        if before is not None:
+            before.cancel()
+        task = asyncio.create_task(self._report(kind, work), name=kind)
+        self._tasks[kind, number] = task
+        task.add_done_callback(lambda done: self._forget((kind, number), done))
+
+    def _forget(self, key: tuple[str, int], done: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is done:
+            del self._tasks[key]
+
+    async def _report(self, kind: str, work: Coroutine[Any, Any, Event]) -> None:
+        try:
+            event = await work
+        except FederationError as error:
+            log.error("%s: %s", kind, error)
+            return
+        except Exception:
+            log.exception("%s failed", kind)
+            return
+        await self._own.put(Item(event))
+
+    async def _serve_history(self, asked: pbft.ServeHistory) -> pbft.HistoryRead:
+        entries = await asyncio.to_thread(
+            self._reader.history,
+            asked.from_sequence,
+            asked.to_sequence,
+            HISTORY_ENTRIES_MAX,
+            HISTORY_BYTES_MAX,
+        )
+        return pbft.HistoryRead(to=asked.to, entries=entries)

@@ -1,0 +1,52 @@
+"""Mutual TLS 1.3 between replicas: trust is exactly the certificates of the genesis record.
+
+No certificate authority and no host names: a peer is who holds the key of the certificate that
+stands in the member record.  TLS keeps strangers out; safety rests on signatures alone.
+"""
+
+import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from bft.errors import ConfigError
+from chain.records.federation import Genesis
+
+
+def certificate_der(path: Path) -> bytes:
+    """The certificate in a PEM file, as the genesis record holds it.  Raises ConfigError."""
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def server_context(genesis: Genesis, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Lets in the holders of member certificates, nobody else.  Raises ConfigError."""
+    context = _context(ssl.PROTOCOL_TLS_SERVER, certificate, key)
+    context.load_verify_locations(
+        cadata=b"".join(member.tls_certificate for member in genesis.members)
+    )
+    context.num_tickets = 0  # every link does the whole handshake
+    return context
+
+
+def client_context(genesis: Genesis, peer: int, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Connects to member `peer`, to nobody else.  Raises ConfigError."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, certificate, key)
+    context.load_verify_locations(cadata=genesis.members[peer].tls_certificate)
+    return context
+
+
+def _context(protocol: ssl._SSLMethod, certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # the pinned certificate is the identity
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise ConfigError(f"{certificate} and {key} do not belong together: {error}") from None
+    return context

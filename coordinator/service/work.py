@@ -1,0 +1,206 @@
+"""What takes long: fetching updates from wherever they are, measuring them, making the next model.
+
+Bytes are asked of the own store first, then of all peers in turn; every digest is checked, so it
+does not matter who gave them.  What was fetched is kept, so that all replicas hold all artifacts.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import aiohttp
+
+from bft.errors import DecodeError, FederationError, Unavailable
+from chain.federation import api
+from chain.params import Params
+from chain.records.block import decode_block
+from chain.records.evaluation import EvaluationRow, ScoreRow
+from chain.records.federation import Genesis
+from chain.records.job import Job
+from coordinator.cycle.duties import Measurement, OuterStep
+from coordinator.effects import BlockAccepted, Evaluated, Stepped
+from coordinator.service.blobs import BLOB_BYTES_MAX, BlobStore, StorageFull
+
+if TYPE_CHECKING:
+    from coordinator.evaluation.evaluator import Candidate
+
+FETCH_S = 20.0  # one peer's answer
+RETRY_S = 0.5  # between two rounds through all peers
+FETCHES_MAX = 8  # at the same time
+EVALUATION_SHARE = 2  # of the phase's time, one part in so many may pass with fetching
+ATTEMPTS = 3  # of the pool, before this replica gives up for the cycle
+
+log = logging.getLogger("gristmill.work")
+
+
+class Pool(Protocol):
+    """Where tensors are computed; see coordinator/evaluation/pool.py."""
+
+    async def evaluate(
+        self,
+        job: Job,
+        params: Params,
+        base: bytes,
+        items: Sequence["Candidate"],
+        challenge: Sequence[int],
+        own: Mapping[int, Sequence[int]],
+    ) -> tuple[EvaluationRow, ...]:
+        """One row per item, in their order."""
+
+    async def outer_step(
+        self, job: Job, base: bytes, updates: Sequence[tuple[ScoreRow, bytes]]
+    ) -> tuple[bytes, int, int, int]:
+        """The next snapshot, its held-out loss (micro-nats), records right, records."""
+
+    async def close(self) -> None:
+        """Stop all workers."""
+
+
+class Artifacts:
+    """Bytes by digest, from here or from the peers."""
+
+    def __init__(self, genesis: Genesis, index: int, store: BlobStore) -> None:
+        self._urls = [
+            f"http://{member.api.decode('ascii')}"
+            for position, member in enumerate(genesis.members)
+            if position != index
+        ]
+        self._store = store
+        self._slots = asyncio.Semaphore(FETCHES_MAX)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, digest: bytes, bytes_max: int) -> bytes:
+        """The bytes with this digest.  Asks until it has them; cancel it, or set a timeout."""
+        turn = digest[0]  # so that not everybody asks the same peer first
+        while True:
+            found = await self._store.get(digest)
+            if found is not None:
+                return found
+            for step in range(len(self._urls)):
+                url = self._urls[(turn + step) % len(self._urls)]
+                data = await self.fetch(url + api.BLOBS.format(digest=digest.hex()), bytes_max)
+                if data is not None and await self._keep(digest, data):
+                    return data
+            await asyncio.sleep(RETRY_S)
+
+    async def _keep(self, digest: bytes, data: bytes) -> bool:
+        """Whether these are the right bytes; they are stored if there is room."""
+        try:
+            await self._store.put(data, digest)
+        except DecodeError as error:
+            log.warning("a peer gave other bytes than asked for: %s", error)
+            return False
+        except StorageFull as error:
+            log.error("%s: an artifact is used but not kept", error)
+        return True
+
+    async def block(self, height: int, block_hash: bytes) -> BlockAccepted | None:
+        """The block that the federation finalised, from any peer that has it."""
+        for url in self._urls:
+            data = await self.fetch(url + api.BLOCK.format(height=height), api.BLOCK_BYTES_MAX)
+            try:
+                if data is not None and decode_block(data).header.hash == block_hash:
+                    return BlockAccepted(height=height, block_hash=block_hash, block=data)
+            except DecodeError as error:
+                log.warning("%s: %s", url, error)
+        return None
+
+    async def fetch(self, url: str, bytes_max: int) -> bytes | None:
+        """The body at `url`, or None: not there, too long, or too slow."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=FETCH_S), auto_decompress=False
+            )
+        try:
+            async with self._slots, self._session.get(url, allow_redirects=False) as response:
+                if response.status != 200:
+                    return None
+                data = bytearray()
+                async for part in response.content.iter_any():
+                    data += part
+                    if len(data) > bytes_max:
+                        log.warning("%s: more than %d bytes came", url, bytes_max)
+                        return None
+                return bytes(data)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            log.debug("%s: %s", url, error)
+            return None
+
+
+class PoolWorker:
+    """Carries out `Evaluate` and `MakeSnapshot`."""
+
+    def __init__(self, genesis: Genesis, artifacts: Artifacts, store: BlobStore, pool: Pool):
+        self._job, self._params = genesis.job, genesis.params
+        self._artifacts, self._store, self._pool = artifacts, store, pool
+
+    async def evaluate(self, measurement: Measurement) -> Evaluated:
+        """Measure all revealed updates; one that cannot be had in time is measured as missing.
+
+        Raises:
+            FederationError: the pool failed ATTEMPTS times.
+        """
+        from coordinator.evaluation.evaluator import Candidate  # brings torch
+
+        base = await self._artifacts.get(measurement.base, BLOB_BYTES_MAX)
+        patience_s = self._params.evaluation_ms / 1000 / EVALUATION_SHARE
+        updates = await asyncio.gather(
+            *(
+                self._update(reveal.digest, reveal.size, patience_s)
+                for _, reveal in measurement.candidates
+            )
+        )
+        items = [
+            Candidate(unit=unit, update=update)
+            for (unit, _), update in zip(measurement.candidates, updates, strict=True)
+        ]
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                rows = await self._pool.evaluate(
+                    self._job, self._params, base, items, measurement.challenge, measurement.own
+                )
+                return Evaluated(cycle=measurement.cycle, rows=rows)
+            except FederationError as error:
+                log.error(
+                    "evaluation of cycle %d, attempt %d: %s", measurement.cycle, attempt, error
+                )
+        raise Unavailable(f"cycle {measurement.cycle} could not be evaluated here")
+
+    async def _update(self, digest: bytes, size: int, patience_s: float) -> bytes | None:
+        try:
+            async with asyncio.timeout(patience_s):
+                data = await self._artifacts.get(digest, size)
+        except TimeoutError:
+            log.error("update %s is nowhere to be had", digest.hex())
+            return None
+        return data if len(data) == size else None
+
+    async def make_snapshot(self, step: OuterStep) -> Stepped:
+        """Make and store the next model; every update it is made of is needed.
+
+        Raises:
+            FederationError: the pool failed ATTEMPTS times.
+        """
+        base = await self._artifacts.get(step.base, BLOB_BYTES_MAX)
+        updates = await asyncio.gather(
+            *(self._artifacts.get(reveal.digest, reveal.size) for _, reveal in step.updates)
+        )
+        pairs = [(row, data) for (row, _), data in zip(step.updates, updates, strict=True)]
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                made = await self._pool.outer_step(self._job, base, pairs)
+            except FederationError as error:
+                log.error("outer step of cycle %d, attempt %d: %s", step.cycle, attempt, error)
+                continue
+            snapshot, loss, correct, records = made
+            digest = await self._store.put(snapshot)
+            return Stepped(
+                cycle=step.cycle, digest=digest, loss=loss, correct=correct, records=records
+            )
+        raise Unavailable(f"cycle {step.cycle} has no next model here")
