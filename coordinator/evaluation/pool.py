@@ -106,9 +106,12 @@ class EvaluationPool:
     async def close(self) -> None:
         """Stop all workers, busy or not."""
         self._closed = True
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
         for worker in self._workers:
             worker.kill()
-        await asyncio.to_thread(self._threads.shutdown)
+        self._threads.shutdown()
         for worker in self._workers:
             worker.kill()  # one that a task started meanwhile
 
