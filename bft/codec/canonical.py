@@ -29,7 +29,9 @@ class Record(
 
 R = TypeVar("R")
 
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
+# Maps are written as they stand, because msgspec sorts text keys only: the one record that has
+# maps (coordinator/cycle/state.py) keeps them sorted.
+_encoder = msgspec.msgpack.Encoder()
 
 
 @cache

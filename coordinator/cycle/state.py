@@ -1,7 +1,6 @@
 """What the replicas agree on between two commands: one frozen, canonically encoded record.
 
-Pure.  Dictionaries are encoded in key order and must be read in key order: after a restart their
-insertion order differs.
+Pure.  Dictionaries stand in key order (`State.set` sees to it), and so they are encoded.
 """
 
 from typing import Annotated
@@ -118,8 +117,12 @@ class State(Record, kw_only=True):
     header: Annotated[bytes, Meta(max_length=80)] = b""  # of the block that is being finalised
 
     def set(self, **changes: object) -> "State":
-        """With these fields changed."""
-        return replace(self, **changes)
+        """With these fields changed, dictionaries in key order: one state has one encoding."""
+        return replace(self, **{name: _in_key_order(changes[name]) for name in changes})
+
+
+def _in_key_order(value: object) -> object:
+    return {key: value[key] for key in sorted(value)} if isinstance(value, dict) else value
 
 
 def opening_state(rules: Rules) -> State:
