@@ -118,6 +118,11 @@ class FederationClient:
     ) -> None:
         await self._transport.__aexit__(kind, error, trace)
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The replicas' addresses."""
+        return self._urls
+
     # Questions that need one answer, verified by itself.
 
     async def blob(self, digest: bytes, bytes_max: int = SNAPSHOT_BYTES_MAX) -> bytes:

@@ -1,0 +1,172 @@
+"""`gristmill miner`: train for the federation.  Parse, call one function, print."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import platformdirs
+
+from bft.errors import ConfigError, FederationError
+
+EVENTS_TOLD = 10
+
+
+def _default_home() -> Path:
+    return platformdirs.user_data_path("gristmill") / "miner"
+
+
+_home = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_default_home,
+    show_default="the user's data directory",
+    help="Key, settings and certificates of one miner.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+_federation = click.option(
+    "--federation",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="A replica's address; repeat it.  Left out: those of the genesis record.",
+)
+
+
+def _show(data: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"ok": True, "data": data}))
+        return
+    for name, value in data.items():
+        click.echo(f"{name}: {value}")
+
+
+@click.group()
+def miner() -> None:
+    """Train for the federation: work is measured, and measured work can win the block."""
+
+
+@miner.command()
+@_home
+@click.option(
+    "--genesis",
+    "genesis_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The federation's genesis record, from somebody you trust.",
+)
+@_federation
+@click.option("--node", "nodes", multiple=True, metavar="URL", help="A chain node; repeat it.")
+@click.option("--device", type=click.Choice(["cpu"]), default="cpu", show_default=True)
+@_json
+def init(
+    home: Path,
+    genesis_file: Path,
+    urls: tuple[str, ...],
+    nodes: tuple[str, ...],
+    device: str,
+    as_json: bool,
+) -> None:
+    """Make a key and a home directory.  Prints the chain id: compare it with the operators'."""
+    from miner.config import MinerConfig, create_home, load_genesis
+
+    genesis = load_genesis(genesis_file)
+    key = create_home(home, genesis, MinerConfig(federation=urls, nodes=nodes, device=device))
+    shown = {"miner": key.hex(), "chain_id": genesis.chain_id.hex(), "home": str(home)}
+    _show(shown, as_json)
+
+
+@miner.command()
+@_home
+@_federation
+@click.option("--node", "nodes", multiple=True, metavar="URL", help="A chain node; repeat it.")
+@click.option("--device", type=click.Choice(["cpu"]), default=None, help="Instead of miner.yaml's.")
+def run(home: Path, urls: tuple[str, ...], nodes: tuple[str, ...], device: str | None) -> None:
+    """Mine until interrupted.  Log on stderr; events in HOME/events.jsonl."""
+    import logging
+
+    import msgspec
+
+    from miner.config import load_home
+    from miner.main import log_to_stderr
+    from miner.main import run as mine
+
+    loaded = load_home(home)
+    if device is not None:
+        config = msgspec.structs.replace(loaded.config, device=device)
+        loaded = loaded._replace(config=config)
+    log_to_stderr(logging.INFO)
+    mine(loaded, urls, nodes)
+
+
+@miner.command()
+@_home
+@_federation
+@_json
+def status(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
+    """What this miner has done lately, and where the federation stands."""
+    from miner.config import load_home
+    from miner.files import CertificateStore, EventFile
+
+    loaded = load_home(home)
+    events = [event for event in EventFile(home).newest(1_000) if event["event"] != "training"]
+    certificates = CertificateStore(home).newest()
+    data: dict[str, Any] = {
+        "miner": loaded.key.public_key.hex(),
+        "chain_id": loaded.genesis.chain_id.hex(),
+        "federation": asyncio.run(_position(loaded.genesis, urls or loaded.config.federation)),
+        "certificates": [_summary(document) for document in certificates],
+        "events": events[-EVENTS_TOLD:],
+    }
+    if as_json:
+        _show(data, as_json)
+        return
+    for name in ("miner", "chain_id", "federation"):
+        click.echo(f"{name}: {data[name]}")
+    for document in data["certificates"]:
+        click.echo(f"cycle {document['cycle']}: {document['tickets']} tickets, certified")
+    for event in data["events"]:
+        fields = " ".join(f"{name}={event[name]}" for name in event if name != "event")
+        click.echo(f"{event['event']} {fields}")
+
+
+def _summary(document: dict[str, Any]) -> dict[str, Any]:
+    tickets = sum(row["tickets"] for row in document["rows"])
+    return {"cycle": document["cycle"], "units": len(document["rows"]), "tickets": tickets}
+
+
+async def _position(genesis: Any, urls: tuple[str, ...]) -> str:
+    from chain.federation.client import FederationClient
+
+    try:
+        async with FederationClient(genesis, urls) as client:
+            place = await client.position()
+    except ConfigError:
+        raise
+    except FederationError as error:
+        return f"no answer: {error}"
+    return f"cycle {place.cycle}, {place.phase.name}"
+
+
+@miner.command()
+@_home
+@_federation
+@_json
+def benchmark(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
+    """Measure what this machine can do, and register with that from now on."""
+    from miner.config import load_home
+    from miner.main import benchmark as measure
+
+    loaded = load_home(home)
+    profile, units = measure(loaded, urls)
+    _show(
+        {
+            "device": profile.device.decode(),
+            "capacity": profile.capacity,
+            "unit_capacity": loaded.genesis.params.unit_capacity,
+            "units": units,
+            "memory_bytes": profile.memory_bytes,
+        },
+        as_json,
+    )
