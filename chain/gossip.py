@@ -91,7 +91,7 @@ class Gossip:
             "getdata": self._on_getdata,
             "notfound": self._on_notfound,
             "block": self._on_block,
-            "getcertheaders": self._on_getcertheaders,
+            "getcerthdrs": self._on_getcertheaders,
             "certheaders": self._on_certheaders,
             "finality": self._on_finality,
             "evidence": self._on_evidence,
@@ -302,7 +302,7 @@ class Gossip:
     def _ask_headers(self, peer: Peer) -> Send:
         final = self.intake.tree.final
         payload = encode_getcertheaders(final.height, final.hash)
-        return Send(peer=peer.number, command="getcertheaders", payload=payload)
+        return Send(peer=peer.number, command="getcerthdrs", payload=payload)
 
     def _want(self, peer: Peer, block: bytes) -> None:
         known = self.intake.tree.find(block) is not None or any(

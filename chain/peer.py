@@ -20,7 +20,7 @@ PER_MINUTE = {
     "getdata": 600,
     "notfound": 120,
     "block": 60,  # that nobody asked for; those asked for are free
-    "getcertheaders": 240,
+    "getcerthdrs": 240,
     "certheaders": 240,
     "finality": 120,
     "evidence": 20,

@@ -37,7 +37,7 @@ PAYLOAD_MAX = {
     "getdata": _INVENTORY_BYTES_MAX,
     "notfound": _INVENTORY_BYTES_MAX,
     "block": BLOCK_BYTES_MAX,
-    "getcertheaders": 36,
+    "getcerthdrs": 36,
     "certheaders": 9 + CERTIFIED_HEADERS_MAX * (3 + CERTIFIED_HEADER_BYTES_MAX),
     "finality": 84,
     "evidence": EVIDENCE_BYTES_MAX,

@@ -113,7 +113,7 @@ def test_blocks_in_reverse_order_are_kept_until_their_parents_come() -> None:
     node = ready_node()
     for block in (THIRD, SECOND):
         wire = say(node, "block", block.data)
-        assert [item.command for item in wire if isinstance(item, Send)] == ["getcertheaders"]
+        assert [item.command for item in wire if isinstance(item, Send)] == ["getcerthdrs"]
     say(node, "block", FIRST.data)
     assert node.tree.tip == view_of(THIRD)
 
@@ -162,7 +162,7 @@ def test_what_a_lost_peer_owed_is_asked_of_the_others() -> None:
     say(node, "inv", encode_inventory([FIRST.hash]))
     wire = node.step(PeerLost(peer=PEER))
     assert [(item.peer, item.command) for item in wire if isinstance(item, Send)] == [
-        (1, "getcertheaders")
+        (1, "getcerthdrs")
     ]
 
 
@@ -225,7 +225,7 @@ def test_a_forged_finality_is_refused_at_the_door() -> None:
         ("inv", encode_inventory([bytes(32)] * (INVENTORY_MAX + 1))),
         ("getdata", b"\x01"),
         ("ping", b"1234567"),
-        ("getcertheaders", bytes(35)),
+        ("getcerthdrs", bytes(35)),
         ("certheaders", b"\x01\x00"),
         (
             "certheaders",
