@@ -137,6 +137,7 @@ def move_certification(books: Books) -> bool:
     books.now.certificate += signature
     books.write(Certified(certificate=books.now.certificate))
     books.enter(Phase.BLOCK)
+    books.attempt = books.now.rank  # a clock's vote for one rank never serves the next
     return True
 
 

@@ -80,7 +80,7 @@ class State(Record, kw_only=True):
 
     phase: U8 = Phase.KEYGEN
     cycle: U63 = 0
-    attempt: U8 = 0  # how often the phase was extended
+    attempt: U8 = 0  # how often the phase was extended; in BLOCK: the rank
     elapsed: tuple[Replica, ...] = ()  # replicas whose clocks say that the phase had its time
 
     transcript: Transcript

@@ -46,10 +46,14 @@ def certify(rules: Rules, draft: Draft, rank: int) -> Draft:
 
 
 def advance(rules: Rules, draft: Draft) -> Draft:
-    """On to the block when the certificate is signed."""
+    """On to the block when the certificate is signed.
+
+    The rank stands in `attempt`, so that a clock's vote for one rank never serves the next.
+    """
     draft, signature = signing.combined(rules, draft)
     if signature is None:
         return draft
     certificate = draft.state.certificate + signature
     draft = draft.log(Certified(certificate=certificate))
-    return draft.enter(Phase.BLOCK, certificate=certificate, seen={})
+    rank = draft.state.rank
+    return draft.enter(Phase.BLOCK, certificate=certificate, seen={}).set(attempt=rank)

@@ -1,0 +1,237 @@
+"""One replica's process around the real CoordinatorReplica: the driver contract, in virtual time.
+
+One event at a time: step, write, sync, tell it so, then send (coordinator/effects.py).  A crash can
+come between any two of these; the process then forgets everything but its disk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from random import Random
+from typing import TYPE_CHECKING
+
+from bft.codec.canonical import encode
+from bft.codec.envelope import seal
+from bft.crypto.hashing import sha256, tagged_hash
+from bft.crypto.identity import PrivateKey
+from bft.errors import FederationError
+from bft.pbft import events as pbft
+from bft.pbft.config import Config
+from chain.records.contribution import StorageReceipt
+from coordinator.cycle.duties import Measurement
+from coordinator.effects import Append, Effect, Evaluate, Evaluated, Event, MakeSnapshot
+from coordinator.replica import CoordinatorReplica
+from tests.sim import measuring
+from tests.sim.disk import Disk, Kept
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+TICK_MS = 50
+SYNC_MS_MAX = 2
+WORK_MS_MAX = 400  # measuring, and making the outer step
+SKEW_MS_MAX = 300  # of a replica's wall clock
+INBOX_MAX = 4_096  # events that wait; more are lost, as on a link whose queue is full
+
+
+class Moment(Enum):
+    """Where in the handling of one event a replica stands; each is a place to crash."""
+
+    STEPPED = "stepped"  # nothing of the step is written
+    SYNCED = "synced"  # all of it is on disk, nothing was sent
+    SENT = "sent"
+
+
+class Host:
+    """A correct replica.  The others are in faults.py."""
+
+    correct = True
+    replica_class: type[CoordinatorReplica] = CoordinatorReplica
+
+    def __init__(self, world: World, index: int) -> None:
+        self.world, self.index = world, index
+        self.key: PrivateKey = world.keys[index]
+        self.random = Random(f"{world.seed}/host/{index}")
+        self.disk = Disk()
+        self.skew_ms = self.random.randint(-SKEW_MS_MAX, SKEW_MS_MAX)
+        self.life = 0  # counts up with each start and crash: what was planned before is void
+        self.alive = False
+        self.replica: CoordinatorReplica
+        self.start()
+
+    # Life and death.
+
+    def start(self) -> None:
+        """From what is on the disk."""
+        assert not self.alive
+        self.alive, self.born = True, self.world.now
+        self.life += 1
+        self._queue: deque[Event] = deque()
+        self._busy = self._ticking = False
+        self._effects: list[Effect] = []
+        self.replica = self.build()
+        self.world.checkers.started(self)
+        life = self.life
+        self.world.agenda.after(self.random.randint(0, TICK_MS), lambda: self._tick(life))
+
+    def crash(self) -> None:
+        """Forget everything that is not safe on the disk."""
+        assert self.alive
+        self.alive = False
+        self.life += 1
+        self.disk.crash()
+
+    def build(self) -> CoordinatorReplica:
+        """The replica as the disk knows it."""
+        return self.replica_class(
+            self.world.rules,
+            self.config(),
+            tagged_hash("sim/ceremony", self.key.secret),
+            self.disk.recovered(),
+            self.disk.saved(),
+            self.disk.tail(),
+        )
+
+    def config(self) -> Config:
+        """Own key and the world's timeouts."""
+        settings = self.world.settings
+        return Config(
+            membership=self.world.rules.membership,
+            index=self.index,
+            sign=self.key.sign,
+            checkpoint_interval=settings.checkpoint_interval,
+            window=settings.window,
+            request_ms=settings.request_ms,
+            progress_ms=settings.progress_ms,
+            view_change_ms=settings.view_change_ms,
+        )
+
+    # Events in.
+
+    def post(self, event: Event) -> None:
+        """Queue one event, if this process lives."""
+        if self.alive and len(self._queue) < INBOX_MAX:
+            self._queue.append(event)
+            if not self._busy:
+                self._turn()
+
+    def receive(self, frame: bytes) -> None:
+        """A frame off the network; what is no message is dropped at the door."""
+        if self.alive:
+            try:
+                self.post(pbft.Received(self.world.open(frame)))
+            except FederationError:
+                self.world.checkers.dropped(self)
+
+    def receipt(self, cycle: int, miner: bytes, digest: bytes, size: int) -> bytes | None:
+        """The signed promise to keep an update's bytes; None from a dead process."""
+        if not self.alive:
+            return None
+        record = StorageReceipt(
+            chain_id=self.world.rules.chain_id, cycle=cycle, miner=miner, digest=digest, size=size
+        )
+        return seal(record, self.key.public_key, self.key.sign)
+
+    def _tick(self, life: int) -> None:
+        if life != self.life:
+            return
+        if not self._ticking:
+            self._ticking = True
+            self.post(pbft.Tick())
+        self.world.agenda.after(TICK_MS, lambda: self._tick(life))
+
+    def _later(self, delay_ms: int, event: Event) -> None:
+        """Post `event` then, unless this process dies before."""
+        life = self.life
+
+        def arrive() -> None:
+            if life == self.life:
+                self.post(event)
+
+        self.world.agenda.after(delay_ms, arrive)
+
+    # One event: step, write, sync, send.
+
+    def _turn(self) -> None:
+        event = self._queue.popleft()
+        if isinstance(event, pbft.Tick):
+            self._ticking = False
+        self._busy, self._effects = True, []
+        self._step(event)
+
+    def _step(self, event: Event) -> None:
+        now = self.world.now
+        effects = self.replica.step(event, now - self.born, self.world.wall_ms + self.skew_ms)
+        self._effects += effects
+        self.world.checkers.stepped(self, effects)
+        life, kept = self.life, Disk.keeps(effects)
+        self.world.reached(self, Moment.STEPPED)
+        if life != self.life:
+            return
+        if not kept:
+            self._send(life)
+            return
+        self.disk.write(kept)
+        lsn = max((e.lsn for e in kept if isinstance(e, pbft.Persist)), default=None)
+        delay = self.random.randint(0, SYNC_MS_MAX)
+        self.world.agenda.after(delay, lambda: self._synced(life, lsn, kept))
+
+    def _synced(self, life: int, lsn: int | None, kept: list[Kept]) -> None:
+        if life != self.life:
+            return
+        self.disk.sync()
+        self.world.checkers.synced(self, lsn, [e for e in kept if isinstance(e, Append)])
+        if lsn is not None:
+            self._step(pbft.Durable(lsn))
+        else:
+            self._send(life)
+
+    def _send(self, life: int) -> None:
+        if self.alive and life == self.life and Disk.keeps(self._effects):
+            self.world.reached(self, Moment.SYNCED)
+        if life != self.life:
+            return
+        for effect in self._effects:
+            self._hand_out(effect)
+        self._busy = False
+        self.world.reached(self, Moment.SENT)
+        if life == self.life and self._queue:
+            self.world.agenda.after(0, lambda: self._next(life))
+
+    def _next(self, life: int) -> None:
+        if life == self.life and not self._busy and self._queue:
+            self._turn()
+
+    def _hand_out(self, effect: Effect) -> None:
+        match effect:
+            case pbft.Send():
+                self.world.checkers.handed_out(self, effect)
+                for to, frame in self.outgoing(effect):
+                    self.world.transmit(self, to, frame)
+            case Evaluate():
+                delay = self.random.randint(1, WORK_MS_MAX)
+                self._later(delay, self.measured(effect.measurement))
+            case MakeSnapshot():
+                heldout = self.world.rules.job.heldout_records
+                delay = self.random.randint(1, WORK_MS_MAX)
+                self._later(delay, measuring.stepped(effect.step, heldout))
+            case pbft.ServeHistory(to=to, from_sequence=first, to_sequence=last):
+                self._later(0, pbft.HistoryRead(to, self.disk.history(first, last)))
+            case _:
+                pass
+
+    # What a liar does otherwise.
+
+    def outgoing(self, send: pbft.Send) -> list[tuple[int, bytes]]:
+        """(receiver, frame) of one `Send`."""
+        others = [i for i in range(self.world.rules.membership.n) if i != self.index]
+        return [(to, send.message) for to in ([send.to] if send.to is not None else others)]
+
+    def measured(self, measurement: Measurement) -> Evaluated:
+        """The answer to `Evaluate`."""
+        return measuring.evaluated(measurement, self.index, self.world.settings.noise_micronats)
+
+    def fingerprint(self) -> bytes:
+        """32 bytes over the cycle machine's whole state."""
+        return sha256(encode(self.replica.state))

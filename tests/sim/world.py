@@ -1,0 +1,258 @@
+"""A whole federation in one process, and nothing in it that the seed does not decide.
+
+    world = World(7, miners=(HONEST,) * 3)
+    world.run_until(lambda: world.closed >= 3, limit_ms=120_000)
+    world.verdict()
+
+The next things to grow here: torn writes, skewed clocks, epochs (see network, disk, host).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from bft.codec.canonical import Record
+from bft.crypto.hashing import tagged_hash
+from bft.crypto.identity import PrivateKey
+from bft.pbft.events import Submitted
+from bft.pbft.messages import Verified, open_message
+from chain.params import MINIMAL, Params
+from chain.records.federation import Genesis, MemberRecord
+from chain.records.job import Job
+from coordinator.cycle.state import Phase, Rules, State
+from coordinator.effects import BlockArrived
+from tests.sim.agenda import Agenda
+from tests.sim.checkers import Checkers
+from tests.sim.host import Host, Moment
+from tests.sim.miners import HONEST, Habits, Miner
+from tests.sim.network import FAIR, Network, Weather
+from tests.sim.trace import Trace
+
+BEGIN_WALL_MS = 1_700_000_000_000
+OPENED_MAX = 4_096  # frames whose signatures are remembered as good
+DOOR_MS_MAX = 10  # a client's way to a replica
+
+JOB = Job(
+    name=b"sim",
+    model=b"mlp",
+    input_width=64,
+    segment_widths=(64, 32),
+    classes=10,
+    dataset=b"digits",
+    dataset_digest=bytes(32),
+    train_records=1300,
+    heldout_records=400,
+    chunk_records=100,
+    steps=10,
+    batch_records=32,
+    learning_rate_ppm=3000,
+    outer_rate_numerator=1,
+    outer_rate_denominator=1,
+    fraction_bits=20,
+    genesis_model=tagged_hash("sim/model", b""),
+)
+
+
+class Stalled(AssertionError):
+    """What had to happen did not, in the time that it was given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Timeouts of consensus, and how much honest measurements differ."""
+
+    checkpoint_interval: int = 8
+    window: int = 16
+    request_ms: int = 1_500
+    progress_ms: int = 1_000
+    view_change_ms: int = 1_500
+    noise_micronats: int = 300
+
+
+@dataclass(slots=True)
+class Trigger:
+    """`action` is called once, the first time that `condition` holds."""
+
+    condition: Callable[[Host, Moment], bool]
+    action: Callable[[Host], None]
+    pulled: bool = field(default=False)
+
+
+def make_genesis(keys: Sequence[PrivateKey], params: Params) -> Genesis:
+    """The record that this world's chain begins with."""
+    members = tuple(
+        MemberRecord(
+            operator=b"operator %d" % index,
+            key=key.public_key,
+            tls_certificate=bytes(64),
+            link=b"sim:1",
+            api=b"sim:2",
+        )
+        for index, key in enumerate(keys)
+    )
+    return Genesis(
+        version=1,
+        name=b"sim",
+        created_ms=BEGIN_WALL_MS - 10_000,
+        params=params,
+        job=JOB,
+        members=members,
+    )
+
+
+class World:
+    """Replicas, miners, their links and their time."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        replicas: int = 4,
+        miners: Sequence[Habits] = (HONEST, HONEST, HONEST),
+        kinds: Mapping[int, type[Host]] | None = None,
+        weather: Weather = FAIR,
+        params: Params = MINIMAL,
+        settings: Settings | None = None,
+    ) -> None:
+        """`kinds`: which replicas are something else than correct (tests/sim/faults.py)."""
+        self.seed = seed
+        self.settings = settings or Settings()
+        self.keys = [
+            PrivateKey(tagged_hash("sim/replica", index.to_bytes(2, "big")))
+            for index in range(replicas)
+        ]
+        self.genesis = make_genesis(self.keys, params)
+        self.rules = Rules(self.genesis)
+        self.agenda = Agenda()
+        self.network = Network(self.agenda, Random(f"{seed}/network"), weather)
+        self.trace = Trace()
+        self.checkers = Checkers(self)
+        self._triggers: list[Trigger] = []
+        self._opened: dict[bytes, Verified] = {}
+        self._random = Random(f"{seed}/doors")
+        kinds = kinds or {}
+        self.hosts = [kinds.get(index, Host)(self, index) for index in range(replicas)]
+        self.miners = [Miner(self, number, habits) for number, habits in enumerate(miners)]
+
+    # Time.
+
+    @property
+    def now(self) -> int:
+        """Milliseconds since the world began."""
+        return self.agenda.now
+
+    @property
+    def wall_ms(self) -> int:
+        """True Unix time."""
+        return BEGIN_WALL_MS + self.now
+
+    def run_until(self, condition: Callable[[], bool], limit_ms: int) -> None:
+        """Let time pass until `condition` holds.  Raises Stalled after `limit_ms` from now."""
+        end = self.now + limit_ms
+        while not condition():
+            if self.now > end or not self.agenda.advance():
+                raise Stalled(f"after {limit_ms} ms: {self.report()}")
+
+    def run_for(self, duration_ms: int) -> None:
+        """Let so much time pass."""
+        end = self.now + duration_ms
+        self.run_until(lambda: self.now >= end, 2 * duration_ms)
+
+    def run_cycles(self, cycles: int, limit_ms: int = 120_000) -> None:
+        """Until all living correct replicas have closed so many cycles."""
+        self.run_until(lambda: self.closed >= cycles, limit_ms)
+
+    # What a test looks at.
+
+    @property
+    def up(self) -> list[Host]:
+        """Correct replicas whose process lives."""
+        return [host for host in self.hosts if host.alive and host.correct]
+
+    @property
+    def closed(self) -> int:
+        """Cycles that every living correct replica has seen close."""
+        return min(max(0, host.replica.state.cycle - 1) for host in self.up)
+
+    @property
+    def state(self) -> State:
+        """Of the living correct replica that is furthest ahead."""
+        return max((host.replica.state for host in self.up), key=lambda state: state.sequence)
+
+    def records(self) -> tuple[Record, ...]:
+        """The score log of the living correct replica whose disk is furthest ahead."""
+        return max(self.up, key=lambda host: len(host.disk.safe.batches)).disk.records()
+
+    def report(self) -> str:
+        """Where everybody stands, for people."""
+        lines = []
+        for host in self.hosts:
+            state, replica = host.replica.state, host.replica
+            life = "up" if host.alive else "down"
+            lines.append(
+                f"{host.index} {life} view {replica.view} active {replica.active} "
+                f"sequence {state.sequence} cycle {state.cycle} {Phase(state.phase).name} "
+                f"attempt {state.attempt}"
+            )
+        return "; ".join(lines)
+
+    def verdict(self) -> None:
+        """All checks that need the whole run; those of each step were made at each step."""
+        self.checkers.whole_run()
+
+    # Faults.
+
+    def when(
+        self, condition: Callable[[Host, Moment], bool], action: Callable[[Host], None]
+    ) -> Trigger:
+        """Call `action` once, at the first moment of any living replica at which it holds."""
+        trigger = Trigger(condition, action)
+        self._triggers.append(trigger)
+        return trigger
+
+    def reached(self, host: Host, moment: Moment) -> None:
+        """A replica stands at `moment`; whatever was planned for it happens now."""
+        for trigger in self._triggers:
+            if not trigger.pulled and host.alive and trigger.condition(host, moment):
+                trigger.pulled = True
+                trigger.action(host)
+
+    def restart_later(self, host: Host, delay_ms: int) -> None:
+        """Start a dead process again."""
+        self.agenda.after(delay_ms, host.start)
+
+    # Links and doors.
+
+    def transmit(self, sender: Host, to: int, frame: bytes) -> None:
+        """One frame onto the network."""
+        self.checkers.sent(sender, frame)
+        self.trace.note(self.now, "send", sender.index, frame)
+        receiver = self.hosts[to]
+        self.network.carry(sender.index, to, lambda: receiver.receive(frame))
+
+    def open(self, frame: bytes) -> Verified:
+        """`open_message`, each frame verified once for all its receivers."""
+        known = self._opened.get(frame)
+        if known is None:
+            known = open_message(frame, self.rules.membership)
+            if len(self._opened) >= OPENED_MAX:
+                self._opened.clear()
+            self._opened[frame] = known
+        return known
+
+    def door(self, number: int) -> Host | None:
+        """The replica that a client finds there, if its process lives."""
+        host = self.hosts[number % len(self.hosts)]
+        return host if host.alive else None
+
+    def submit(self, door: int, sealed: bytes) -> None:
+        """A client's request on its way to one replica."""
+        host = self.hosts[door % len(self.hosts)]
+        self.agenda.after(self._way(), lambda: host.post(Submitted(sealed)))
+
+    def offer(self, miner: Miner, host: Host, block: bytes) -> None:
+        """A winner's block on its way to one replica."""
+        self.agenda.after(self._way(), lambda: host.post(BlockArrived(block)))
+
+    def _way(self) -> int:
+        return self._random.randint(1, DOOR_MS_MAX)
