@@ -25,7 +25,7 @@ from bft.errors import ConfigError
 from chain.params import Params
 from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import Job
-from coordinator.config import DEFAULT_YAML, SECRET_BYTES, Home
+from coordinator.config import DEFAULT_YAML, SECRET_BYTES, Home, read_record
 from coordinator.service.blobs import blob_path
 
 GENESIS_VERSION = 1
@@ -98,9 +98,12 @@ def write_genesis(home: Path, genesis: Genesis, snapshot: bytes) -> None:
     """Put the trust anchor and the first model into a home.
 
     Raises:
-        ConfigError: another genesis is there, or `snapshot` is not its first model.
+        ConfigError: this home's replica is no member, another genesis is there, or `snapshot` is
+            not its first model.
     """
     paths = Home(home)
+    if not paths.member.is_file() or read_record(paths.member, MemberRecord) not in genesis.members:
+        raise ConfigError(f"{paths.member} is not among the members of this genesis record")
     if sha256(snapshot) != genesis.job.genesis_model:
         raise ConfigError("the snapshot is not the genesis record's first model")
     if paths.genesis.exists() and paths.genesis.read_bytes() != encode(genesis):

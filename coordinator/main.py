@@ -69,6 +69,8 @@ async def _run(setup: Setup, pool: "Pool", ready: Callable[[], None] | None) -> 
     service = await ReplicaService.open(setup, pool)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue  # whoever started this process takes care of it
         # In another thread than the main one signals are the caller's business.
         with contextlib.suppress(RuntimeError, ValueError):
             loop.add_signal_handler(number, service.stop)

@@ -9,6 +9,7 @@ GENESIS = "/v1/genesis"  # GET: Genesis
 FEDERATION_KEY = "/v1/federation-key"  # GET: FederationKey; 404 before activation
 REQUESTS = "/v1/requests"  # POST: signed Request envelope; JSON result once executed
 BLOBS = "/v1/blobs/{digest}"  # PUT: bytes -> sealed StorageReceipt; GET: bytes
+CYCLES = "/v1/cycles"  # GET ?from=: JSON, one line for each past cycle
 CYCLE = "/v1/cycles/{cycle}"  # GET: JSON summary of one cycle
 ASSIGNMENT = "/v1/cycles/{cycle}/assignment"  # GET: Assigned
 SCORES = "/v1/cycles/{cycle}/scores"  # GET: Scored

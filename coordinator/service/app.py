@@ -85,9 +85,9 @@ class ReplicaService:
         """See `open`."""
         self._setup, self._stack = setup, stack
         home, genesis = setup.home, setup.genesis
+        self._stack.push_async_callback(pool.close)
         descriptor = lock_home(home.lock)
         self._stack.callback(os.close, descriptor)
-        self._stack.push_async_callback(pool.close)
         if tls.certificate_der(home.tls_certificate) != setup.member.tls_certificate:
             raise ConfigError(f"{home.tls_certificate} is not the one in the genesis record")
         journal = Journal(home.journal, genesis.chain_id, setup.identity.public_key)

@@ -1,4 +1,4 @@
-"""What comes in over HTTP: requests, updates, blocks.  Read, check, hand on; nothing is decided here.
+"""What comes in over HTTP: requests, updates, blocks.  Read, check, hand on; decide nothing.
 
 Everything is verified once, at this door: signature, chain, who may say it, size and rate.
 """

@@ -27,10 +27,16 @@ log = logging.getLogger("gristmill.http")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_CONTENT = frozenset(
-    "malformed mismatch wrong-parameters wrong-units out-of-range too-long too-small "
-    "wrong-digest".split()
-)
+_CONTENT = {
+    "malformed",
+    "mismatch",
+    "out-of-range",
+    "too-long",
+    "too-small",
+    "wrong-digest",
+    "wrong-parameters",
+    "wrong-units",
+}
 """Refusals that the same bytes will always get (422); all others depend on the moment (409)."""
 _STATUS = {
     "not-assigned": HTTPStatus.FORBIDDEN,

@@ -5,6 +5,7 @@ Nothing here has to be believed: records are signed, named by their digest, or s
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,6 @@ from coordinator.service.parameters import decimal, digest_of, number, path_hex,
 from coordinator.service.plain import plain_log_record
 from coordinator.service.runtime import Runtime
 
-CYCLES = "/v1/cycles"
 KEEP_ALIVE_S = 15.0
 LAST_EVENT = "Last-Event-ID"
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -54,7 +54,7 @@ class PublicApi:
             web.get(api.GENESIS, self.get_genesis),
             web.get(api.FEDERATION_KEY, self.get_federation_key),
             web.get(api.BLOBS, self.get_blob),
-            web.get(CYCLES, self.get_cycles),
+            web.get(api.CYCLES, self.get_cycles),
             web.get(api.CYCLE, self.get_cycle),
             web.get(api.ASSIGNMENT, self.get_assignment),
             web.get(api.SCORES, self.get_scores),
@@ -77,6 +77,7 @@ class PublicApi:
             "replica": replica.index,
             "operator": self._genesis.members[replica.index].operator.decode("utf-8", "replace"),
             "chain_id": replica.rules.chain_id.hex(),
+            "wall_ms": time.time_ns() // 1_000_000,
             "view": replica.view,
             "active": replica.active,
             "primary": replica.primary,

@@ -1,0 +1,222 @@
+"""`gristmill operator` and `gristmill federation`.
+
+Results go to stdout, trouble is raised as one of our errors; gristmill/cli.py gives it its exit
+status.  What a subcommand needs it imports itself, so that `--help` starts at once.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from chain.records.federation import Genesis
+
+CONFIG = 3  # exit status of a doctor with findings, see gristmill/exits.py
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+HOME = click.option(
+    "--home", type=_DIRECTORY, default=Path("."), show_default=True, help="The replica's directory."
+)
+GENESIS = click.option(
+    "--genesis", type=_FILE, default=Path("genesis.bin"), show_default=True, help="Trust anchor."
+)
+URL = click.option(
+    "--url", "urls", multiple=True, help="A replica's API instead of the genesis record's."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+
+@click.group()
+def operator() -> None:
+    """Run one coordinator replica."""
+
+
+@operator.command()
+@HOME
+@click.option("--name", required=True, help="Who you are, for people.")
+@click.option("--link", required=True, help="host:port at which other replicas reach you.")
+@click.option("--api", required=True, help="host:port at which everybody reaches you.")
+@JSON
+def init(home: Path, name: str, link: str, api: str, as_json: bool) -> None:
+    """Make keys, settings and the public member record."""
+    from coordinator.ceremony import create_identity
+    from coordinator.config import Home
+
+    member = create_identity(home, name, link, api)
+    told = {"key": member.key.hex(), "member": str(Home(home).member)}
+    _show(told, as_json, f"give {told['member']} to the founder; all else in {home} stays here")
+
+
+@operator.command()
+@HOME
+@click.option("--genesis", type=_FILE, required=True, help="From the founder; check its digest.")
+@click.option("--model", type=_FILE, required=True, help="The first model, from the founder.")
+@JSON
+def join(home: Path, genesis: Path, model: Path, as_json: bool) -> None:
+    """Put the genesis record and the first model into the home."""
+    from chain.records.federation import Genesis
+    from coordinator.ceremony import write_genesis
+    from coordinator.config import load_setup, read_record
+
+    record = read_record(genesis, Genesis)
+    write_genesis(home, record, model.read_bytes())
+    index = load_setup(home).index
+    told = {"chain_id": record.chain_id.hex(), "replica": index}
+    _show(told, as_json, f"replica {index} of chain {told['chain_id']}")
+
+
+@operator.command()
+@HOME
+@click.option("--log-file/--log-stderr", default=False, help="Log to HOME/replica.log.")
+def run(home: Path, log_file: bool) -> int:
+    """Run the replica until SIGTERM or Ctrl-C."""
+    from coordinator.main import run_replica
+
+    return run_replica(home, log_to_file=log_file)
+
+
+@operator.command()
+@HOME
+@JSON
+def status(home: Path, as_json: bool) -> None:
+    """What this replica says about itself."""
+    from bft.errors import Unavailable
+    from coordinator.ask import statuses
+    from coordinator.config import load_setup
+
+    setup = load_setup(home)
+    address = setup.config.listen.api or setup.member.api.decode("ascii")
+    (told,) = statuses([f"http://{address}"])
+    if "error" in told:
+        raise Unavailable(str(told["error"]))
+    _show(told, as_json, "\n".join(f"{name:16} {value}" for name, value in told.items()))
+
+
+@operator.command()
+@HOME
+@JSON
+def doctor(home: Path, as_json: bool) -> int:
+    """Look for what is wrong: files, disk, ports, clock, peers."""
+    from coordinator.doctor import examine
+
+    findings = examine(home)
+    lines = [f"{'ok ' if one.ok else 'BAD'} {one.name:12} {one.text}" for one in findings]
+    _show({"findings": [one._asdict() for one in findings]}, as_json, "\n".join(lines))
+    return 0 if all(one.ok for one in findings) else CONFIG
+
+
+@click.group()
+def federation() -> None:
+    """Found a federation; ask what it does."""
+
+
+@federation.command()
+@click.option("--name", required=True, help="The federation's name.")
+@click.option("--member", "members", type=_FILE, multiple=True, help="Each operator's member.bin.")
+@click.option("--params", type=click.Choice(["main", "minimal"]), default="main", show_default=True)
+@click.option("--job", type=click.Choice(["digits"]), default="digits", show_default=True)
+@click.option("--output", type=_DIRECTORY, required=True, help="For genesis.bin and model.bin.")
+@JSON
+def found(
+    name: str, members: tuple[Path, ...], params: str, job: str, output: Path, as_json: bool
+) -> None:
+    """Make the genesis record from the members' public records.  It holds no secret."""
+    from bft.codec.canonical import encode
+    from chain.params import PRESETS
+    from chain.records.federation import MemberRecord
+    from coordinator.ceremony import make_genesis
+    from coordinator.config import read_record
+    from miner.training.jobs import digits_job
+
+    jobs = {"digits": digits_job}
+    chosen, snapshot = jobs[job]()
+    records = [read_record(path, MemberRecord) for path in members]
+    genesis = make_genesis(name, records, PRESETS[params], chosen, snapshot)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "genesis.bin").write_bytes(encode(genesis))
+    (output / "model.bin").write_bytes(snapshot)
+    told = {"chain_id": genesis.chain_id.hex(), "members": len(records), "output": str(output)}
+    _show(told, as_json, f"chain {told['chain_id']} with {len(records)} members, in {output}")
+
+
+@federation.command()
+@GENESIS
+@URL
+@JSON
+def show(genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
+    """Who is in it, and what each replica says about itself."""
+    from bft.errors import Unavailable
+    from coordinator.ask import statuses, urls_of
+
+    record = _read(genesis)
+    told = statuses(urls or urls_of(record))
+    if all("error" in status for status in told):
+        raise Unavailable(f"none of {len(told)} replicas answered; {told[0]['error']}")
+    lines = [f"{record.name.decode('utf-8', 'replace')}, chain {record.chain_id.hex()}"]
+    lines += [_status_line(status) for status in told]
+    _show({"chain_id": record.chain_id.hex(), "replicas": told}, as_json, "\n".join(lines))
+
+
+@federation.command()
+@GENESIS
+@URL
+@JSON
+def cycles(genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
+    """The newest cycles, as f + 1 replicas tell them alike."""
+    from coordinator.ask import cycles as ask_cycles
+    from coordinator.ask import urls_of
+
+    record = _read(genesis)
+    told = ask_cycles(record, urls or urls_of(record))
+    lines = [_cycle_line(line) for line in told] or ["no cycle yet"]
+    _show({"cycles": told}, as_json, "\n".join(lines))
+
+
+@federation.command()
+@click.argument("cycle", type=click.IntRange(min=1))
+@GENESIS
+@URL
+@JSON
+def certificate(cycle: int, genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
+    """The certificate of CYCLE, verified under the federation's key."""
+    from coordinator.ask import certificate as ask_certificate
+    from coordinator.ask import urls_of
+
+    record = _read(genesis)
+    told = ask_certificate(record, urls or urls_of(record), cycle)
+    if told is None:
+        raise FileNotFoundError(2, "no certificate yet", f"cycle {cycle}")
+    _show(told, as_json, "\n".join(f"{name:18} {value}" for name, value in told.items()))
+
+
+def _read(path: Path) -> "Genesis":
+    from chain.records.federation import Genesis
+    from coordinator.config import read_record
+
+    return read_record(path, Genesis)
+
+
+def _status_line(status: dict[str, Any]) -> str:
+    if "error" in status:
+        return f"{status['url']}: {status['error']}"
+    return (
+        f"replica {status['replica']} ({status['operator']}): cycle {status['cycle']} "
+        f"{status['phase']}, view {status['view']}, height {status['height']}, "
+        f"{status['log_size']} log entries, peers {status['peers_up']}"
+    )
+
+
+def _cycle_line(line: dict[str, Any]) -> str:
+    if line["loss"] is None:
+        return f"cycle {line['cycle']}: {line['closed']}"
+    accuracy = line["correct"] / line["records"]
+    return (
+        f"cycle {line['cycle']}: loss {line['loss'] / 1_000_000:.4f}, accuracy {accuracy:.1%}, "
+        f"winner {line['winner'][:16]}, height {line['height']}, {line['closed'] or 'open'}"
+    )
+
+
+def _show(data: dict[str, Any], as_json: bool, text: str) -> None:
+    click.echo(json.dumps({"ok": True, "data": data}) if as_json else text)
