@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bft.errors import DecodeError
@@ -137,12 +137,14 @@ def test_a_floating_tensor_is_refused_whatever_it_holds(value: float) -> None:
         decode_tensors(file, LAYOUT)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_refused_with_our_error(data: bytes) -> None:
     with pytest.raises(DecodeError):
         decode_tensors(data, LAYOUT)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(FILE) - 28), st.integers(1, 255))
 def test_a_flipped_byte_before_the_data_is_refused(place: int, flip: int) -> None:
     changed = bytearray(FILE)

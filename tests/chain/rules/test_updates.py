@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -107,6 +107,7 @@ def test_the_squared_norm_is_exact_where_64_bits_are_not_enough() -> None:
     assert squared_norm(wide) == count * DELTA_MAX**2 > 2**63
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 1))
 def test_decoding_agrees_with_big_integers(seed: int, segment: int) -> None:
     data = random_update(segment, seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ def changes(value: float) -> dict[str, NDArray[np.float64]]:
     return {name: np.full(shape, value) for name, shape in segment_shapes(JOB, 0).items()}
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(1e-7, 0.02))
 def test_a_decoded_change_is_within_half_a_step_of_the_trained_one(seed: int, size: float) -> None:
     generator = np.random.default_rng(seed)
