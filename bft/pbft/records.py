@@ -1,0 +1,232 @@
+"""The records that replicas sign and send: PBFT's own, and those that help whoever fell behind.
+
+Source: Castro & Liskov (OSDI 1999) sections 4.2 to 4.4, signature variant.  Pure: data only.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from bft.codec.canonical import Record
+from bft.codec.types import U8, U16, U32, U63, Bytes32, IdentitySignature
+from bft.ordering.proof import CommitSignature, QuorumProof
+
+REPLICAS_MAX = 63  # so that a set of replicas fits a mask of 63 bits
+WINDOW_MAX = 1024  # prepared proofs in one VIEW-CHANGE
+STATUS_SLOTS_MAX = 64
+HISTORY_ENTRIES_MAX = 512
+
+
+class PrePrepare(Record):
+    """The primary of `view` assigns `sequence` to the batch with `digest`.  Attached: the batch."""
+
+    TAG = "pbft.pre-prepare/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    view: U63
+    sequence: U63
+    digest: Bytes32
+    replica: U16
+
+
+class Prepare(Record):
+    """`replica` has accepted the primary's PRE-PREPARE for (view, sequence, digest)."""
+
+    TAG = "pbft.prepare/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    view: U63
+    sequence: U63
+    digest: Bytes32
+    replica: U16
+
+
+class Checkpoint(Record):
+    """`replica` has executed through `sequence` and came to this state.  PBFT section 4.3."""
+
+    TAG = "pbft.checkpoint/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    sequence: U63
+    chain: Bytes32  # hash chain over all batch digests through `sequence`
+    state_root: Bytes32  # of the application
+    replica: U16
+
+
+class PreparedProof(Record):
+    """The primary's PRE-PREPARE and strong - 1 PREPAREs of others: no other digest can have both.
+
+    The signed bodies are rebuilt from (view, sequence, digest); only signatures travel.
+    """
+
+    TAG = "pbft.prepared-proof/1"
+
+    view: U63
+    sequence: U63
+    digest: Bytes32
+    proposal: IdentitySignature
+    prepares: Annotated[tuple[CommitSignature, ...], Meta(max_length=REPLICAS_MAX)]  # ascending
+
+
+class StableProof(Record):
+    """A strong quorum of CHECKPOINTs for one (sequence, chain, state root)."""
+
+    TAG = "pbft.stable-proof/1"
+
+    sequence: U63
+    chain: Bytes32
+    state_root: Bytes32
+    signatures: Annotated[tuple[CommitSignature, ...], Meta(max_length=REPLICAS_MAX)]  # ascending
+
+
+class ViewChange(Record):
+    """`replica` has left all views below `view`; what it holds must survive.  PBFT section 4.4."""
+
+    TAG = "pbft.view-change/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    view: U63
+    low: U63  # last stable checkpoint; 0 is genesis
+    stable: Annotated[tuple[StableProof, ...], Meta(max_length=1)]  # empty iff low is 0
+    prepared: Annotated[tuple[PreparedProof, ...], Meta(max_length=WINDOW_MAX)]  # by sequence
+    replica: U16
+
+
+class Proposal(Record):
+    """A PRE-PREPARE of the new view, without what the NEW-VIEW already says."""
+
+    sequence: U63
+    digest: Bytes32
+    signature: IdentitySignature  # of the new primary under the PrePrepare
+
+
+class NewView(Record):
+    """The primary of `view` starts it from a strong quorum of VIEW-CHANGEs."""
+
+    TAG = "pbft.new-view/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    view: U63
+    view_changes: Annotated[tuple[bytes, ...], Meta(max_length=REPLICAS_MAX)]  # envelopes
+    proposals: Annotated[tuple[Proposal, ...], Meta(max_length=WINDOW_MAX)]
+    replica: U16
+
+
+class SlotStatus(Record):
+    """What a replica holds for one undecided sequence number, in its current view."""
+
+    sequence: U63
+    body: U8  # 1: it holds the proposed batch
+    prepares: U63  # bit i: holds the vote of replica i
+    commits: U63
+
+
+class Status(Record):
+    """Sign of life, and a request for what is missing.  Not relevant for safety."""
+
+    TAG = "pbft.status/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    view: U63
+    pending_view: U63
+    low: U63
+    decided: U63  # all through here are decided
+    helper: U16  # the one replica that is asked for large answers
+    slots: Annotated[tuple[SlotStatus, ...], Meta(max_length=STATUS_SLOTS_MAX)]
+    replica: U16
+
+
+class Decision(Record):
+    """A decided batch that convinces by itself.  Attached: the batch, or nothing."""
+
+    TAG = "pbft.decision/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    sequence: U63
+    digest: Bytes32
+    proof: QuorumProof
+    replica: U16
+
+
+class Stable(Record):
+    """A stable checkpoint that convinces by itself."""
+
+    TAG = "pbft.stable/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    proof: StableProof
+    replica: U16
+
+
+class FetchBatch(Record):
+    """`replica` lacks the batch that was proposed at `sequence`."""
+
+    TAG = "pbft.fetch-batch/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    sequence: U63
+    digest: Bytes32
+    replica: U16
+
+
+class BatchBody(Record):
+    """Answer to FetchBatch.  Attached: the batch."""
+
+    TAG = "pbft.batch-body/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    sequence: U63
+    digest: Bytes32
+    replica: U16
+
+
+class FetchHistory(Record):
+    """`replica` asks for decided batches from `first` through `last`."""
+
+    TAG = "pbft.fetch-history/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    first: U63
+    last: U63
+    replica: U16
+
+
+class History(Record):
+    """Answer to FetchHistory.  Attached: consecutive `HistoryEntry`s, encoded as one tuple."""
+
+    TAG = "pbft.history/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    first: U63
+    replica: U16
+
+
+class HistoryEntry(Record):
+    """One decided batch with its encoded quorum proof."""
+
+    sequence: U63
+    batch: bytes
+    proof: bytes
+
+
+class ForwardedRequest(Record):
+    """`replica` passes on a client's signed request.  Attached: the request."""
+
+    TAG = "pbft.forwarded-request/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    digest: Bytes32  # SHA-256 of the attachment
+    replica: U16
