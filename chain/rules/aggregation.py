@@ -3,7 +3,7 @@
 For each segment the updates' mean, weighted by quality, times the job's outer rate.  Whole numbers
 only, so neither the order of the updates nor the hardware matters.
 Source: DiLoCo's outer step without momentum, damped because all segments move at once; see
-docs/PROTOCOL.md, "Outer step".
+docs/PROTOCOL.md, "The next model".
 Pure.
 """
 
