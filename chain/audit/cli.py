@@ -147,7 +147,8 @@ def _print(report: AuditReport, others: list[Copy], as_json: bool) -> None:
             }
             for copy in others
         ]
-        click.echo(json.dumps({**report.to_json(), "copies": copies}, indent=2))
+        data = {**report.to_json(), "copies": copies}
+        click.echo(json.dumps({"ok": report.passed, "data": data}))
         return
     for copy in others:
         click.echo(copy.line())

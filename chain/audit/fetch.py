@@ -7,7 +7,7 @@ comes is believed here; the auditor checks it.
 import ipaddress
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -34,9 +34,10 @@ _pages = msgspec.msgpack.Decoder(tuple[msgspec.Raw, ...])
 class ReplicaLog:
     """One replica's copy of the log."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, sleep: Callable[[int], object] = time.sleep) -> None:
         """`url`: http(s)://host[:port], or host:port.  Raises ConfigError."""
         self.url = _checked(url)
+        self._sleep = sleep
         self._opener = _opener(urlsplit(self.url).hostname or "")
 
     def genesis(self) -> bytes:
@@ -72,7 +73,7 @@ class ReplicaLog:
                 if error.code not in _RETRIED or not left:
                     text = f"{self.url}{path}: {error.code} {_detail(error)}"
                     raise Unavailable(text) from None
-                time.sleep(_wait_s(error))
+                self._sleep(_wait_s(error))
             except (URLError, HTTPException, OSError) as error:
                 reason = getattr(error, "reason", error)
                 raise Unavailable(f"{self.url} does not answer: {reason}") from None

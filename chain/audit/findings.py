@@ -126,7 +126,8 @@ class AuditReport:
         lines += [cycle.line() for cycle in self.cycles]
         lines += [finding.line() for finding in self.findings]
         if self.findings_left_out:
-            lines.append(f"{self.findings_left_out} more findings are not listed")
+            left = self.findings_left_out
+            lines.append(f"{left} more {'is' if left == 1 else 'are'} not listed")
         lines.append(f"{self.entries} entries, {self.sequences} batches, log root {root}")
         lines.append(self._verdict())
         return "\n".join(lines)
@@ -134,7 +135,8 @@ class AuditReport:
     def _verdict(self) -> str:
         accused = sorted({index for f in self.accusations for index in f.replicas})
         if not self.passed:
-            return f"FAILED: {self.breaks} findings break the log"
+            broken = "1 finding breaks" if self.breaks == 1 else f"{self.breaks} findings break"
+            return f"FAILED: {broken} the log"
         if accused:
             names = ", ".join(str(index) for index in accused)
             return f"PASSED: everything follows; accused: replica {names}"

@@ -42,7 +42,7 @@ from chain.records.votes import BlockSeen, Elapsed, SignatureShare
 from chain.rules.reward import subsidy
 from coordinator.cycle import duties
 from coordinator.cycle.machine import Answer, execute
-from coordinator.cycle.phases.signing import asked
+from coordinator.cycle.phases.signing import Asked, asked
 from coordinator.cycle.state import Rules, State, opening_state
 
 STEP_MS = 1_000
@@ -207,6 +207,15 @@ class Mill:
             share=sign_share(self.key_share(replica), wanted.message),
         )
 
+    def wanted(self) -> Asked | None:
+        """The signature that the state asks for."""
+        return asked(self.rules, self.state)
+
+    def bad_share(self, replica: int) -> SignatureShare:
+        """The right signature, with another replica's share."""
+        other = (replica + 1) % self.rules.membership.n
+        return self.share(other)
+
     def sign(self, replicas: Iterable[int] | None = None) -> list[str]:
         """Shares of these replicas (all), in one batch; those after the t-th come late."""
         indices = range(self.rules.membership.n) if replicas is None else replicas
@@ -218,20 +227,24 @@ class Mill:
         state = self.state
         return Elapsed(cycle=state.cycle, phase=state.phase, attempt=state.attempt)
 
-    def time_out(self, replicas: Sequence[int] = (0, 1)) -> list[str]:
-        """These replicas' clocks say that the phase had its time."""
+    def time_out(self, replicas: Iterable[int] | None = None) -> list[str]:
+        """These replicas' clocks (`weak` of them) say that the phase had its time."""
         said = self.elapsed()
-        return self.all_say(lambda _: said, replicas)
+        weak = range(self.rules.membership.weak)
+        return self.all_say(lambda _: said, weak if replicas is None else replicas)
 
     # Miners.
 
+    def registration(self, ahead: int = 0, capacity: int = 20_000) -> Register:
+        """For the cycle that is open, or one `ahead` of it."""
+        cycle = self.state.cycle + (self.phase is not Phase.REGISTRATION)
+        profile = Profile(device=b"cpu", capacity=capacity, memory_bytes=1 << 30)
+        return Register(cycle=cycle + ahead, profile=profile)
+
     def register(self, miners: Iterable[int] | None = None, capacity: int = 20_000) -> list[str]:
         """These miners (all) register for the cycle that is open."""
-        state = self.state
-        cycle = state.cycle if self.phase is Phase.REGISTRATION else state.cycle + 1
-        profile = Profile(device=b"cpu", capacity=capacity, memory_bytes=1 << 30)
         indices = range(self.miner_count) if miners is None else miners
-        said = Register(cycle=cycle, profile=profile)
+        said = self.registration(0, capacity)
         return self.order(*(self.request(self.miners[index], said) for index in indices))
 
     def miner_of(self, unit: WorkUnit) -> PrivateKey:
@@ -267,7 +280,10 @@ class Mill:
         signer = self.replicas[replica]
         return seal(record, signer.public_key, signer.sign)
 
-    def opening(self, unit: WorkUnit, holders: Sequence[int] = (1, 3)) -> UpdateReveal:
+    def opening(self, unit: WorkUnit, holders: Iterable[int] | None = None) -> UpdateReveal:
+        """The unit's reveal with receipts of these replicas (`weak` of them)."""
+        if holders is None:
+            holders = range(self.rules.membership.weak)
         return UpdateReveal(
             cycle=self.state.cycle,
             unit=unit.unit,
@@ -299,12 +315,16 @@ class Mill:
 
     def table(self, replica: int) -> EvaluationTable:
         """Honest measurements: the replicas' differ by a few micro-nats."""
+        return self.table_of(replica, gain=60_000, advantage=7_000)
+
+    def table_of(self, replica: int, gain: int, advantage: int) -> EvaluationTable:
+        """Measurements around these, each unit's a little higher; nothing where they are 0."""
         rows = tuple(
             EvaluationRow(
                 unit=unit,
                 valid=1,
-                gain=60_000 + 1_000 * unit + replica,
-                advantage=7_000 + 100 * unit - replica,
+                gain=gain and gain + 1_000 * unit + replica,
+                advantage=advantage and advantage + 100 * unit - replica,
             )
             for unit in sorted(self.state.reveals)
         )
