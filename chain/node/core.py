@@ -92,12 +92,17 @@ class NodeCore:
         self._stepped.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Waits for the step after which `condition` holds.  Raises what stopped the node."""
+        """Waits until a step makes `condition` hold.  Raises what stopped the node."""
         while not condition():
             if self._failure is not None:
                 raise self._failure
             self._stepped.clear()
             await self._stepped.wait()
+
+    def note_replica(self, url: str, text: str) -> None:
+        """How the replica at `url` does."""
+        self.replica_status[url] = text
+        self._stepped.set()
 
     @property
     def failed(self) -> bool:

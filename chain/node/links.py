@@ -30,7 +30,7 @@ class Link:
         self._reader, self._writer, self._chain_id = reader, writer, chain_id
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._waiting = 0
-        self._closed = asyncio.Event()
+        self._closed, self._ended = asyncio.Event(), asyncio.Event()
 
     def send(self, command: str, payload: bytes) -> bool:
         """Queues one message.  False: the peer is too slow, and should be dropped."""
@@ -44,6 +44,10 @@ class Link:
     def close(self) -> None:
         """Ends `run`."""
         self._closed.set()
+
+    async def ended(self) -> None:
+        """Waits until `run` has hung up."""
+        await self._ended.wait()
 
     async def run(self, on_message: Callable[[int, str, bytes], None]) -> None:
         """Until either side closes.
@@ -67,6 +71,7 @@ class Link:
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
             await self._hang_up()
+            self._ended.set()
 
     async def _read(self, on_message: Callable[[int, str, bytes], None]) -> None:
         while True:

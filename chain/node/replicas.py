@@ -57,7 +57,7 @@ class _Poller:
     def _tell(self, text: str) -> None:
         if self._core.replica_status[self._name] != text:
             LOG.info("replica %s: %s", self._name, text)
-        self._core.replica_status[self._name] = text
+        self._core.note_replica(self._name, text)
 
     async def _check_key(self, session: aiohttp.ClientSession) -> bool:
         """Whether this replica serves the federation that we pinned; it may have no key yet."""

@@ -88,8 +88,10 @@ class NodeService:
         """Closes everything; may be called twice."""
         if self._server is not None:
             self._server.close()
-        for link in list(self._links.values()):
+        links = list(self._links.values())
+        for link in links:
             link.close()
+        await asyncio.gather(*(link.ended() for link in links))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

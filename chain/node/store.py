@@ -44,11 +44,18 @@ class Store:
         self._genesis = genesis
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS_MAX / 1000)
+        except sqlite3.Error as error:
+            raise ConfigError(f"{path}: {error}") from None
+        try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._open(path, chain_id)
         except sqlite3.DatabaseError as error:
+            self._db.close()
             raise ConfigError(f"{path}: {error}") from None
+        except ConfigError:
+            self._db.close()
+            raise
 
     def _open(self, path: Path, chain_id: bytes) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]

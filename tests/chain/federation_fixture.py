@@ -24,7 +24,7 @@ from chain.validation import ParentView, genesis_view
 FEDERATION_SECRET = 0x1234567890ABCDEF
 FEDERATION_KEY = bls.public_key(FEDERATION_SECRET)
 OTHER_SECRET = 0xFEDCBA0987654321
-CREATED_S = 1_800_000_000
+CREATED_S = 1_700_000_000  # in the past of every clock that runs these tests
 STEP_S = 1_200
 
 

@@ -1,0 +1,145 @@
+"""`gristmill node` and `gristmill verify`: results on stdout, the exit status says the rest."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chain.gossip_events import BlockSubmitted, FinalitySubmitted
+from chain.node.config import save_config
+from chain.node.core import NodeCore, unix_ms
+from gristmill import exits
+from gristmill.cli import main
+from tests.chain.federation_fixture import (
+    CHAIN_ID,
+    FEDERATION_KEY,
+    OTHER,
+    START,
+    WINNER,
+    block_on,
+    finality_of,
+    make_chain,
+)
+from tests.chain.node.homes import make_config
+
+FIRST, SECOND = make_chain(2)
+CERTIFICATE = FIRST.coinbase.certificate
+KEY = FEDERATION_KEY.hex()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A node's home with two blocks, of which the first is final."""
+    config = make_config(tmp_path)
+    save_config(config)
+    core = NodeCore(config, unix_ms)
+    for block in (FIRST, SECOND):
+        core.step(BlockSubmitted(data=block.data), lambda effect: None)
+    core.step(FinalitySubmitted(finality=finality_of(FIRST)), lambda effect: None)
+    core.close()
+    return tmp_path
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, dict[str, Any]]:
+    status = main([*args, "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def test_tip_and_status_read_a_home(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, answer = run_json(capsys, "node", "tip", "--home", str(home))
+    assert status == exits.OK
+    assert answer["data"] == {
+        "height": 2,
+        "tip": SECOND.hash[::-1].hex(),
+        "tip_time": SECOND.header.time,
+        "final_height": 1,
+        "final": FIRST.hash[::-1].hex(),
+    }
+    status, answer = run_json(capsys, "node", "status", "--home", str(home))
+    assert answer["data"]["chain_id"] == CHAIN_ID.hex()
+
+
+@pytest.mark.parametrize("reference", ["1", FIRST.hash[::-1].hex()])
+def test_a_block_is_shown_by_height_or_hash(
+    home: Path, capsys: pytest.CaptureFixture[str], reference: str
+) -> None:
+    status, answer = run_json(capsys, "node", "block", reference, "--home", str(home))
+    assert status == exits.OK
+    assert answer["data"]["certificate"]["winner"] == WINNER.public_key.hex()
+    assert main(["node", "block", reference, "--home", str(home)]) == exits.OK
+    assert WINNER.public_key.hex() in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("reference", "status"),
+    [("3", exits.NOT_FOUND), ("ab" * 32, exits.NOT_FOUND), ("ab", exits.VERIFICATION_FAILED)],
+)
+def test_a_block_that_is_not_there_is_said(home: Path, reference: str, status: int) -> None:
+    assert main(["node", "block", reference, "--home", str(home)]) == status
+
+
+def test_a_home_without_a_node_is_said(tmp_path: Path) -> None:
+    assert main(["node", "tip", "--home", str(tmp_path)]) == exits.NOT_FOUND
+
+
+def test_a_node_without_genesis_or_key_does_not_start(tmp_path: Path) -> None:
+    assert main(["node", "run", "--home", str(tmp_path)]) == exits.CONFIG
+    make_config(tmp_path)
+    genesis = str(tmp_path / "genesis.bin")
+    args = ["node", "run", "--home", str(tmp_path), "--genesis", genesis]
+    assert main(args) == exits.CONFIG
+    assert main([*args, "--key", KEY, "--p2p", "nowhere"]) == exits.CONFIG
+
+
+def test_a_url_that_nobody_answers_is_said() -> None:
+    assert main(["node", "tip", "--url", "http://127.0.0.1:1"]) == exits.UNAVAILABLE
+    assert main(["node", "tip", "--url", "file:///etc/hostname"]) == exits.USAGE
+
+
+@pytest.mark.parametrize("as_hex", [True, False])
+@pytest.mark.parametrize("content", [CERTIFICATE, FIRST.data])
+def test_verify_takes_a_certificate_or_a_block(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, as_hex: bool
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content.hex().encode() if as_hex else content)
+    args = ("verify", str(file), "--key", KEY, "--chain-id", CHAIN_ID.hex())
+    status, answer = run_json(capsys, *args)
+    assert (status, answer["data"]["valid"]) == (exits.OK, True)
+    (tmp_path / "key").write_text(KEY)
+    assert main(["verify", str(file), "--key-file", str(tmp_path / "key")]) == exits.OK
+
+
+def test_verify_fails_on_what_is_forged() -> None:
+    flipped = bytes([*CERTIFICATE[:100], CERTIFICATE[100] ^ 1, *CERTIFICATE[101:]])
+    stolen = block_on(START, miner=OTHER, winner=WINNER.public_key, payee=WINNER.public_key)
+    for data in (flipped, CERTIFICATE[:-1], stolen.data):
+        assert main(["verify", "--hex", data.hex(), "--key", KEY]) == exits.VERIFICATION_FAILED
+    args = ["verify", "--hex", CERTIFICATE.hex(), "--key", KEY, "--chain-id", "00" * 32]
+    assert main(args) == exits.REFUSED
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["verify", "--key", KEY],
+        ["verify", "--hex", "00"],
+        ["verify", "--hex", "zz", "--key", KEY],
+    ],
+)
+def test_verify_wants_one_thing_and_one_key(args: list[str]) -> None:
+    assert main(args) == exits.USAGE
+
+
+def test_verify_needs_neither_aiohttp_nor_torch() -> None:
+    code = (
+        "import sys; from gristmill.cli import main; "
+        f"status = main(['verify', '--hex', '{CERTIFICATE.hex()}', '--key', '{KEY}']); "
+        "assert not {'aiohttp', 'torch', 'asyncio'} & sys.modules.keys(); sys.exit(status)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
