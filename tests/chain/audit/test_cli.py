@@ -80,7 +80,7 @@ def test_what_was_saved_is_audited_again_from_the_file(
     first = json.loads(capsys.readouterr().out)
     assert main(["audit", str(archive), "--genesis", str(trusted), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == first
-    assert first["passed"] is True and first["copies"] == []
+    assert first["ok"] is True and first["data"]["copies"] == []
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["genesis.bin", "log.grist"]
 
 
@@ -108,8 +108,9 @@ def test_a_split_view_fails_and_names_the_replicas(capsys: pytest.CaptureFixture
         served(log_answers(genesis, forged())) as two,
     ):
         status = main(["audit", "--from", one, "--from", two, "--json"])
-    report = json.loads(capsys.readouterr().out)
-    assert status == exits.VERIFICATION_FAILED and report["passed"] is False
+    answer = json.loads(capsys.readouterr().out)
+    report = answer["data"]
+    assert status == exits.VERIFICATION_FAILED and answer["ok"] is False
     (finding,) = report["findings"]
     assert finding["rule"] == "split-view" and one in finding["text"] and two in finding["text"]
     assert report["copies"][0]["state"] == "split"

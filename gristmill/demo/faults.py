@@ -1,0 +1,40 @@
+"""Faults that the demonstration causes on purpose.  None of this is in what operators run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from coordinator.evaluation.evaluator import Candidate
+from coordinator.evaluation.pool import EvaluationPool
+from msgspec.structs import replace
+
+from chain.params import Params
+from chain.records.evaluation import EvaluationRow
+from chain.records.job import Job
+
+LIE_MICRONATS = 5_000_000
+"""How much better the liar makes the first unit look, and how much worse all others."""
+
+
+class LyingPool(EvaluationPool):
+    """Measures like everybody else, then writes down what suits it."""
+
+    async def evaluate(
+        self,
+        job: Job,
+        params: Params,
+        base: bytes,
+        items: Sequence[Candidate],
+        challenge: Sequence[int],
+        own: Mapping[int, Sequence[int]],
+        **options: Any,
+    ) -> tuple[EvaluationRow, ...]:
+        """The honest table, bent in favour of one miner."""
+        rows = await super().evaluate(job, params, base, items, challenge, own, **options)
+        return tuple(
+            replace(
+                row,
+                gain=row.gain + (LIE_MICRONATS if place == 0 else -LIE_MICRONATS),
+                advantage=row.advantage + (LIE_MICRONATS if place == 0 else -LIE_MICRONATS),
+            )
+            for place, row in enumerate(rows)
+        )
