@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bft.crypto import bls
-from chain.gossip_events import SaveBlock, SaveFinal
+from chain.gossip_events import SaveBlock, Saved, SaveFinal
 from chain.node.store import Store
 from chain.params import MINIMAL
 from chain.validation import validate_block, validate_header, verify_certificate
@@ -40,7 +40,9 @@ def rate(act: Callable[[], Any], clock: Callable[[], float], rounds: int) -> flo
 def save_chain(path: Path) -> float:
     """Blocks in a second, each one step with its own fsync."""
     store = Store(path, CHAIN_ID, START)
-    steps = [[SaveBlock(block=b), SaveFinal(view=view_of(b))] for b in make_chain(STORED)]
+    steps: list[list[Saved]] = [
+        [SaveBlock(block=b), SaveFinal(view=view_of(b))] for b in make_chain(STORED)
+    ]
     began = time.perf_counter()
     for step in steps:
         store.save(step)
