@@ -78,6 +78,7 @@ def test_what_was_saved_is_audited_again_from_the_file(
     with served(log_answers(genesis, list(entries))) as url:
         assert main(["audit", "--from", url, "--save", str(archive), "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
+    assert first["ok"] is True
     assert main(["audit", str(archive), "--genesis", str(trusted), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == first
     assert first["ok"] is True and first["data"]["copies"] == []
