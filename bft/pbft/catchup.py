@@ -1,33 +1,21 @@
-"""Helping those who lack something, and getting what we lack: votes, batches, history.
+"""Helping those who lack something, and getting what we lack: votes, decisions, batches.
 
 Nothing is sent again unless a STATUS shows that it is missing.  What is large is asked of one
-replica at a time.  Source: docs/PROTOCOL.md, "Retransmission" and "Catch-up".  Pure.
+replica at a time.  Source: docs/PROTOCOL.md, "Retransmission".  Pure.
 """
 
 from collections.abc import Iterable
-from typing import Annotated
 
-from msgspec import Meta
-
-from bft.codec.canonical import Record, decode, encode
 from bft.errors import DecodeError
-from bft.ordering.batch import batch_digest, decode_batch
-from bft.ordering.proof import QuorumProof
-from bft.pbft import normal, stable, views
+from bft.pbft import history, normal, stable, views
 from bft.pbft.certificates import verify_decision, verify_stable
 from bft.pbft.core import Core
-from bft.pbft.events import ServeHistory
 from bft.pbft.log import Slot
 from bft.pbft.messages import (
-    HISTORY_BYTES_MAX,
-    HISTORY_ENTRIES_MAX,
     STATUS_SLOTS_MAX,
     BatchBody,
     Decision,
     FetchBatch,
-    FetchHistory,
-    History,
-    HistoryEntry,
     SlotStatus,
     Stable,
     Status,
@@ -41,12 +29,6 @@ BODIES_MAX = 16  # batches for one replica within fetch_ms
 ALL_VOTES = 2**63 - 1
 
 
-class Entries(Record):
-    """What is attached to a History."""
-
-    entries: Annotated[tuple[HistoryEntry, ...], Meta(max_length=HISTORY_ENTRIES_MAX)]
-
-
 def tick(core: Core) -> None:
     """Say where we are; ask for what we lack; take up proposals that were held."""
     if core.now >= core.status_at and core.others:
@@ -57,7 +39,7 @@ def tick(core: Core) -> None:
     if core.now >= core.fetch_at:
         core.fetch_at = core.now + core.config.fetch_ms
         fetch_bodies(core)
-    fetch_history(core)
+    history.fetch(core)
 
 
 def next_helper(core: Core, after: int) -> int:
@@ -123,7 +105,7 @@ def on_status(core: Core, found: Verified) -> None:
         return
     peer.answered_ms = core.now
     asked = status.helper == core.index
-    if status.view < core.view and (asked or core.primary == core.index):
+    if status.pending_view <= core.view > status.view and (asked or core.primary == core.index):
         views.send_new_view(core, found.sender)
     if status.low < core.log.low and core.stable is not None:
         send_stable(core, found.sender)
@@ -290,118 +272,3 @@ def on_batch_body(core: Core, found: Verified) -> None:
     slot = core.log.find(message.sequence)
     if slot is not None:
         normal.take_body(core, slot, found.attachment)
-
-
-def fetch_history(core: Core) -> None:
-    """When others no longer hold the messages that we lack, ask one of them for history."""
-    if core.history_until is not None and core.now < core.history_until:
-        return
-    core.history_until = None
-    if core.last_decided - core.last_executed >= core.config.window:
-        return  # the application comes first
-    ahead = [i for i in core.others if core.peers[i].low > core.last_decided]
-    if not ahead:
-        return
-    after = [i for i in ahead if i > core.history_peer]
-    core.history_peer = after[0] if after else ahead[0]
-    ask_history(core)
-
-
-def ask_history(core: Core) -> None:
-    """Ask the chosen replica for the next stretch."""
-    core.history_until = core.now + core.config.history_ms
-    first = core.last_decided + 1
-    last = min(core.peers[core.history_peer].decided, first + HISTORY_ENTRIES_MAX - 1)
-    message = FetchHistory(
-        chain_id=core.members.chain_id,
-        epoch=core.members.epoch,
-        first=first,
-        last=max(first, last),
-        replica=core.index,
-    )
-    core.send(core.history_peer, core.sign(message))
-
-
-def on_fetch_history(core: Core, found: Verified) -> None:
-    """Have the driver read what was asked for; one reading for each replica at a time."""
-    message = found.message
-    assert isinstance(message, FetchHistory)
-    peer = core.peers[found.sender]
-    if peer.serving_ms is not None and core.now - peer.serving_ms < core.config.history_ms:
-        return
-    last = min(message.last, message.first + HISTORY_ENTRIES_MAX - 1, core.last_executed)
-    if not 1 <= message.first <= last:
-        return
-    peer.serving_ms = core.now
-    core.effects.append(
-        ServeHistory(to=found.sender, from_sequence=message.first, to_sequence=last)
-    )
-
-
-def history_read(core: Core, to: int, entries: tuple[tuple[int, bytes, bytes], ...]) -> None:
-    """Send as much history as one message holds, at least one entry."""
-    if to not in core.peers:
-        return
-    core.peers[to].serving_ms = None
-    chosen: list[HistoryEntry] = []
-    size = 0
-    for sequence, batch, proof in entries[:HISTORY_ENTRIES_MAX]:
-        size += len(batch) + len(proof) + 32
-        if chosen and size > HISTORY_BYTES_MAX:
-            break
-        chosen.append(HistoryEntry(sequence=sequence, batch=batch, proof=proof))
-    if not chosen:
-        return
-    message = History(
-        chain_id=core.members.chain_id,
-        epoch=core.members.epoch,
-        first=chosen[0].sequence,
-        replica=core.index,
-    )
-    core.send(to, core.sign(message, encode(Entries(entries=tuple(chosen)))))
-
-
-def on_history(core: Core, found: Verified) -> None:
-    """Hand up what is next and proven; ask the same replica for more while that helps."""
-    if found.sender != core.history_peer or core.history_until is None:
-        return  # not asked for
-    before = core.last_decided
-    try:
-        for entry in decode(Entries, found.attachment).entries:
-            take_entry(core, entry)
-    except DecodeError:
-        pass  # its author is unproven, and the next one is asked
-    normal.deliver(core)
-    core.history_until = None
-    stable.settle(core)
-    more = core.peers[found.sender].low > core.last_decided
-    room = core.last_decided - core.last_executed < core.config.window
-    if core.last_decided > before and more and room:
-        ask_history(core)
-    elif not more:
-        core.status_at = core.now  # the rest is still in the others' logs
-
-
-def take_entry(core: Core, entry: HistoryEntry) -> None:
-    """One batch of history.
-
-    Raises:
-        DecodeError: not the next one, or its proof does not stand.
-    """
-    if entry.sequence <= core.last_decided:
-        return
-    if entry.sequence != core.last_decided + 1:
-        raise DecodeError(f"entry {entry.sequence}; {core.last_decided + 1} expected")
-    digest = batch_digest(entry.batch)
-    proof = decode(QuorumProof, entry.proof)
-    verify_decision(proof, entry.sequence, digest, core.verifier)
-    decode_batch(entry.batch)
-    slot = core.log.find(entry.sequence)
-    if slot is not None:
-        if slot.decided not in (None, digest):
-            core.halt(f"two decisions at {entry.sequence}: more than f replicas are faulty")
-            return
-        slot.decided, slot.proof = digest, proof
-        slot.tidy()
-        slot.bodies[digest] = entry.batch
-    normal.hand_up(core, digest, entry.batch, proof, keep_proof=False)

@@ -16,11 +16,12 @@ from bft.pbft.events import Accuse, Effect, Halt, Persist, Send
 from bft.pbft.journal import encode_entry
 from bft.pbft.log import Log
 from bft.pbft.messages import Message, StableProof, Verified, sign_message
-from bft.pbft.pool import Pool
+from bft.pbft.pool import Digests, Pool
 from bft.pbft.view_change import ViewChanges
 
 BACKOFF_SHIFT_MAX = 16
-ACCUSATIONS_MAX = 1_024  # of one culprit, before further ones are only dropped
+DOUBTED_MAX = 4_096
+ACCUSATIONS_MAX = 64  # of one culprit in one process life; more prove nothing more
 
 
 @dataclass(slots=True)
@@ -98,12 +99,14 @@ class Core:
             requests=config.pool_requests,
             size=config.pool_bytes,
         )
+        self.doubted = Digests(DOUBTED_MAX)  # forwarded to us although we know them as executed
         self.status_at = 0
         self.forward_at = 0
         self.fetch_at = 0
         self.helper = config.index
         self.history_until: int | None = None  # an answer is awaited so long
         self.history_peer = config.index
+        self.history_last = 0  # through which it was asked
 
     @property
     def active(self) -> bool:

@@ -107,8 +107,19 @@ class Pool:
             self._verified.add(digest)
         return digest
 
-    def add(self, request: bytes, *, source: int, now_ms: int, deadline_ms: int) -> bool:
-        """Keep a verified request.  False when it is known, executed, or there is no room."""
+    def add(
+        self,
+        request: bytes,
+        *,
+        source: int,
+        now_ms: int,
+        deadline_ms: int,
+        again: bool = False,
+    ) -> bool:
+        """Keep a verified request.  False when it is known, executed, or there is no room.
+
+        `again`: although it is known as executed; it will be ordered, and execute as nothing.
+        """
         digest = sha256(request)
         self._verified.add(digest)
         known = self._of.get(digest)
@@ -119,7 +130,9 @@ class Pool:
                 self._recount(known, 1)
             return False
         client = decode(Request, decode(Envelope, request).body).client
-        if digest in self.executed or not self.has_room(client, len(request), source):
+        if digest in self.executed and not again:
+            return False
+        if not self.has_room(client, len(request), source):
             return False
         if not self.waiting:
             self.waiting_since_ms = now_ms

@@ -14,7 +14,7 @@ from bft.ordering.proof import CommitSignature, QuorumProof
 REPLICAS_MAX = 63  # so that a set of replicas fits a mask of 63 bits
 WINDOW_MAX = 1024  # prepared proofs in one VIEW-CHANGE
 STATUS_SLOTS_MAX = 64
-HISTORY_ENTRIES_MAX = 512
+HISTORY_ENTRIES_MAX = 128  # their proofs are checked in one step
 
 
 class PrePrepare(Record):

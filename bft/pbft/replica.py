@@ -6,7 +6,7 @@ Pure: no clock, no randomness, no I/O.  The driver's part stands in `bft.pbft.ev
 
 from collections.abc import Callable
 
-from bft.pbft import catchup, normal, requests, stable, views
+from bft.pbft import catchup, history, normal, requests, stable, views
 from bft.pbft.config import Config as Config
 from bft.pbft.config import Recovered as Recovered
 from bft.pbft.core import Core
@@ -53,8 +53,8 @@ _HANDLERS: dict[type[Message], Callable[[Core, Verified], None]] = {
     Stable: catchup.on_stable,
     FetchBatch: catchup.on_fetch_batch,
     BatchBody: catchup.on_batch_body,
-    FetchHistory: catchup.on_fetch_history,
-    History: catchup.on_history,
+    FetchHistory: history.on_fetch,
+    History: history.on_history,
     ForwardedRequest: requests.on_forwarded,
 }
 _FROM_SELF = (Prepare, Commit, Checkpoint, ViewChange)
@@ -113,7 +113,7 @@ class Replica:
         elif isinstance(event, Executed):
             stable.on_executed(core, event.sequence, event.state_root)
         elif isinstance(event, HistoryRead):
-            catchup.history_read(core, event.to, event.entries)
+            history.read(core, event.to, event.entries)
 
     def _count_durable(self) -> None:
         """Our own votes count from the moment that no crash can erase them."""

@@ -32,14 +32,29 @@ def on_forwarded(core: Core, found: Verified) -> None:
         core.pool.verify(found.attachment)
     except DecodeError:
         return  # its author is unproven: the attachment is not under the signature
-    if keep(core, found.attachment, found.sender):
+    if keep(core, found.attachment, found.sender, again=still_missed(core, found)):
         normal.propose(core)
 
 
-def keep(core: Core, request: bytes, source: int) -> bool:
+def still_missed(core: Core, found: Verified) -> bool:
+    """Whether `found.sender` asks for a second time for what we, its primary, know as executed.
+
+    It may have forgotten that, by a restart; then only executing it once more, as nothing, keeps
+    it from suspecting us.
+    """
+    assert isinstance(found.message, ForwardedRequest)
+    if found.message.digest not in core.pool.executed or core.primary != core.index:
+        return False
+    name = sha256(found.message.digest + bytes([found.sender]))
+    known = name in core.doubted
+    core.doubted.add(name)
+    return known
+
+
+def keep(core: Core, request: bytes, source: int, *, again: bool = False) -> bool:
     """Into the pool, with a deadline of its own."""
     deadline = core.now + core.scaled(core.config.request_ms)
-    return core.pool.add(request, source=source, now_ms=core.now, deadline_ms=deadline)
+    return core.pool.add(request, source=source, now_ms=core.now, deadline_ms=deadline, again=again)
 
 
 def send(core: Core, to: int | None, request: bytes) -> None:
