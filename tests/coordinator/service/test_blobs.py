@@ -1,0 +1,52 @@
+"""Artifacts are what their names say, or they are not there."""
+
+from pathlib import Path
+
+import pytest
+
+from bft.crypto.hashing import sha256
+from bft.errors import DecodeError
+from coordinator.service.blobs import BlobStore, StorageFull, blob_path
+
+
+async def test_what_was_put_is_got_and_is_on_the_disk(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path, 1000)
+    digest = await store.put(b"update")
+    assert digest == sha256(b"update")
+    assert await store.get(digest) == b"update"
+    assert (tmp_path / blob_path(digest)).read_bytes() == b"update"
+    assert await BlobStore(tmp_path, 1000).get(digest) == b"update"
+
+
+async def test_bytes_under_another_digest_are_refused(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path, 1000)
+    with pytest.raises(DecodeError, match="expected"):
+        await store.put(b"update", sha256(b"another"))
+    assert store.bytes_stored == 0
+    assert await store.get(sha256(b"update")) is None
+
+
+async def test_the_same_bytes_take_their_place_once(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path, 10)
+    for _ in range(3):
+        await store.put(b"0123456789")
+    assert store.bytes_stored == 10
+
+
+async def test_the_limit_holds_to_the_byte_and_over_a_restart(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path, 10)
+    await store.put(b"01234")
+    await store.put(b"56789")
+    with pytest.raises(StorageFull, match="10 of 10 bytes"):
+        await store.put(b"!")
+    with pytest.raises(StorageFull):
+        await BlobStore(tmp_path, 10).put(b"!")
+
+
+async def test_a_damaged_file_is_as_good_as_absent_and_can_be_stored_anew(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path, 1000)
+    digest = await store.put(b"update")
+    (tmp_path / blob_path(digest)).write_bytes(b"upda")
+    assert await store.get(digest) is None
+    await store.put(b"update", digest)
+    assert await store.get(digest) == b"update"

@@ -1,0 +1,91 @@
+"""Who waits for which answer, and what a repeated request gets."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from bft.errors import Busy, Refused
+from bft.ordering.request import Request
+from bft.pbft.events import Submitted
+from coordinator.cycle.machine import Answer
+from coordinator.service.requests import Requests
+
+CLIENT = b"\x02" * 33
+
+
+def request(cseq: int) -> Request:
+    return Request(chain_id=bytes(32), client=CLIENT, cseq=cseq, operation=b"")
+
+
+@dataclass
+class Door:
+    """What was submitted, and what counts as executed."""
+
+    submitted: list[Submitted] = field(default_factory=list)
+    executed: set[int] = field(default_factory=set)
+
+    def requests(self) -> Requests:
+        return Requests(self.submitted.append, lambda _, cseq: cseq not in self.executed)
+
+
+async def ask(requests: Requests, sealed: bytes, cseq: int) -> asyncio.Task[Answer | None]:
+    """Ask, and let the question come through."""
+    task = asyncio.create_task(requests.ask(sealed, request(cseq), 30))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_everybody_who_asked_the_same_gets_the_answer() -> None:
+    requests = Door().requests()
+    first, second = await ask(requests, b"sealed", 1), await ask(requests, b"sealed", 1)
+    answer = Answer(CLIENT, 1, "accepted", "")
+    requests.executed([b"sealed"], [answer])
+    assert await first == await second == answer
+
+
+async def test_an_accepted_request_that_comes_again_is_answered_and_not_submitted() -> None:
+    door = Door()
+    requests = door.requests()
+    requests.executed([b"sealed"], [Answer(CLIENT, 1, "accepted", "")])
+    assert await requests.ask(b"sealed", request(1), 30) == Answer(CLIENT, 1, "accepted", "")
+    assert door.submitted == []
+
+
+async def test_another_request_under_a_used_number_is_refused() -> None:
+    requests = Door().requests()
+    requests.executed([b"sealed"], [Answer(CLIENT, 1, "accepted", "")])
+    with pytest.raises(Refused) as refused:
+        await requests.ask(b"other", request(1), 30)
+    assert refused.value.code == "executed-before"
+
+
+async def test_a_number_used_before_the_restart_is_refused() -> None:
+    door = Door(executed={1})
+    with pytest.raises(Refused, match="was executed"):
+        await door.requests().ask(b"sealed", request(1), 30)
+    assert door.submitted == []
+
+
+async def test_a_refused_request_may_be_submitted_anew() -> None:
+    door = Door()
+    requests = door.requests()
+    requests.executed([b"sealed"], [Answer(CLIENT, 1, "wrong-phase", "too early")])
+    task = await ask(requests, b"sealed", 1)
+    assert door.submitted == [Submitted(b"sealed")]
+    requests.executed([b"sealed"], [Answer(CLIENT, 1, "accepted", "")])
+    assert await task == Answer(CLIENT, 1, "accepted", "")
+
+
+async def test_who_waits_too_long_gets_none_and_leaves_nothing_behind() -> None:
+    requests = Door().requests()
+    assert await requests.ask(b"sealed", request(1), 0) is None
+    requests.executed([b"sealed"], [Answer(CLIENT, 1, "accepted", "")])
+
+
+async def test_a_full_runtime_refuses_at_once() -> None:
+    def full(_: Submitted) -> None:
+        raise Busy("full")
+
+    with pytest.raises(Busy):
+        await Requests(full, lambda *_: True).ask(b"sealed", request(1), 30)
