@@ -42,7 +42,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def database(self) -> Path:
-        """Blocks, finality, evidence, peers."""
+        """Blocks, finality, evidence, discouraged addresses."""
         return Path(self.home) / "chain.sqlite"
 
 

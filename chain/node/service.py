@@ -183,7 +183,8 @@ class NodeService:
         # Many honest nodes may share the loopback address; as in Bitcoin Core they only lose
         # the connection.
         if discourage and not _is_loopback(link.host):
-            self.core.store.discourage(link.host, self.core.now_ms() // 1000 + DISCOURAGE_S)
+            now_s = self.core.now_ms() // 1000
+            self.core.store.discourage(link.host, now_s, now_s + DISCOURAGE_S)
         link.close()
 
     async def _on_inbound(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -214,7 +215,6 @@ class NodeService:
                     stream = asyncio.open_connection(host, port)
                     reader, writer = await asyncio.wait_for(stream, DIAL_S_MAX)
                     if await self._converse(host, reader, writer, outbound=True):
-                        self.core.store.remember_peer(endpoint, self.core.now_ms() // 1000)
                         backoff = BACKOFF_S_MIN
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, BACKOFF_S_MAX)

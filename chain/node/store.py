@@ -18,6 +18,7 @@ from chain.validation import ParentView
 SCHEMA_VERSION = 1
 BUSY_MS_MAX = 5_000
 HEIGHT_DIGITS_MAX = 10
+DISCOURAGED_MAX = 256  # addresses; those that misbehaved last stay
 _SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE blocks (hash BLOB PRIMARY KEY, height INTEGER NOT NULL, previous BLOB NOT NULL, "
@@ -27,8 +28,7 @@ _SCHEMA = (
     "CREATE TABLE finality (height INTEGER PRIMARY KEY, hash BLOB NOT NULL, "
     "signature BLOB NOT NULL)",
     "CREATE TABLE evidence (data BLOB PRIMARY KEY, fault INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE peers (endpoint TEXT PRIMARY KEY, connected_s INTEGER NOT NULL, "
-    "discouraged_until_s INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE discouraged (host TEXT PRIMARY KEY, until_s INTEGER NOT NULL) WITHOUT ROWID",
 )
 
 
@@ -178,27 +178,20 @@ class Store:
         ).fetchone()
         return None if row is None else Finality(height=row[0], block=row[1], signature=row[2])
 
-    def remember_peer(self, endpoint: str, now_s: int) -> None:
-        """A connection to this address worked."""
+    def discourage(self, host: str, now_s: int, until_s: int) -> None:
+        """Do not talk with this address before `until_s`; what has expired is forgotten."""
+        self._db.execute("DELETE FROM discouraged WHERE until_s <= ?", (now_s,))
+        self._db.execute("INSERT OR REPLACE INTO discouraged VALUES (?, ?)", (host, until_s))
         self._db.execute(
-            "INSERT INTO peers VALUES (?, ?, 0) "
-            "ON CONFLICT (endpoint) DO UPDATE SET connected_s = excluded.connected_s",
-            (endpoint, now_s),
+            "DELETE FROM discouraged WHERE host NOT IN "
+            "(SELECT host FROM discouraged ORDER BY until_s DESC, host LIMIT ?)",
+            (DISCOURAGED_MAX,),
         )
 
-    def discourage(self, endpoint: str, until_s: int) -> None:
-        """Do not talk with this address before `until_s`."""
-        self._db.execute(
-            "INSERT INTO peers VALUES (?, 0, ?) "
-            "ON CONFLICT (endpoint) DO UPDATE SET discouraged_until_s = "
-            "excluded.discouraged_until_s",
-            (endpoint, until_s),
-        )
-
-    def is_discouraged(self, endpoint: str, now_s: int) -> bool:
+    def is_discouraged(self, host: str, now_s: int) -> bool:
         """Whether it misbehaved a short while ago."""
         row = self._db.execute(
-            "SELECT 1 FROM peers WHERE endpoint = ? AND discouraged_until_s > ?", (endpoint, now_s)
+            "SELECT 1 FROM discouraged WHERE host = ? AND until_s > ?", (host, now_s)
         ).fetchone()
         return row is not None
 

@@ -10,7 +10,7 @@ import pytest
 from bft.errors import ConfigError
 from chain.gossip_events import SaveBlock, SaveEvidence, SaveFinal, SaveFinality
 from chain.node.core import NodeCore, unix_ms
-from chain.node.store import Store
+from chain.node.store import DISCOURAGED_MAX, Store
 from chain.records.evidence import encode_evidence, equivocation
 from chain.tree import BlockTree
 from chain.validation import genesis_view
@@ -104,11 +104,20 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
 
 def test_discouragement_ends(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    store.remember_peer("192.0.2.1", 10)
     assert not store.is_discouraged("192.0.2.1", 10)
-    store.discourage("192.0.2.1", 100)
+    store.discourage("192.0.2.1", 10, 100)
     assert store.is_discouraged("192.0.2.1", 99)
     assert not store.is_discouraged("192.0.2.1", 100)
+    store.close()
+
+
+def test_discouraged_addresses_are_bounded(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    for index in range(DISCOURAGED_MAX + 1):
+        store.discourage(f"host {index}", 0, 100 + index)
+    assert not store.is_discouraged("host 0", 1)
+    assert store.is_discouraged("host 1", 1)
+    assert store.is_discouraged(f"host {DISCOURAGED_MAX}", 1)
     store.close()
 
 
