@@ -127,7 +127,9 @@ def _print(summary: dict[str, Any], *, kept: bool) -> None:
     verdict = "PASSED" if audit["passed"] else "FAILED"
     say(f"audit: {verdict}, {audit['entries']} entries, log root {audit['log_root'][:16]}")
     for finding in audit["findings"]:
-        say(f"  {finding['severity']}: {finding['text']}")
+        whose = "".join(f", replica {index}" for index in finding["replicas"])
+        place = f"cycle {finding['cycle']}, entry {finding['entry']}{whose}"
+        say(f"  {finding['severity']}: {place}: {finding['text']}")
     say(f"{summary['seconds']} s from the first key to the last block")
     if kept:
         home = summary["home"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bft.errors import Unavailable
+from chain.audit.archive import open_archive
 from chain.node.config import NodeConfig, save_config
 from chain.node.service import run_node
 from chain.params import MINIMAL
@@ -21,6 +22,7 @@ from chain.records.federation import Genesis
 from chain.records.score_log import Revealed
 from coordinator.ceremony import free_ports, local_federation
 from coordinator.main import run_replica
+from gristmill.demo.counterfactual import winners_without
 from gristmill.demo.faults import LyingPool
 from gristmill.demo.fleet import Fleet
 from gristmill.demo.observer import Observer
@@ -32,6 +34,8 @@ from miner.main import run_miner
 from miner.training.jobs import digits_job
 
 LOOK_EVERY_S = 0.25
+HUNT_EVERY_S = 0.02
+"""While a miner is to be killed between two of its steps."""
 START_S = 60
 """How long the federation may take to make its key."""
 CYCLE_S = 90
@@ -149,7 +153,8 @@ class Demonstration:
             if time.monotonic() > deadline:
                 raise Unavailable(f"{what} did not come within {limit_s} s; see {self._plan.home}")
             await self._look()
-            await asyncio.sleep(LOOK_EVERY_S)
+            hunting = self._plan.fault is Fault.DEAD_MINER and not self._expected_dead
+            await asyncio.sleep(HUNT_EVERY_S if hunting else LOOK_EVERY_S)
 
     async def _look(self) -> None:
         self._check_processes()
@@ -197,13 +202,19 @@ class Demonstration:
             self._start_replica(self._crashed)
             self._expected_dead.clear()
             self._note(f"replica-{self._crashed} is started again from its journal")
-        view = self._observer.picture.miners[0]
-        due = self._plan.fault is Fault.DEAD_MINER and self._fleet.alive("miner-0")
-        if due and view.event == "committed" and view.cycle == FAULT_CYCLE:
-            pid = self._fleet.pid("miner-0")
-            self._expected_dead.add("miner-0")
-            self._fleet.kill("miner-0")
-            self._note(f"kill -9 {pid}: miner-0, after its commitment")
+        if self._plan.fault is Fault.DEAD_MINER and not self._expected_dead:
+            for index, miner in enumerate(self._observer.picture.miners):
+                if miner.event == "committed" and miner.cycle == FAULT_CYCLE:
+                    self._kill_miner(index)
+                    break
+
+    def _kill_miner(self, index: int) -> None:
+        """The first that has committed: the others still train, so nothing is revealed yet."""
+        name = f"miner-{index}"
+        pid = self._fleet.pid(name)
+        self._expected_dead.add(name)
+        self._fleet.kill(name)
+        self._note(f"kill -9 {pid}: {name}, after its commitment in cycle {FAULT_CYCLE}")
 
     # Ending.
 
@@ -217,6 +228,7 @@ class Demonstration:
         await self._watch("agreement of all replicas", SETTLE_S, self._settled)
         archive = self._plan.home / "score-log.grist"
         verdict = await asyncio.to_thread(self._audit, archive)
+        held = self._check_liar(archive, verdict)
         plan = self._plan
         statuses = [status for status in self._observer.picture.replicas if status is not None]
         last = statuses[0]
@@ -264,8 +276,26 @@ class Demonstration:
             "audit": verdict,
             "archive": str(archive),
             "home": str(plan.home),
-            "ok": certified and verdict["passed"],
+            "ok": certified and verdict["passed"] and held,
         }
+
+    def _check_liar(self, archive: Path, verdict: dict[str, Any]) -> bool:
+        """Whether the lie changed no winner and the audit names the liar; true without a liar."""
+        liar = self._plan.liar
+        if liar is None:
+            return True
+        assert self._genesis is not None
+        with archive.open("rb") as file:
+            _, entries = open_archive(file)
+            winners = winners_without(self._genesis, entries, liar)
+        for cycle, (drawn, other) in sorted(winners.items()):
+            same = "the same" if drawn == other else f"{self._story.name(other)}: the lie paid"
+            self._note(
+                f"replica {liar} lied in cycle {cycle}; {self._story.name(drawn)} won, "
+                f"without its table {same}"
+            )
+        named = {finding["cycle"] for finding in verdict["findings"] if finding["culprit"] == liar}
+        return set(winners) <= named and all(drawn == other for drawn, other in winners.values())
 
     def _settled(self) -> bool:
         """Whether all replicas hold the same log, model and tip, and the nodes the same tip."""
