@@ -280,6 +280,8 @@ class FederationClient:
         path = api.BLOBS.format(digest=receipt.digest.hex())
         headers = {api.UPLOAD_HEADER: authorization.hex(), "Content-Type": api.OCTETS}
 
+        holders: set[int] = set()
+
         async def put(url: str) -> tuple[int, bytes]:
             reply = await self._transport.exchange(
                 "PUT",
@@ -295,12 +297,15 @@ class FederationClient:
             index = self._membership.index_by_key.get(signer)
             if index is None or signed != receipt:
                 raise DecodeError(f"{url}: a receipt of a stranger, or for other bytes, came")
+            if index in holders:
+                raise DecodeError(f"{url}: replica {index} has signed at another address already")
+            holders.add(index)
             return index, reply.body
 
         receipts = await gather_enough(
             [put(url) for url in self._urls], self._membership.weak, RECEIPTS_GRACE_S
         )
-        return tuple(dict(sorted(receipts)).values())
+        return tuple(receipt for _, receipt in sorted(receipts))
 
     async def offer_block(self, block: bytes, nodes: Sequence[str] = ()) -> dict[str, Verdict]:
         """Give a block to all replicas and `nodes`; what each of those that answered said."""
