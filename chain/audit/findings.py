@@ -65,8 +65,9 @@ class CycleSummary:
         """For people."""
         parts = [f"cycle {self.cycle}:"]
         if self.winner is not None:
+            place = f" (rank {self.rank})" if self.rank else ""
             share = f"{self.tickets} of {self.tickets_total} tickets"
-            parts.append(f"rank {self.rank} is {self.winner.hex()[:12]} with {share};")
+            parts.append(f"{self.winner.hex()[:12]} won{place} with {share};")
         if self.loss_micronats is not None:
             parts.append(f"loss {_millionths(self.loss_micronats)} nats,")
             parts.append(f"{self.correct} of {self.records} right;")

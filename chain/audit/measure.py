@@ -72,10 +72,10 @@ def _compare(books: Books, judged: Judged, author: int, table: EvaluationTable) 
     if not found:
         return
     _, unit, distance = max(found, key=lambda deviation: deviation[2])
-    far = "by its validity" if distance == TICKETS_MAX else f"{distance} micro-nats away"
+    far = "its validity" if distance == TICKETS_MAX else f"{distance} micro-nats"
     text = (
         f"{len(found)} of {len(table.rows)} measurements deviate from the medians, "
-        f"unit {unit} {far}; {books.params.tolerance_micronats} micro-nats are tolerated"
+        f"unit {unit} by {far}; {books.params.tolerance_micronats} micro-nats are tolerated"
     )
     books.accuse("evaluation", author, (0, table.cycle, 0), text, judged.cycle)
 

@@ -294,7 +294,7 @@ class Demonstration:
                 f"replica {liar} lied in cycle {cycle}; {self._story.name(drawn)} won, "
                 f"without its table {same}"
             )
-        named = {finding["cycle"] for finding in verdict["findings"] if finding["culprit"] == liar}
+        named = {finding["cycle"] for finding in verdict["findings"] if liar in finding["replicas"]}
         return set(winners) <= named and all(drawn == other for drawn, other in winners.values())
 
     def _settled(self) -> bool:
