@@ -1,23 +1,165 @@
-"""Rank after rank: who may make the block, and when its turn is over."""
+"""The winner's block, rank after rank: who may make it, and when its turn is over."""
 
-from bft.codec.canonical import decode, encode
+from typing import TypeVar
+
+import pytest
+
+from bft.codec.canonical import Record, decode, encode
 from bft.codec.envelope import Envelope
 from bft.ordering.batch import Batch, decode_batch
 from bft.ordering.request import Request
-from chain.records.operations import decode_operation
-from chain.records.score_log import BlockFinal, Certified, CycleClosed, RankVoided
+from chain.records.block import build_block
 from chain.records.certificate import decode_certificate
-from chain.records.score_log import CloseReason
+from chain.records.operations import decode_operation
+from chain.records.score_log import (
+    BlockFinal,
+    Certified,
+    CloseReason,
+    Committed,
+    CycleClosed,
+    RankVoided,
+    Revealed,
+)
 from chain.records.votes import Elapsed
+from chain.rules.reward import subsidy
 from coordinator.application import Application
-from coordinator.cycle.state import Phase
+from coordinator.cycle.state import Phase, State
+from coordinator.effects import BlockArrived, BlockRefused
 from tests.sim.miners import FOREVER, HONEST, Habits
 from tests.sim.world import World
 
+R = TypeVar("R", bound=Record)
 
-def of(world: World, *kinds: type) -> list:
-    """The log's records of these kinds, in order."""
-    return [record for record in world.records() if isinstance(record, kinds)]
+
+def of(world: World, kind: type[R]) -> list[R]:
+    """The log's records of this kind, in order."""
+    return [record for record in world.records() if isinstance(record, kind)]
+
+
+def ranks(world: World) -> list[int]:
+    """Of all certificates, in order."""
+    return [decode_certificate(record.certificate)[0].rank for record in of(world, Certified)]
+
+
+def test_a_winner_that_is_offline_loses_its_turn_to_the_next_rank() -> None:
+    """Design 7: backup ranks only after an ordered timeout voids the rank before."""
+    world = World(700, miners=(Habits(blocks_from=1),) * 3)
+    world.run_cycles(1)
+    world.verdict()
+    assert [(void.cycle, void.rank) for void in of(world, RankVoided)] == [(1, 0)]
+    assert ranks(world) == [0, 1]
+    (final,) = of(world, BlockFinal)
+    assert final.height == 1
+
+
+def test_when_all_ranks_are_offline_the_cycle_closes_without_a_block() -> None:
+    """The next cycle opens on the same tip."""
+    world = World(701, miners=(Habits(blocks_from=FOREVER),) * 2)
+    world.run_cycles(2)
+    world.verdict()
+    assert ranks(world) == [0, 1, 0, 1]
+    assert [closed.reason for closed in of(world, CycleClosed)] == [CloseReason.NO_BLOCK] * 2
+    assert world.state.tip.height == 0
+
+
+def test_of_two_blocks_by_one_winner_one_becomes_final() -> None:
+    """Every replica votes once, for the first that it saw; both are kept as evidence."""
+    world = World(702, miners=(Habits(blocks="two"),) * 3)
+    world.run_cycles(2)
+    world.verdict()
+    assert [final.height for final in of(world, BlockFinal)] == [1, 2]
+    kept = {known for host in world.hosts for known in host.disk.safe.blocks}
+    assert len(kept) == 4
+
+
+def test_a_block_that_pays_too_much_is_refused_by_all_and_an_honest_one_still_counts() -> None:
+    """A certificate authorises nobody's contents."""
+    world = World(703, miners=(Habits(blocks="greedy"),) * 3)
+    world.run_cycles(1)
+    world.verdict()
+    refused = [(index, code) for index, code in world.checkers.refused if code == "reward-too-high"]
+    assert sorted(refused) == [(index, "reward-too-high") for index in range(4)]
+    assert [final.height for final in of(world, BlockFinal)] == [1]
+
+
+def test_a_miner_that_dies_after_its_commitment_stops_nothing() -> None:
+    """Its unit is not revealed; the others' are measured, scored and drawn."""
+    world = World(704, miners=(HONEST, HONEST, Habits(dies_in=1)))
+    world.run_cycles(2)
+    world.verdict()
+    assert [len(committed.units) for committed in of(world, Committed)] == [3, 2]
+    assert [len(revealed.units) for revealed in of(world, Revealed)] == [2, 2]
+    assert [final.height for final in of(world, BlockFinal)] == [1, 2]
+
+
+def test_a_cycle_in_which_nobody_reveals_is_closed() -> None:
+    """All committed, all died."""
+    world = World(705, miners=(Habits(dies_in=1),) * 2)
+    world.run_cycles(1)
+    world.verdict()
+    assert [closed.reason for closed in of(world, CycleClosed)] == [CloseReason.NO_REVEALS]
+
+
+# Blocks at the door of one replica.
+
+
+def refusal(world: World, block: bytes) -> str:
+    """The word with which replica 0 refuses `block`; "" if it takes it."""
+    effects = world.hosts[0].replica.step(BlockArrived(block), world.now, world.wall_ms)
+    codes = [effect.code for effect in effects if isinstance(effect, BlockRefused)]
+    return codes[0] if codes else ""
+
+
+def block_of(world: World, state: State, maker: int | None = None) -> bytes:
+    """A block under the state's certificate, by its winner or by miner number `maker`."""
+    certificate, _ = decode_certificate(state.certificate)
+    by_name = {miner.name: miner for miner in world.miners}
+    miner = by_name[certificate.winner] if maker is None else world.miners[maker]
+    return build_block(
+        state.certificate,
+        time=certificate.not_before,
+        subsidy=subsidy(certificate.height, world.rules.params),
+        sign=miner.key.sign,
+        winner=miner.name,
+    )
+
+
+@pytest.fixture(scope="module")
+def waiting() -> World:
+    """A federation that waits for the first rank's block, which nobody makes."""
+    world = World(706, miners=(Habits(blocks_from=2),) * 3)
+    world.run_to(Phase.BLOCK)
+    return world
+
+
+def test_bytes_that_are_no_block_are_refused(waiting: World) -> None:
+    assert refusal(waiting, b"") == "malformed"
+    assert refusal(waiting, bytes(500)) == "malformed"
+    assert refusal(waiting, block_of(waiting, waiting.state)[:-1]) == "malformed"
+
+
+def test_another_miner_than_the_winner_cannot_make_the_block(waiting: World) -> None:
+    """Neither does the reward go elsewhere, nor is another signature good."""
+    winner = decode_certificate(waiting.state.certificate)[0].winner
+    for number, miner in enumerate(waiting.miners):
+        if miner.name != winner:
+            assert refusal(waiting, block_of(waiting, waiting.state, number)) != ""
+
+
+def test_a_block_is_refused_where_none_is_due_and_under_a_void_certificate(waiting: World) -> None:
+    """Rank 0's block after its timeout, and again when the cycle is over."""
+    state = waiting.state
+    block = block_of(waiting, state)
+    assert refusal(waiting, block) == ""
+    fresh = World(706, miners=(Habits(blocks_from=2),) * 3)
+    fresh.run_until(lambda: (fresh.state.phase, fresh.state.rank) == (Phase.BLOCK, 1), 60_000)
+    fresh.run_for(500)
+    assert refusal(fresh, block) == "void-certificate"
+    fresh.run_to(Phase.CERTIFICATION, cycle=1)
+    assert refusal(fresh, block) == "no-block-due"
+
+
+# Clocks.
 
 
 def test_a_clocks_vote_for_one_rank_never_counts_for_the_next() -> None:

@@ -14,7 +14,9 @@ from bft.ordering.batch import batch_digest
 from bft.ordering.proof import verify_quorum_proof
 from bft.pbft import events as pbft
 from bft.pbft.messages import Checkpoint, Commit, NewView, Prepare, PrePrepare, ViewChange
+from chain.audit.findings import AuditReport
 from chain.audit.replay import audit
+from chain.records.block import block_hash
 from chain.records.certificate import BlockCertificate, decode_certificate
 from chain.records.score_log import (
     BlockFinal,
@@ -34,7 +36,7 @@ from chain.validation import (
     verify_finality,
 )
 from coordinator.cycle.state import Phase, Rules
-from coordinator.effects import Append, BlockRefused, Effect, SaveState
+from coordinator.effects import Append, BlockRefused, Effect, Evaluate, MakeSnapshot, SaveState
 
 if TYPE_CHECKING:
     from tests.sim.host import Host
@@ -65,6 +67,7 @@ class Checkers:
         self._votes: dict[tuple[int, str, int, int], bytes] = {}  # whose, what, where -> for what
         self._safe_lsn: dict[int, int] = {}  # replica -> durable through
         self._seen: dict[int, int] = {}  # replica -> sequence when last looked at
+        self._asked: set[tuple[int, int, str, int]] = set()
         self.visits: set[Visit] = set()
         self.faulty: set[int] = set()  # replicas that a state named for a bad share
         self.refused: list[tuple[int, str]] = []  # (replica, code) of refused blocks
@@ -85,6 +88,10 @@ class Checkers:
         for effect in effects:
             if isinstance(effect, BlockRefused):
                 self.refused.append((host.index, effect.code))
+            if isinstance(effect, Evaluate):
+                self._once(host, "Evaluate", effect.measurement.cycle)
+            if isinstance(effect, MakeSnapshot):
+                self._once(host, "MakeSnapshot", effect.step.cycle)
             if not host.correct:
                 continue
             if isinstance(effect, pbft.Halt):
@@ -96,6 +103,12 @@ class Checkers:
             if isinstance(effect, SaveState):
                 self._agree(self._saved, effect.sequence, effect.state, "saved application")
         self._look(host)
+
+    def _once(self, host: Host, what: str, cycle: int) -> None:
+        asked = (host.index, host.life, what, cycle)
+        if asked in self._asked:
+            raise Broken(f"replica {host.index} asked for {what} of cycle {cycle} twice")
+        self._asked.add(asked)
 
     def _look(self, host: Host) -> None:
         state = host.replica.state
@@ -169,7 +182,7 @@ class Checkers:
 
     # Over the whole run.
 
-    def whole_run(self) -> None:
+    def whole_run(self) -> AuditReport:
         """Logs, certificates, blocks and finality, as a stranger would check them."""
         for host in self._world.hosts:
             if host.correct and host.alive:
@@ -182,6 +195,7 @@ class Checkers:
             raise Broken(report.to_text())
         if report.federation_key != key:
             raise Broken("the auditor found another federation key")
+        return report
 
     def _check_log(self, host: Host) -> None:
         leaves = [record for kept in host.disk.safe.batches for record in kept.records]
@@ -242,8 +256,6 @@ def check_chain(
 def _check_final(
     rules: Rules, record: BlockFinal, key: bytes, parent: ParentView, blocks: dict[bytes, bytes]
 ) -> ParentView:
-    from chain.records.block import block_hash
-
     hashed = block_hash(record.header)
     if hashed not in blocks:
         raise Broken(f"no correct replica holds the final block of cycle {record.cycle}")

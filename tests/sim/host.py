@@ -7,6 +7,7 @@ come between any two of these; the process then forgets everything but its disk.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from bft.pbft import events as pbft
 from bft.pbft.config import Config
 from chain.records.contribution import StorageReceipt
 from coordinator.cycle.duties import Measurement
+from coordinator.cycle.state import Phase
 from coordinator.effects import Append, Effect, Evaluate, Evaluated, Event, MakeSnapshot
 from coordinator.replica import CoordinatorReplica
 from tests.sim import measuring
@@ -41,6 +43,26 @@ class Moment(Enum):
     STEPPED = "stepped"  # nothing of the step is written
     SYNCED = "synced"  # all of it is on disk, nothing was sent
     SENT = "sent"
+
+
+def primary_in(phase: Phase, moment: Moment) -> Callable[[Host, Moment], bool]:
+    """A condition: the primary's own state stands in `phase`, and it is at `moment`."""
+
+    def holds(host: Host, at: Moment) -> bool:
+        replica = host.replica
+        return at is moment and replica.state.phase == phase and replica.primary == host.index
+
+    return holds
+
+
+def anybody_in(phase: Phase, cycle: int | None = None) -> Callable[[Host, Moment], bool]:
+    """A condition: some replica has `phase` on its disk, of `cycle` or any."""
+
+    def holds(host: Host, at: Moment) -> bool:
+        state = host.replica.state
+        return at is Moment.SYNCED and state.phase == phase and cycle in (None, state.cycle)
+
+    return holds
 
 
 class Host:
@@ -71,6 +93,7 @@ class Host:
         self._busy = self._ticking = False
         self._effects: list[Effect] = []
         self.replica = self.build()
+        self.settled = self.replica.state  # the newest state that is safe on the disk
         self.world.checkers.started(self)
         life = self.life
         self.world.agenda.after(self.random.randint(0, TICK_MS), lambda: self._tick(life))
@@ -188,7 +211,8 @@ class Host:
             self._send(life)
 
     def _send(self, life: int) -> None:
-        if self.alive and life == self.life and Disk.keeps(self._effects):
+        self.settled = self.replica.state
+        if Disk.keeps(self._effects):
             self.world.reached(self, Moment.SYNCED)
         if life != self.life:
             return

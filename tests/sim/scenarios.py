@@ -3,15 +3,19 @@
 from collections.abc import Callable
 from random import Random
 
+from bft.quorum import faults
 from coordinator.cycle.state import Phase
 from tests.sim.faults import FAULTS
-from tests.sim.host import Host, Moment
+from tests.sim.host import Host, Moment, primary_in
 from tests.sim.miners import HONEST, Habits
-from tests.sim.network import STORM
+from tests.sim.network import STORM, Weather
 from tests.sim.world import World
 
 LIMIT_MS_CYCLE = 150_000
 """Virtual time that one cycle may take on a bad day."""
+
+CHAOS_MS = 60_000
+"""So long everything may go wrong; what has to happen has to happen after it."""
 
 Plan = Callable[[World, Random], None]
 
@@ -25,15 +29,11 @@ def _primary_crash(world: World, random: Random) -> None:
     phase = random.choice(list(Phase))
     moment = random.choice([Moment.STEPPED, Moment.SYNCED, Moment.SENT])
 
-    def hit(host: Host, at: Moment) -> bool:
-        replica = host.replica
-        return at is moment and replica.state.phase == phase and replica.primary == host.index
-
     def crash(host: Host) -> None:
         host.crash()
         world.restart_later(host, random.randint(1, 20_000))
 
-    world.when(hit, crash)
+    world.when(primary_in(phase, moment), crash)
 
 
 def _crashes(world: World, random: Random) -> None:
@@ -55,10 +55,7 @@ def _power_cut(world: World, random: Random) -> None:
 
     def strike() -> None:
         world.agenda.after(random.randint(4_000, 15_000), strike)
-        for host in world.hosts:
-            if host.alive:
-                host.crash()
-                world.restart_later(host, random.randint(1, 2_000))
+        world.crash_all(random.randint(1, 500))
 
     world.agenda.after(random.randint(100, 5_000), strike)
 
@@ -79,6 +76,43 @@ def _splits(world: World, random: Random) -> None:
     world.agenda.after(random.randint(500, 5_000), split)
 
 
+def _chaos(world: World, random: Random) -> None:
+    """Everything at once, anybody may be down, for CHAOS_MS; then the healing."""
+
+    def strike() -> None:
+        if world.now >= CHAOS_MS:
+            return
+        world.agenda.after(random.randint(300, 6_000), strike)
+        deed = random.choice([crash_one, crash_one, crash_some, split, unite])
+        deed()
+
+    def crash_one() -> None:
+        host = random.choice(world.hosts)
+        if host.alive:
+            host.crash()
+            world.restart_later(host, random.randint(1, 8_000))
+
+    def crash_some() -> None:
+        for _ in range(len(world.hosts)):
+            crash_one()
+
+    def split() -> None:
+        order = random.sample(range(len(world.hosts)), len(world.hosts))
+        cut = random.randint(1, len(order))
+        world.network.split(order[:cut], order[cut:])
+
+    def unite() -> None:
+        world.network.split(range(len(world.hosts)))
+
+    world.network.weather = Weather(
+        delay_ms_max=random.choice([5, 50, 300]),
+        loss_ppm=random.choice([0, 20_000, 200_000]),
+        duplicate_ppm=random.choice([0, 100_000]),
+    )
+    strike()
+    world.agenda.after(CHAOS_MS, world.network.heal)
+
+
 SCENARIOS: dict[str, Plan] = {
     "none": _nothing,
     "primary-crash": _primary_crash,
@@ -86,6 +120,7 @@ SCENARIOS: dict[str, Plan] = {
     "power-cut": _power_cut,
     "splits": _splits,
     "storm": _nothing,
+    "chaos": _chaos,
     "dead-miner": _nothing,
     "absent-winner": _nothing,
     "two-blocks": _nothing,
@@ -102,15 +137,21 @@ def run(fault: str, seed: int, *, replicas: int = 4, cycles: int = 3) -> World:
     """One checked run.  Raises Stalled, Broken or FederationError."""
     random = Random(f"{seed}/plan/{fault}")
     liar = random.randrange(replicas)
+    kinds: dict[int, type[Host]] = {liar: FAULTS[fault]} if fault in FAULTS else {}
+    if fault == "chaos":
+        kinds = {
+            index: FAULTS[random.choice(sorted(FAULTS))]
+            for index in random.sample(range(replicas), random.randint(0, faults(replicas)))
+        }
     world = World(
         seed,
         replicas=replicas,
         miners=MINERS.get(fault, (HONEST,) * 3),
-        kinds={liar: FAULTS[fault]} if fault in FAULTS else None,
+        kinds=kinds,
     )
     if fault == "storm":
         world.network.weather = STORM
     SCENARIOS[fault](world, random)
-    world.run_until(lambda: bool(world.up) and world.closed >= cycles, cycles * LIMIT_MS_CYCLE)
+    world.run_cycles(cycles, cycles * LIMIT_MS_CYCLE)
     world.verdict()
     return world

@@ -16,7 +16,8 @@ from bft.crypto.hashing import tagged_hash
 from bft.crypto.identity import PrivateKey
 from bft.pbft.events import Submitted
 from bft.pbft.messages import Verified, open_message
-from chain.params import MINIMAL, Params
+from chain.audit.findings import AuditReport
+from chain.params import Params
 from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import Job
 from coordinator.cycle.state import Phase, Rules, State
@@ -32,6 +33,30 @@ BEGIN_WALL_MS = 1_700_000_000_000
 OPENED_MAX = 4_096  # frames whose signatures are remembered as good
 DOOR_MS_MAX = 10  # a client's way to a replica
 
+PARAMS = Params(
+    name=b"sim",
+    registration_ms=6_000,
+    training_ms=15_000,
+    reveal_ms=6_000,
+    evaluation_ms=10_000,
+    snapshot_ms=10_000,
+    block_ms=6_000,
+    miners_max=64,
+    units_per_miner_max=2,
+    unit_capacity=10_000,
+    update_bytes_max=1024 * 1024,
+    ranks_max=4,
+    step_shift=2,
+    challenge_records=128,
+    own_records=64,
+    tolerance_micronats=1_000,
+    volume_shift=0,
+    gain_reference_micronats=100_000,
+    advantage_reference_micronats=10_000,
+    reference_floor_micronats=200,
+    subsidy=5_000_000_000,
+    halving_interval=150,
+)
 JOB = Job(
     name=b"sim",
     model=b"mlp",
@@ -111,7 +136,7 @@ class World:
         miners: Sequence[Habits] = (HONEST, HONEST, HONEST),
         kinds: Mapping[int, type[Host]] | None = None,
         weather: Weather = FAIR,
-        params: Params = MINIMAL,
+        params: Params = PARAMS,
         settings: Settings | None = None,
     ) -> None:
         """`kinds`: which replicas are something else than correct (tests/sim/faults.py)."""
@@ -158,9 +183,18 @@ class World:
         end = self.now + duration_ms
         self.run_until(lambda: self.now >= end, 2 * duration_ms)
 
-    def run_cycles(self, cycles: int, limit_ms: int = 120_000) -> None:
-        """Until all living correct replicas have closed so many cycles."""
-        self.run_until(lambda: self.closed >= cycles, limit_ms)
+    def run_cycles(self, cycles: int, limit_ms: int = 200_000) -> None:
+        """Until all living correct replicas, at least a strong quorum, have closed so many."""
+        strong = self.rules.membership.strong
+        self.run_until(lambda: len(self.up) >= strong and self.closed >= cycles, limit_ms)
+
+    def run_to(self, phase: Phase, cycle: int = 1, limit_ms: int = 200_000) -> None:
+        """Until all living correct replicas stand in this phase of this cycle."""
+        there = (cycle, phase)
+        self.run_until(
+            lambda: all((h.settled.cycle, h.settled.phase) == there for h in self.up),
+            limit_ms,
+        )
 
     # What a test looks at.
 
@@ -172,12 +206,12 @@ class World:
     @property
     def closed(self) -> int:
         """Cycles that every living correct replica has seen close."""
-        return min(max(0, host.replica.state.cycle - 1) for host in self.up)
+        return min(max(0, host.settled.cycle - 1) for host in self.up)
 
     @property
     def state(self) -> State:
-        """Of the living correct replica that is furthest ahead."""
-        return max((host.replica.state for host in self.up), key=lambda state: state.sequence)
+        """Of the living correct replica that is furthest ahead, as far as disks hold it."""
+        return max((host.settled for host in self.up), key=lambda state: state.sequence)
 
     def records(self) -> tuple[Record, ...]:
         """The score log of the living correct replica whose disk is furthest ahead."""
@@ -196,9 +230,9 @@ class World:
             )
         return "; ".join(lines)
 
-    def verdict(self) -> None:
+    def verdict(self) -> AuditReport:
         """All checks that need the whole run; those of each step were made at each step."""
-        self.checkers.whole_run()
+        return self.checkers.whole_run()
 
     # Faults.
 
@@ -216,6 +250,13 @@ class World:
             if not trigger.pulled and host.alive and trigger.condition(host, moment):
                 trigger.pulled = True
                 trigger.action(host)
+
+    def crash_all(self, restart_ms: int) -> None:
+        """Every living process dies now; they start again one after another, `restart_ms` apart."""
+        dying = [host for host in self.hosts if host.alive]
+        for place, host in enumerate(dying):
+            host.crash()
+            self.restart_later(host, (place + 1) * restart_ms)
 
     def restart_later(self, host: Host, delay_ms: int) -> None:
         """Start a dead process again."""

@@ -1,0 +1,114 @@
+"""Replicas that die and come back, in every phase: what was agreed stays, and the mill goes on.
+
+That a restarted replica holds the very state of those that never fell, and that nobody votes twice
+in one place, is checked at each step (tests/sim/checkers.py).
+"""
+
+import pytest
+
+from chain.records.score_log import BlockFinal
+from coordinator.cycle.state import Phase
+from tests.sim.host import Host, Moment, anybody_in, primary_in
+from tests.sim.world import World
+
+MOMENTS = tuple(Moment)
+PHASES = tuple(Phase)
+
+
+def finals(world: World) -> list[int]:
+    """Heights of the final blocks in the log."""
+    return [record.height for record in world.records() if isinstance(record, BlockFinal)]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_primary_dies_and_comes_back(phase: Phase) -> None:
+    """Before its step is written, after, or after it was sent: another moment for each phase."""
+    world = World(100 + phase)
+
+    def crash(host: Host) -> None:
+        host.crash()
+        world.restart_later(host, 3_000)
+
+    trigger = world.when(primary_in(phase, MOMENTS[phase % len(MOMENTS)]), crash)
+    world.run_until(lambda: trigger.pulled and len(world.up) == 4, 30_000)
+    world.run_cycles(1)
+    world.verdict()
+    assert finals(world) == [1]
+
+
+@pytest.mark.parametrize("phase", PHASES[Phase.ACTIVATION :])
+def test_the_primary_dies_for_good(phase: Phase) -> None:
+    """n = 4, f = 1: three replicas close the cycle with a block, whichever phase lost the fourth.
+
+    Not the ceremony: that of the genesis waits for all members.
+    """
+    world = World(200 + phase)
+    trigger = world.when(primary_in(phase, Moment.SYNCED), Host.crash)
+    world.run_until(lambda: trigger.pulled, 30_000)
+    world.run_cycles(1)
+    world.verdict()
+    assert finals(world) == [1]
+
+
+def test_the_ceremony_waits_for_a_member_that_is_down_and_goes_on_with_it() -> None:
+    """Its attempt expires, and the next one succeeds when all are there."""
+    world = World(220)
+    world.when(primary_in(Phase.KEYGEN, Moment.SYNCED), Host.crash)
+    world.run_until(lambda: world.state.attempt == 1, 60_000)
+    (dead,) = (host for host in world.hosts if not host.alive)
+    dead.start()
+    world.run_cycles(1)
+    world.verdict()
+    assert world.state.transcript.attempt == 1
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_all_replicas_die_at_once_and_come_back(phase: Phase) -> None:
+    """A power cut: nothing but the disks is left, and nothing that was agreed is lost."""
+    world = World(300 + phase)
+    trigger = world.when(anybody_in(phase), lambda _: world.crash_all(restart_ms=120))
+    world.run_until(lambda: trigger.pulled and len(world.up) == 4, 30_000)
+    before = world.state.sequence
+    world.run_cycles(1)
+    world.verdict()
+    assert world.state.sequence > before
+    assert finals(world) == [1]
+
+
+def test_a_backup_that_missed_a_whole_cycle_catches_up() -> None:
+    """By history and checkpoints: it missed more batches than the window holds."""
+    world = World(400)
+    world.run_cycles(1)
+    backup = next(host for host in world.hosts if host.replica.primary != host.index)
+    backup.crash()
+    left = backup.replica.state.sequence
+    world.run_cycles(3)
+    assert world.state.sequence - left > world.settings.window
+    backup.start()
+    world.run_until(lambda: backup.settled.sequence == world.state.sequence, 20_000)
+    world.run_cycles(4)
+    world.verdict()
+    assert finals(world) == [1, 2, 3, 4]
+
+
+def test_a_replica_that_dies_at_every_seventh_transaction_harms_nobody() -> None:
+    """Each of its crashes comes at another place between step, disk and network."""
+    world = World(401)
+    fragile = world.hosts[1]
+    crashes = 0
+
+    def due(host: Host, moment: Moment) -> bool:
+        turn = MOMENTS[crashes % len(MOMENTS)]
+        return host is fragile and moment is turn and host.disk.transactions >= 7 * (crashes + 1)
+
+    def crash(host: Host) -> None:
+        nonlocal crashes
+        crashes += 1
+        host.crash()
+        world.restart_later(host, 40)
+        world.when(due, crash)
+
+    world.when(due, crash)
+    world.run_cycles(2)
+    world.verdict()
+    assert crashes > 12

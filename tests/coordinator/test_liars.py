@@ -1,0 +1,67 @@
+"""f = 1 of 4 replicas lies: what the median, the signatures and the views hold against it."""
+
+import pytest
+
+from chain.records.score_log import BlockFinal, Drawn, Scored
+from tests.sim.faults import Equivocator, LyingScorer, Mute, ShareCorrupter
+from tests.sim.world import Settings, World
+
+LIAR = 1
+
+
+def run(seed: int, *, kinds: dict[int, type] | None = None, noise: int = 300) -> World:
+    world = World(seed, kinds=kinds, settings=Settings(noise_micronats=noise))
+    world.run_cycles(2)
+    return world
+
+
+def test_a_lying_scorer_changes_no_winner_and_the_audit_names_it() -> None:
+    """Where honest replicas measure the same, the lower median of four is theirs to the bit."""
+    honest, lied = run(500, noise=0), run(500, noise=0, kinds={LIAR: LyingScorer})
+    for kind in (Scored, Drawn):
+        expected = [record for record in honest.records() if isinstance(record, kind)]
+        assert [record for record in lied.records() if isinstance(record, kind)] == expected
+    assert not honest.verdict().accusations
+    assert {finding.replicas for finding in lied.verdict().accusations} == {(LIAR,)}
+
+
+def test_a_median_lies_between_honest_measurements_whoever_lies() -> None:
+    """Design 5: the integer median of at least 2f + 1 tables lies between honest values."""
+    world = World(501, kinds={LIAR: LyingScorer})
+    world.run_until(lambda: len(world.state.tables) == 3, 60_000)
+    tables = world.state.tables
+    world.run_cycles(1)
+    world.verdict()
+    scored = next(record for record in world.records() if isinstance(record, Scored))
+    tolerance = world.settings.noise_micronats
+    honest = [tables[index] for index in sorted(tables) if index != LIAR]
+    for table in honest:
+        for row, agreed in zip(table.rows, scored.rows, strict=True):
+            assert abs(row.gain - agreed.gain) <= tolerance
+            assert abs(row.advantage - agreed.advantage) <= tolerance
+
+
+def test_a_bad_signature_share_is_thrown_out_and_its_author_is_known() -> None:
+    """ADR 1: shares are ordered, so a bad one has a signed author; the others' make it up."""
+    world = run(502, kinds={LIAR: ShareCorrupter})
+    report = world.verdict()
+    assert world.checkers.faulty == {LIAR}
+    assert {finding.replicas for finding in report.accusations} == {(LIAR,)}
+    assert world.state.tip.height == 2
+
+
+@pytest.mark.parametrize("liar", [0, 2], ids=["primary", "backup"])
+def test_a_mute_replica_stops_nothing(liar: int) -> None:
+    """From the ceremony's end on it never sends a byte; as primary it is replaced."""
+    world = run(503, kinds={liar: Mute})
+    world.verdict()
+    assert world.state.tip.height == 2
+
+
+def test_an_equivocating_primary_is_replaced_and_proven_guilty() -> None:
+    """Two batches for one sequence number: no two logs, and evidence at whoever saw both."""
+    world = run(504, kinds={0: Equivocator})
+    world.verdict()
+    assert world.checkers.accused <= {0}
+    assert all(host.replica.view > 0 for host in world.up)
+    assert [record.height for record in world.records() if isinstance(record, BlockFinal)] == [1, 2]
