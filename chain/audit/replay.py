@@ -37,6 +37,7 @@ from chain.records.score_log import (
     encode_leaf,
 )
 from chain.rules.beacon import verify_round
+from chain.rules.founding import check_genesis
 from chain.validation import verify_certificate, verify_finality
 
 ENTRY_FRAME_BYTES = 64
@@ -61,11 +62,13 @@ def audit(genesis: bytes, entries: Iterable[LogEntry | bytes]) -> AuditReport:
 
 
 def open_genesis(data: bytes) -> Genesis:
-    """The genesis record in `data`.  Raises ConfigError: it is none."""
+    """The genesis record in `data`.  Raises ConfigError: it is none, or no chain can follow it."""
     try:
-        return decode(Genesis, data, bytes_max=GENESIS_BYTES_MAX)
+        genesis = decode(Genesis, data, bytes_max=GENESIS_BYTES_MAX)
     except DecodeError as error:
         raise ConfigError(f"the genesis record cannot be read: {error}") from None
+    check_genesis(genesis)
+    return genesis
 
 
 class Auditor:

@@ -332,6 +332,9 @@ def test_the_log_of_another_chain_fails_at_its_first_batch() -> None:
 def test_what_is_no_genesis_record_is_the_operators_mistake() -> None:
     with pytest.raises(ConfigError, match="genesis record"):
         audit(b"nonsense", [])
+    unfounded = replace(make_genesis(), version=2)
+    with pytest.raises(ConfigError, match="genesis version 2"):
+        audit(encode(unfounded), [])
 
 
 def test_a_report_lists_so_many_findings_and_counts_the_rest() -> None:

@@ -1,0 +1,66 @@
+"""What a genesis record must satisfy so that every rule can be applied to its chain.
+
+A record decodes by the widths of its fields; here stand the conditions between them.  Without them
+a rule would divide by nothing, or lead to a number that no record holds.
+Pure.
+"""
+
+from bft.dkg.messages import MEMBERS_MAX
+from bft.errors import ConfigError
+from chain.records.block import TIME_MAX
+from chain.records.federation import Genesis
+from chain.rules.scoring import TICKETS_MAX
+
+GENESIS_VERSION = 1
+
+
+def check_genesis(genesis: Genesis) -> None:
+    """Returns if the rules can be applied.
+
+    Raises:
+        ConfigError: names the field, what it is, and what it must be.
+    """
+    if genesis.version != GENESIS_VERSION:
+        raise ConfigError(f"genesis version {genesis.version}; this software knows 1")
+    keys = [member.key for member in genesis.members]
+    if len(set(keys)) != len(keys):
+        raise ConfigError("two members of the genesis record have one key; each needs its own")
+    if len(keys) > MEMBERS_MAX:
+        raise ConfigError(f"{len(keys)} members; key generation takes at most {MEMBERS_MAX}")
+    if genesis.created_ms // 1000 > TIME_MAX:
+        raise ConfigError(f"created_ms is {genesis.created_ms}; block times end in 2106")
+    _check_positive(genesis)
+    _check_tickets(genesis)
+
+
+def _check_positive(genesis: Genesis) -> None:
+    params, job = genesis.params, genesis.job
+    for name, value in (
+        ("params.miners_max", params.miners_max),
+        ("params.units_per_miner_max", params.units_per_miner_max),
+        ("params.unit_capacity", params.unit_capacity),
+        ("params.ranks_max", params.ranks_max),
+        ("params.gain_reference_micronats", params.gain_reference_micronats),
+        ("params.advantage_reference_micronats", params.advantage_reference_micronats),
+        ("job.chunk_records", job.chunk_records),
+        ("job.outer_rate_denominator", job.outer_rate_denominator),
+    ):
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; it must be at least 1")
+    if job.chunk_records > job.train_records:
+        raise ConfigError(
+            f"job.chunk_records is {job.chunk_records}; there are {job.train_records} records"
+        )
+
+
+def _check_tickets(genesis: Genesis) -> None:
+    """All tickets of a cycle together fit the field that holds their sum."""
+    params, job = genesis.params, genesis.job
+    units = job.train_records // job.chunk_records
+    parameters = max(job.segment_parameters(segment) for segment in range(job.segments))
+    volume = parameters * job.steps * job.batch_records >> params.volume_shift
+    if units * volume > TICKETS_MAX:
+        raise ConfigError(
+            f"{units} units of volume {volume} make more than 2**63 - 1 tickets; "
+            f"params.volume_shift is {params.volume_shift} and must be larger"
+        )

@@ -1,0 +1,60 @@
+"""A genesis record under which some rule could not be applied is refused, with the field named."""
+
+import pytest
+from msgspec.structs import replace
+
+from bft.errors import ConfigError
+from chain.params import MAIN, MINIMAL
+from chain.records.federation import Genesis
+from chain.rules.founding import check_genesis
+from tests.chain.audit.mill import JOB, make_genesis
+
+GENESIS = make_genesis()
+
+
+def test_both_presets_can_be_founded() -> None:
+    for params in (MAIN, MINIMAL):
+        check_genesis(make_genesis(params=params))
+
+
+@pytest.mark.parametrize(
+    ("genesis", "text"),
+    [
+        (replace(GENESIS, version=2), "genesis version 2"),
+        (replace(GENESIS, members=GENESIS.members[:1] * 2), "have one key"),
+        (make_genesis(101), "101 members"),
+        (replace(GENESIS, created_ms=2**32 * 1000), "block times end"),
+        (make_genesis(job=replace(JOB, train_records=99)), "there are 99 records"),
+        (make_genesis(job=replace(JOB, steps=2**32 - 1, batch_records=2**32 - 1)), "volume_shift"),
+    ],
+)
+def test_what_cannot_be_founded_is_named(genesis: Genesis, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        check_genesis(genesis)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "miners_max",
+        "units_per_miner_max",
+        "unit_capacity",
+        "ranks_max",
+        "gain_reference_micronats",
+        "advantage_reference_micronats",
+    ],
+)
+def test_no_divisor_and_no_bound_of_the_parameters_is_nothing(field: str) -> None:
+    check_genesis(make_genesis(params=replace(MINIMAL, **{field: 1})))
+    with pytest.raises(ConfigError, match=f"params.{field} is 0"):
+        check_genesis(make_genesis(params=replace(MINIMAL, **{field: 0})))
+
+
+@pytest.mark.parametrize("field", ["chunk_records", "outer_rate_denominator"])
+def test_no_divisor_of_the_job_is_nothing(field: str) -> None:
+    with pytest.raises(ConfigError, match=f"job.{field} is 0"):
+        check_genesis(make_genesis(job=replace(JOB, **{field: 0})))
+
+
+def test_a_hundred_members_are_the_most() -> None:
+    check_genesis(make_genesis(100))
