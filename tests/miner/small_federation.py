@@ -7,7 +7,7 @@ out when the test says so.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -41,6 +41,7 @@ from tests.chain.federation_fixture import key_of
 
 REPLICAS = 4
 JOB, SNAPSHOT = digits_job()
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def member_key(index: int) -> PrivateKey:
@@ -48,7 +49,7 @@ def member_key(index: int) -> PrivateKey:
     return key_of(f"replica {index}")
 
 
-def make_genesis(job: object = JOB) -> Genesis:
+def make_genesis() -> Genesis:
     """Four members on the real job, with cycles of seconds."""
     members = tuple(
         MemberRecord(
@@ -234,13 +235,11 @@ class Door:
         return app
 
     @web.middleware
-    async def _errors(
-        self, request: web.Request, handler: Callable[[web.Request], object]
-    ) -> web.StreamResponse:
+    async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self.down:
             return _problem(503, "unavailable", "down")
         try:
-            return await handler(request)  # type: ignore[no-any-return, misc]
+            return await handler(request)
         except Refused as error:
             return _problem(404 if error.code == "not-found" else 409, error.code, str(error))
         except DecodeError as error:
@@ -266,7 +265,7 @@ class Door:
     def _of(self, kind: type[Record]) -> Callable[[web.Request], Record | None]:
         return lambda request: self._federation.found(kind, int(request.match_info["cycle"]))
 
-    def _record(self, find: Callable[[web.Request], Record | None]):  # type: ignore[no-untyped-def]
+    def _record(self, find: Callable[[web.Request], Record | None]) -> Handler:
         async def get(request: web.Request) -> web.Response:
             record = find(request)
             if record is None:

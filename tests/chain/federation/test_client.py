@@ -478,8 +478,8 @@ def test_addresses_that_cannot_work_are_refused_at_once(urls: list[str]) -> None
 
 def test_without_addresses_the_genesis_record_names_the_replicas() -> None:
     members = tuple(
-        replace(member, api=b"replica-%d.example:80" % index)
+        replace(member, api=b"replica-%d.example:8001" % index)
         for index, member in enumerate(GENESIS.members)
     )
     client = FederationClient(replace(GENESIS, members=members))
-    assert client.urls == tuple(f"http://replica-{index}.example:80" for index in range(4))
+    assert client.urls == tuple(f"http://replica-{index}.example:8001" for index in range(4))
