@@ -19,8 +19,8 @@ from bft.pbft.messages import Message, StableProof, Verified, sign_message
 from bft.pbft.pool import Digests, Pool
 from bft.pbft.view_change import ViewChanges
 
-BACKOFF_SHIFT_MAX = 16
 DOUBTED_MAX = 4_096
+FORGIVING_BATCHES = 32  # decided in one view, they halve the timeout again
 ACCUSATIONS_MAX = 64  # of one culprit in one process life; more prove nothing more
 
 
@@ -66,7 +66,7 @@ class Core:
         self.view = 0  # last installed
         self.pending_view = 0  # last asked for; we are active when it is installed
         self.good_view = 0  # last in which we saw lasting progress
-        self.progress = 0  # batches decided in this view
+        self.progress = 0  # batches decided in this view since that counted last
         self.new_view: tuple[Verified, int] | None = None
         self.view_change: tuple[Verified, int] | None = None
         self.view_changes = ViewChanges()
@@ -120,8 +120,25 @@ class Core:
 
     def scaled(self, base_ms: int) -> int:
         """A timeout, doubled for each view that failed since the last good one."""
-        failed = min(max(0, self.pending_view - self.good_view - 1), BACKOFF_SHIFT_MAX)
-        return min(base_ms << failed, max(base_ms, self.config.view_change_ms_max))
+        return min(base_ms << self.failed(), max(base_ms, self.config.view_change_ms_max))
+
+    def failed(self) -> int:
+        """Views that failed since the last good one, as far as they lengthen a timeout."""
+        longest = (self.config.view_change_ms_max // self.config.view_change_ms).bit_length()
+        return min(max(0, self.pending_view - self.good_view - 1), longest)
+
+    def made_progress(self) -> None:
+        """One more batch was decided in this view; enough of them forgive one failed view.
+
+        One at a time, or a federation whose links are slower than the shortest timeout would
+        change views again as soon as it works.
+        """
+        self.view_deadline = None
+        self.progress += 1
+        if self.progress >= FORGIVING_BATCHES:
+            self.progress = 0
+            failed = self.failed()
+            self.good_view = self.view - failed if failed else self.view
 
     def behind(self) -> bool:
         """Whether others are provably so far ahead that we cannot judge the primary."""

@@ -301,7 +301,4 @@ def hand_up(
         core.pool.done(request)
     core.stalled_since = None
     if proof.view == core.view and core.active:
-        core.view_deadline = None
-        core.progress += 1
-        if core.progress * 4 >= core.config.checkpoint_interval:
-            core.good_view = core.view
+        core.made_progress()

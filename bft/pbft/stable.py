@@ -91,8 +91,6 @@ def advance(core: Core, proof: StableProof) -> None:
         StableCheckpoint(sequence=low, state_root=proof.state_root, proof=encode(proof))
     )
     core.prunes.append((core.lsn, oldest_needed(core) - 1))
-    if core.active:
-        core.good_view = core.view
     carry(core)
     normal.propose(core)
 

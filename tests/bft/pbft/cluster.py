@@ -246,7 +246,10 @@ class Cluster:
                 assert effect.lsn == last + 1
                 node.unsynced.append((effect.lsn, effect.record))
             elif isinstance(effect, Send):
-                node.outbox.append(effect)
+                if effect.after_lsn <= node.durable:
+                    self.release(index, effect)
+                else:
+                    node.outbox.append(effect)
             elif isinstance(effect, Decided):
                 last = node.unsynced[-1][0] if node.unsynced else node.durable
                 node.todo.append((last, effect))

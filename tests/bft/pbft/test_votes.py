@@ -7,7 +7,7 @@ from bft.codec.envelope import Envelope, pre_authentication_encoding
 from bft.errors import DecodeError
 from bft.ordering.batch import batch_digest
 from bft.ordering.request import Request, open_request
-from bft.pbft.messages import Commit, Prepare, PrePrepare, Verified, ViewChange
+from bft.pbft.messages import Commit, FetchBatch, Prepare, PrePrepare, Verified, ViewChange
 from tests.bft.pbft.cluster import CHAIN, WALL_0, Cluster, key, request
 from tests.bft.pbft.makers import (
     alone,
@@ -117,6 +117,7 @@ def test_a_batch_that_the_primary_withholds_comes_from_a_peer(wrong: bytes) -> N
     cluster.outgoing = outgoing
     cluster.submit(1, 1, 1)
     cluster.run_until(lambda: cluster.executed_everywhere(1, 1), 3_000)
+    assert cluster.sent[FetchBatch] > 0
     assert cluster.views() == [0, 0, 0, 0]
 
 
