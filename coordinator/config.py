@@ -61,6 +61,7 @@ class Limits(_Settings, frozen=True):
     address_burst: Positive = 400
     client_requests_s: Positive = 20  # per signing key, sustained
     client_burst: Positive = 64
+    body_s: Positive = 30  # a request or block that takes longer is a slow sender's
     uploads: Positive = 16  # at the same time
     listeners: Positive = 64  # of /v1/events
 

@@ -30,7 +30,6 @@ from coordinator.service.runtime import Runtime
 AUTHORIZATION_BYTES_MAX = 1024
 ENVELOPE_BYTES = 1024  # around a request's operation
 UPLOAD_BYTES_S_MIN = 64 * 1024  # a slower sender's upload is given up
-UPLOAD_S_MIN = 30.0
 
 
 @dataclass
@@ -81,6 +80,7 @@ class MinerApi:
         self._clock = clock
         self._addresses = Buckets(limits.address_requests_s, limits.address_burst)
         self._clients = Buckets(limits.client_requests_s, limits.client_burst)
+        self._body_s = limits.body_s
         self._uploads_max, self._uploads = limits.uploads, 0
         self._quota = Quota()
 
@@ -110,7 +110,7 @@ class MinerApi:
         """Have a signed request ordered: 200 accepted, 202 still under way, 409 or 422 refused."""
         self._admit(request)
         wait_ms = number(request, "wait_ms", api.REQUEST_WAIT_MS_MAX, api.REQUEST_WAIT_MS_MAX)
-        sealed = await read_body(request, REQUEST_BYTES_MAX + ENVELOPE_BYTES)
+        sealed = await read_body(request, REQUEST_BYTES_MAX + ENVELOPE_BYTES, self._body_s)
         opened = open_request(sealed, self._rules.chain_id)
         self._admit_client(opened.client)
         operation = decode_operation(opened.operation)
@@ -140,7 +140,7 @@ class MinerApi:
         taken = self._quota.reserve(asked.cycle, miner, digest, units)
         self._uploads += 1
         try:
-            within_s = UPLOAD_S_MIN + asked.size / UPLOAD_BYTES_S_MIN
+            within_s = self._body_s + asked.size / UPLOAD_BYTES_S_MIN
             data = await read_body(request, asked.size, within_s)
             await self._store_update(asked, data)
         except BaseException:
@@ -220,7 +220,7 @@ class MinerApi:
     async def post_block(self, request: web.Request) -> web.Response:
         """Offer a block: 202 when it is valid and voted for, 409 or 422 with the broken rule."""
         self._admit(request)
-        block = await read_body(request, api.BLOCK_BYTES_MAX)
+        block = await read_body(request, api.BLOCK_BYTES_MAX, self._body_s)
         try:
             async with asyncio.timeout(api.REQUEST_WAIT_MS_MAX / 1000):
                 outcome = await self._runtime.offer_block(block)

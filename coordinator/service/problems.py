@@ -20,7 +20,6 @@ from bft.errors import (
 from chain.federation.api import PROBLEM
 from coordinator.service.blobs import StorageFull
 
-BODY_S = 30.0  # a small body that takes longer is a slow sender's
 CHUNK_BYTES = 64 * 1024
 
 log = logging.getLogger("gristmill.http")
@@ -137,7 +136,7 @@ async def errors_to_problems(request: web.Request, handler: Handler) -> web.Stre
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "this replica has a problem")
 
 
-async def read_body(request: web.Request, bytes_max: int, within_s: float = BODY_S) -> bytes:
+async def read_body(request: web.Request, bytes_max: int, within_s: float) -> bytes:
     """The whole body.
 
     Raises:

@@ -46,7 +46,7 @@ STILL = replace(MINIMAL, registration_ms=3_600_000)
 """The first cycle's registration stays open."""
 PATIENT = replace(MINIMAL, registration_ms=300, training_ms=3_600_000, reveal_ms=3_600_000)
 """Registration is short, training and reveal stay open until everybody has delivered."""
-BUSY = replace(MINIMAL, registration_ms=100)
+BUSY = replace(MINIMAL, registration_ms=50)
 """Nobody registers, so that cycle after cycle closes empty and the log grows."""
 
 

@@ -1,0 +1,428 @@
+"""What comes in over HTTP is taken, or refused with a reason, and harms nobody else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from msgspec.structs import replace
+
+from bft.codec.canonical import decode, encode
+from bft.codec.envelope import Envelope, open_as, seal
+from bft.crypto.hashing import sha256
+from bft.crypto.identity import PrivateKey
+from bft.ordering.request import REQUEST_BYTES_MAX, seal_request
+from chain.federation import api
+from chain.records.contribution import StorageReceipt, UploadAuthorization
+from chain.records.phase import Phase
+from chain.records.votes import Elapsed
+from coordinator.config import Home, read_secret
+from coordinator.service.miner_api import ENVELOPE_BYTES
+from tests.coordinator.service.mill import PATIENT, STILL, Mill, Miner, running
+
+UPDATE = b"an update's bytes"
+SALT = bytes(32)
+
+
+@dataclass
+class Trial:
+    """One replica, one miner, one HTTP session."""
+
+    mill: Mill
+    miner: Miner
+    session: aiohttp.ClientSession
+
+    async def call(
+        self, method: str, path: str, **arguments: Any
+    ) -> tuple[int, dict[str, Any] | bytes]:
+        """(status, JSON or bytes); a refusal must be a problem."""
+        url = self.mill.urls[0] + path
+        async with self.session.request(method, url, **arguments) as answer:
+            if answer.content_type == api.OCTETS:
+                return answer.status, await answer.read()
+            told = await answer.json(content_type=None)
+            if answer.status >= 400:
+                assert answer.content_type == api.PROBLEM
+                assert told["status"] == answer.status and told["detail"] and told["title"]
+            return answer.status, told
+
+    async def post(self, body: bytes, **arguments: Any) -> tuple[int, str]:
+        """(status, code) of a request."""
+        status, told = await self.call("POST", api.REQUESTS, data=body, **arguments)
+        assert isinstance(told, dict)
+        return status, told["code"]
+
+    async def put(
+        self,
+        data: bytes = UPDATE,
+        *,
+        key: PrivateKey | None = None,
+        path_digest: bytes | None = None,
+        **changes: Any,
+    ) -> tuple[int, dict[str, Any] | bytes]:
+        """PUT an update with an authorization, changed as a liar would."""
+        key = key or self.miner.key
+        asked = UploadAuthorization(
+            chain_id=self.mill.genesis.chain_id,
+            cycle=self.mill.state().cycle,
+            digest=sha256(UPDATE),
+            size=len(UPDATE),
+        )
+        asked = replace(asked, **changes)
+        headers = {api.UPLOAD_HEADER: seal(asked, key.public_key, key.sign).hex()}
+        path = api.BLOBS.format(digest=(path_digest or asked.digest).hex())
+        return await self.call("PUT", path, data=data, headers=headers)
+
+    async def reveal_phase(self) -> None:
+        """Register and commit, so that reveals are open."""
+        await self.mill.reach(Phase.REGISTRATION)
+        while self.mill.state().phase == Phase.REGISTRATION:
+            # Registration is short: a late one is repeated for the next cycle.
+            answer = await self.post(self.miner.register(self.mill.state().cycle))
+            if answer == (200, "accepted"):
+                await self.mill.reach(Phase.TRAINING)
+        commitment = self.miner.commit(self.mill.state().cycle, 0, sha256(UPDATE), SALT)
+        assert await self.post(commitment) == (200, "accepted")
+        await self.mill.reach(Phase.REVEAL)
+
+
+def code(answer: tuple[int, dict[str, Any] | bytes]) -> tuple[int, str]:
+    status, told = answer
+    assert isinstance(told, dict)
+    return status, told["code"]
+
+
+@pytest.fixture
+async def trial(tmp_path: Path) -> AsyncIterator[Trial]:
+    """Registration stays open."""
+    async with running(tmp_path, 1, STILL) as mill, aiohttp.ClientSession() as session:
+        await mill.reach(Phase.REGISTRATION)
+        yield Trial(mill, Miner(7, mill.genesis.chain_id), session)
+
+
+@pytest.fixture
+async def revealing(tmp_path: Path) -> AsyncIterator[Trial]:
+    """Reveals are open, and the miner has one committed unit."""
+    async with running(tmp_path, 1, PATIENT) as mill, aiohttp.ClientSession() as session:
+        found = Trial(mill, Miner(7, mill.genesis.chain_id), session)
+        await found.reveal_phase()
+        yield found
+
+
+# Requests.
+
+
+async def test_a_signed_request_is_executed_and_answered(trial: Trial) -> None:
+    assert await trial.post(trial.miner.register(1)) == (200, "accepted")
+    assert trial.miner.key.public_key in trial.mill.state().registrations
+
+
+async def test_a_refusal_of_the_rules_is_a_problem_with_its_code(trial: Trial) -> None:
+    assert await trial.post(trial.miner.register(2)) == (409, "wrong-cycle")
+    await trial.post(trial.miner.register(1))
+    assert await trial.post(trial.miner.register(1)) == (409, "twice")
+
+
+async def test_who_does_not_wait_is_told_that_it_is_under_way(trial: Trial) -> None:
+    status, told = await trial.post(trial.miner.register(1), params={"wait_ms": "0"})
+    assert (status, told) == (202, "pending")
+    key = trial.miner.key.public_key
+    await trial.mill.until(lambda: key in trial.mill.state().registrations)
+
+
+async def test_a_request_sent_twice_is_executed_once_and_answered_alike(trial: Trial) -> None:
+    sealed = trial.miner.register(1)
+    assert await trial.post(sealed) == (200, "accepted")
+    log = trial.mill.state().log
+    assert await trial.post(sealed) == (200, "accepted")
+    assert trial.mill.state().log == log
+
+
+async def test_a_used_number_with_another_content_is_refused(trial: Trial) -> None:
+    await trial.post(trial.miner.register(1))
+    again = Miner(7, trial.miner.chain_id)
+    assert await trial.post(again.register(2)) == (409, "executed-before")
+
+
+async def test_a_replay_after_a_restart_is_refused_and_changes_nothing(trial: Trial) -> None:
+    sealed = trial.miner.register(1)
+    await trial.post(sealed)
+    await trial.mill.stop(0)
+    await trial.mill.start(0)
+    size = trial.mill.state().log.size
+    assert await trial.post(sealed) == (409, "executed-before")
+    assert trial.mill.state().log.size == size
+
+
+async def test_an_unsigned_request_is_refused(trial: Trial) -> None:
+    envelope = decode(Envelope, trial.miner.register(1))
+    assert await trial.post(encode(replace(envelope, signature=bytes(64)))) == (
+        403,
+        "bad-signature",
+    )
+
+
+async def test_a_request_under_another_key_is_refused(trial: Trial) -> None:
+    """The client is who signed, not who is named."""
+    other = Miner(8, trial.miner.chain_id)
+    sealed = seal_request(
+        trial.miner.chain_id,
+        trial.miner.key.public_key,
+        1,
+        b"",
+        other.key.sign,
+    )
+    assert await trial.post(sealed) == (403, "bad-signature")
+
+
+async def test_a_request_for_another_chain_is_refused(trial: Trial) -> None:
+    assert await trial.post(Miner(7, b"o" * 32).register(1)) == (400, "malformed")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 50, -1])
+async def test_a_truncated_request_is_refused(trial: Trial, cut: int) -> None:
+    assert await trial.post(trial.miner.register(1)[:cut]) == (400, "malformed")
+
+
+async def test_a_request_with_something_behind_it_is_refused(trial: Trial) -> None:
+    assert await trial.post(trial.miner.register(1) + b"\x00") == (400, "malformed")
+
+
+async def test_a_body_at_the_limit_is_read_and_one_past_it_is_not(trial: Trial) -> None:
+    limit = REQUEST_BYTES_MAX + ENVELOPE_BYTES
+    assert await trial.post(bytes(limit)) == (400, "malformed")
+    assert await trial.post(bytes(limit + 1)) == (413, "too-large")
+
+
+async def test_a_body_without_a_length_is_bounded_as_well(trial: Trial) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield bytes(64 * 1024)
+
+    url = trial.mill.urls[0] + api.REQUESTS
+    try:
+        async with trial.session.post(url, data=endless()) as answer:
+            assert answer.status == 413
+    except aiohttp.ClientOSError:
+        pass  # refused and closed while we were still sending
+
+
+async def test_an_operation_of_replicas_does_not_come_through_this_door(trial: Trial) -> None:
+    elapsed = Elapsed(cycle=1, phase=int(Phase.REGISTRATION), attempt=0)
+    assert await trial.post(trial.miner.request(elapsed)) == (403, "not-for-clients")
+
+
+async def test_a_replicas_key_does_not_speak_through_this_door(trial: Trial) -> None:
+    secret = read_secret(Home(trial.mill.homes[0]).identity_key)
+    replica = Miner(int.from_bytes(secret, "big"), trial.miner.chain_id)
+    assert await trial.post(replica.register(1)) == (403, "not-for-clients")
+
+
+async def test_an_unknown_operation_is_refused(trial: Trial) -> None:
+    key = trial.miner.key
+    sealed = seal_request(
+        trial.miner.chain_id, key.public_key, 1, b"\x92\xc4\x01x\xc4\x00", key.sign
+    )
+    assert await trial.post(sealed) == (400, "malformed")
+
+
+@pytest.mark.parametrize("wait", ["-1", "x", "15001", "1e3", "9" * 30])
+async def test_a_wait_out_of_range_is_refused(trial: Trial, wait: str) -> None:
+    answer = await trial.post(trial.miner.register(1), params={"wait_ms": wait})
+    assert answer == (400, "malformed")
+
+
+async def test_one_key_has_a_budget_and_others_are_not_harmed(tmp_path: Path) -> None:
+    async with running(tmp_path, 1, STILL, start=0) as mill, aiohttp.ClientSession() as session:
+        settings = Home(mill.homes[0]).config
+        limits = "limits: {client_burst: 2, client_requests_s: 1}\n"
+        settings.write_text(settings.read_text() + limits)
+        await mill.start(0)
+        await mill.reach(Phase.REGISTRATION)
+        loud = Trial(mill, Miner(7, mill.genesis.chain_id), session)
+        quiet = Trial(mill, Miner(8, mill.genesis.chain_id), session)
+        codes = [await loud.post(loud.miner.register(2)) for _ in range(3)]
+        assert codes == [(409, "wrong-cycle"), (409, "wrong-cycle"), (429, "busy")]
+        url = mill.urls[0] + api.REQUESTS
+        async with session.post(url, data=loud.miner.register(2)) as answer:
+            assert int(answer.headers["Retry-After"]) >= 1
+        assert await quiet.post(quiet.miner.register(1)) == (200, "accepted")
+
+
+async def test_one_address_has_a_budget_before_anything_is_verified(tmp_path: Path) -> None:
+    async with running(tmp_path, 1, STILL, start=0) as mill, aiohttp.ClientSession() as session:
+        settings = Home(mill.homes[0]).config
+        limits = "limits: {address_burst: 1, address_requests_s: 1}\n"
+        settings.write_text(settings.read_text() + limits)
+        await mill.start(0)
+        found = Trial(mill, Miner(7, mill.genesis.chain_id), session)
+        assert await found.post(b"garbage") == (400, "malformed")
+        assert await found.post(b"garbage") == (429, "busy")
+
+
+async def test_a_body_that_stays_away_is_given_up(tmp_path: Path) -> None:
+    async with running(tmp_path, 1, STILL, start=0) as mill:
+        settings = Home(mill.homes[0]).config
+        settings.write_text(settings.read_text() + "limits: {body_s: 1}\n")
+        await mill.start(0)
+        host, port = mill.genesis.members[0].api.decode().split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST {api.REQUESTS} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+        writer.write(head.encode() + b"ten bytes.")
+        async with asyncio.timeout(20):
+            answer = await reader.readuntil(b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 408")
+        writer.close()
+        await writer.wait_closed()
+
+
+# Updates.
+
+
+async def test_an_update_is_stored_and_the_receipt_is_signed(revealing: Trial) -> None:
+    status, sealed = await revealing.put()
+    assert status == 201 and isinstance(sealed, bytes)
+    signer, receipt = open_as(StorageReceipt, sealed)
+    assert signer == revealing.mill.genesis.members[0].key
+    assert receipt == StorageReceipt(
+        chain_id=revealing.mill.genesis.chain_id,
+        cycle=revealing.mill.state().cycle,
+        miner=revealing.miner.key.public_key,
+        digest=sha256(UPDATE),
+        size=len(UPDATE),
+    )
+    path = api.BLOBS.format(digest=sha256(UPDATE).hex())
+    assert await revealing.call("GET", path) == (200, UPDATE)
+
+
+async def test_the_same_update_may_be_put_again(revealing: Trial) -> None:
+    assert (await revealing.put())[0] == 201
+    assert (await revealing.put())[0] == 201
+
+
+async def test_one_committed_unit_stores_one_update(revealing: Trial) -> None:
+    assert (await revealing.put())[0] == 201
+    more = b"one more update"
+    answer = await revealing.put(more, digest=sha256(more), size=len(more))
+    assert code(answer) == (403, "quota")
+
+
+async def test_a_failed_upload_does_not_use_up_the_quota(revealing: Trial) -> None:
+    wrong = b"x" * len(UPDATE)
+    assert code(await revealing.put(wrong)) == (422, "wrong-digest")
+    more = b"another update"
+    status, _ = await revealing.put(more, digest=sha256(more), size=len(more))
+    assert status == 201
+    assert code(await revealing.put()) == (403, "quota")
+
+
+async def test_a_failed_repetition_does_not_widen_the_quota(revealing: Trial) -> None:
+    assert (await revealing.put())[0] == 201
+    assert code(await revealing.put(b"x" * len(UPDATE))) == (422, "wrong-digest")
+    more = b"another update"
+    answer = await revealing.put(more, digest=sha256(more), size=len(more))
+    assert code(answer) == (403, "quota")
+
+
+async def test_bytes_under_a_wrong_digest_are_refused_and_not_kept(revealing: Trial) -> None:
+    wrong = b"x" * len(UPDATE)
+    before = (await revealing.call("GET", api.STATUS))[1]
+    assert code(await revealing.put(wrong)) == (422, "wrong-digest")
+    after = (await revealing.call("GET", api.STATUS))[1]
+    assert isinstance(before, dict) and isinstance(after, dict)
+    assert after["blob_bytes"] == before["blob_bytes"]
+    path = api.BLOBS.format(digest=sha256(UPDATE).hex())
+    assert code(await revealing.call("GET", path)) == (404, "not-found")
+
+
+async def test_a_truncated_update_is_refused(revealing: Trial) -> None:
+    assert code(await revealing.put(UPDATE[:-1])) == (422, "wrong-digest")
+
+
+async def test_more_bytes_than_authorized_are_not_read(revealing: Trial) -> None:
+    assert code(await revealing.put(UPDATE + b"!")) == (413, "too-large")
+
+
+async def test_an_update_above_the_chains_limit_is_refused(revealing: Trial) -> None:
+    limit = revealing.mill.genesis.params.update_bytes_max
+    assert code(await revealing.put(size=limit + 1)) == (422, "too-long")
+    assert code(await revealing.put(size=0)) == (422, "too-long")
+
+
+async def test_an_upload_by_somebody_without_a_unit_is_refused(revealing: Trial) -> None:
+    stranger = Miner(9, revealing.miner.chain_id)
+    assert code(await revealing.put(key=stranger.key)) == (403, "not-assigned")
+
+
+async def test_an_upload_for_another_cycle_is_refused(revealing: Trial) -> None:
+    cycle = revealing.mill.state().cycle
+    assert code(await revealing.put(cycle=cycle + 1)) == (409, "wrong-cycle")
+    assert code(await revealing.put(cycle=cycle - 1)) == (409, "late")
+
+
+async def test_an_upload_for_another_chain_or_digest_is_refused(revealing: Trial) -> None:
+    assert code(await revealing.put(chain_id=bytes(32))) == (400, "malformed")
+    assert code(await revealing.put(path_digest=bytes(32))) == (400, "malformed")
+
+
+async def test_an_upload_without_authorization_is_refused(revealing: Trial) -> None:
+    path = api.BLOBS.format(digest=sha256(UPDATE).hex())
+    assert code(await revealing.call("PUT", path, data=UPDATE)) == (400, "malformed")
+    for header in ("zz", "00", "ff" * 2000):
+        headers = {api.UPLOAD_HEADER: header}
+        answer = await revealing.call("PUT", path, data=UPDATE, headers=headers)
+        assert code(answer) == (400, "malformed")
+
+
+async def test_an_upload_before_the_reveal_is_too_early(tmp_path: Path) -> None:
+    async with running(tmp_path, 1, PATIENT) as mill, aiohttp.ClientSession() as session:
+        found = Trial(mill, Miner(7, mill.genesis.chain_id), session)
+        await mill.reach(Phase.REGISTRATION)
+        assert code(await found.put()) == (409, "wrong-phase")
+        await found.post(found.miner.register(mill.state().cycle))
+        await mill.reach(Phase.TRAINING)
+        assert code(await found.put()) == (409, "wrong-phase")
+
+
+async def test_artifacts_beyond_the_operators_limit_are_refused(tmp_path: Path) -> None:
+    async with running(tmp_path, 1, PATIENT, start=0) as mill, aiohttp.ClientSession() as session:
+        settings = Home(mill.homes[0]).config
+        settings.write_text(settings.read_text() + "storage: {blobs_bytes_max: 20}\n")
+        await mill.start(0)
+        found = Trial(mill, Miner(7, mill.genesis.chain_id), session)
+        await found.reveal_phase()
+        assert code(await found.put()) == (507, "storage-full")
+
+
+@pytest.mark.parametrize("name", ["x", "AB" * 32, "ab" * 31, "ab" * 33, "zz" * 32])
+async def test_a_blobs_name_has_one_spelling(trial: Trial, name: str) -> None:
+    path = api.BLOBS.format(digest=name)
+    assert code(await trial.call("GET", path)) == (400, "malformed")
+
+
+# Blocks.
+
+
+async def test_a_block_out_of_turn_is_refused(trial: Trial) -> None:
+    answer = await trial.call("POST", api.BLOCKS, data=b"no block")
+    assert code(answer) == (409, "no-block-due")
+
+
+async def test_a_block_beyond_the_limit_is_not_read(trial: Trial) -> None:
+    answer = await trial.call("POST", api.BLOCKS, data=bytes(api.BLOCK_BYTES_MAX + 1))
+    assert code(answer) == (413, "too-large")
+
+
+# The house rules of HTTP.
+
+
+async def test_an_unknown_path_and_a_wrong_method_are_problems_too(trial: Trial) -> None:
+    assert code(await trial.call("GET", "/v1/nothing")) == (404, "not-found")
+    url = trial.mill.urls[0] + api.STATUS
+    async with trial.session.delete(url) as answer:
+        assert answer.status == 405
+        assert answer.content_type == api.PROBLEM
+        assert "GET" in answer.headers["Allow"]
