@@ -1,0 +1,151 @@
+"""A replica as a process: killed, stopped, without disk, without its files."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bft.codec.canonical import decode
+from chain.federation import api
+from chain.records.score_log import LogEntry
+from coordinator.config import Home
+from coordinator.main import CONFIG, HALTED, OK
+from tests.coordinator.service.mill import BUSY, Mill, running
+
+pytestmark = pytest.mark.integration
+
+PATIENCE_S = 60.0
+RUN = [sys.executable, "-m", "tests.coordinator.one_replica"]
+
+
+class Process:
+    """A replica in a process of its own, and what it says over HTTP."""
+
+    def __init__(self, home: Path, url: str, file_bytes_max: int | None = None) -> None:
+        def limit() -> None:
+            if file_bytes_max is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, file_bytes_max))
+
+        self._url = url
+        self.process = subprocess.Popen([*RUN, str(home)], preexec_fn=limit)
+
+    async def status(self) -> dict[str, Any] | None:
+        """None while it does not answer."""
+        with contextlib.suppress(aiohttp.ClientError):
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(self._url + api.STATUS) as answer,
+            ):
+                told: dict[str, Any] = await answer.json()
+                return told
+        return None
+
+    async def reach_cycle(self, cycle: int) -> dict[str, Any]:
+        """Wait until it says that this cycle runs."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                assert self.process.poll() is None, "the replica has ended"
+                told = await self.status()
+                if told is not None and told["cycle"] >= cycle:
+                    return told
+                await asyncio.sleep(0.02)
+
+    async def log(self) -> tuple[LogEntry, ...]:
+        """The beginning of its log."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self._url}{api.LOG}?from=0") as answer,
+        ):
+            return decode(tuple[LogEntry, ...], await answer.read())
+
+    async def wait(self) -> int:
+        """Its exit status."""
+        async with asyncio.timeout(PATIENCE_S):
+            return await asyncio.to_thread(self.process.wait)
+
+    def kill(self) -> None:
+        """kill -9, and collect it."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def started(mill: Mill, index: int, **limits: int) -> AsyncIterator[Process]:
+    process = Process(mill.homes[index], mill.urls[index], **limits)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+async def test_a_killed_replica_remembers_and_goes_on(tmp_path: Path) -> None:
+    """kill -9 at any moment: what it had said stays said, what it had logged stays logged."""
+    async with running(tmp_path, 1, BUSY, start=0) as mill:
+        logs = []
+        cycle = 0
+        for _ in range(3):
+            async with started(mill, 0) as process:
+                cycle = (await process.reach_cycle(cycle + 2))["cycle"]
+                logs.append(await process.log())
+        async with started(mill, 0) as process:
+            told = await process.reach_cycle(cycle + 1)
+            final = await process.log()
+        for log in logs:
+            assert final[: len(log)] == log
+        assert told["log_size"] >= len(logs[-1])
+
+
+async def test_a_killed_replica_of_four_catches_up_with_the_others(tmp_path: Path) -> None:
+    async with running(tmp_path, 4, BUSY, start=3) as mill:
+        async with started(mill, 3) as process:
+            await process.reach_cycle(2)
+        cycle = mill.state().cycle
+        await mill.until(lambda: mill.state().cycle > cycle)
+        async with started(mill, 3) as process:
+            await process.reach_cycle(cycle + 2)
+            theirs = await process.log()
+            os.kill(process.process.pid, signal.SIGTERM)
+            assert await process.wait() == OK
+        async with aiohttp.ClientSession() as session:
+            url = f"{mill.urls[0]}{api.LOG}?from=0"
+            async with session.get(url) as answer:
+                ours = decode(tuple[LogEntry, ...], await answer.read())
+        shared = min(len(ours), len(theirs))
+        assert shared > 0
+        assert [e.leaf for e in ours[:shared]] == [e.leaf for e in theirs[:shared]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_it_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+    async with running(tmp_path, 1, BUSY, start=0) as mill, started(mill, 0) as process:
+        await process.reach_cycle(1)
+        os.kill(process.process.pid, number)
+        assert await process.wait() == OK
+        assert "stopped" in Home(mill.homes[0]).log.read_text()
+
+
+async def test_a_full_disk_halts_it_and_what_was_durable_stays(tmp_path: Path) -> None:
+    async with running(tmp_path, 1, BUSY, start=0) as mill:
+        async with started(mill, 0, file_bytes_max=256 * 1024) as process:
+            assert await process.wait() == HALTED
+        told = Home(mill.homes[0]).log.read_text()
+        assert "halted: " in told and "nothing unwritten was sent" in told
+        async with started(mill, 0) as process:
+            assert (await process.reach_cycle(2))["log_size"] > 0
+
+
+async def test_a_wrong_home_is_the_operators_error(tmp_path: Path) -> None:
+    async with running(tmp_path, 1, BUSY, start=0) as mill:
+        Home(mill.homes[0]).seed_key.chmod(0o644)
+        async with started(mill, 0) as process:
+            assert await process.wait() == CONFIG
+        assert "chmod 600" in Home(mill.homes[0]).log.read_text()
