@@ -1,0 +1,96 @@
+"""The demonstration for real: processes, sockets, training, blocks; and nothing left behind."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+END_S = 5
+SMALL = ("--miners", "2", "--nodes", "1", "--cycles", "1")
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+@contextlib.contextmanager
+def demonstration(*args: str) -> Iterator[subprocess.Popen[str]]:
+    """`gristmill demo` in a session of its own, ended at the latest with the test."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gristmill", "demo", *args],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def left_in_session(session: int) -> list[int]:
+    """Processes of a session that still run when each had END_S to end by itself.
+
+    The process that forked the others sees its parent's end, and follows.
+    """
+    left = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _is_in_session(int(entry.name), session):
+            with contextlib.suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(int(entry.name))
+                ended, _, _ = select.select([descriptor], [], [], END_S)
+                os.close(descriptor)
+                if not ended:
+                    left.append(int(entry.name))
+    return left
+
+
+def _is_in_session(process: int, session: int) -> bool:
+    try:
+        return os.getsid(process) == session
+    except ProcessLookupError:
+        return False
+
+
+def test_one_cycle_is_certified_agreed_and_audited(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with demonstration(*SMALL, "--json", "--home", str(home)) as process:
+        out, err = process.communicate(timeout=150)
+    assert process.returncode == 0, err
+    answer = json.loads(out)
+    assert answer["ok"] is True
+    summary = answer["data"]
+    (cycle,) = summary["cycles"]
+    assert cycle["certified"] is True and cycle["closed"] == "BLOCK" and cycle["height"] == 1
+    assert len({(r["log_root"], r["model"], r["tip"]) for r in summary["replicas"]}) == 1
+    assert [node["tip"] for node in summary["nodes"]] == [summary["tip"]]
+    assert summary["audit"]["passed"] is True and summary["audit"]["findings"] == []
+    assert (home / "score-log.grist").stat().st_size > 0
+    assert left_in_session(process.pid) == []
+
+
+def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
+    """A terminal's Ctrl-C goes to the whole process group."""
+    with demonstration(*SMALL, "--plain", "--home", str(tmp_path / "home")) as process:
+        assert process.stdout is not None
+        seen = ""
+        for line in process.stdout:
+            seen += line
+            if "federation key" in line:
+                break
+        assert "federation key" in seen
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert left_in_session(process.pid) == []
