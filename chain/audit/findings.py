@@ -76,7 +76,7 @@ class CycleSummary:
             parts.append(f"{self.certificates} {noun};")
         if self.block is not None:
             parts.append(f"block {self.height} is {self.block[::-1].hex()[:16]};")
-        parts.append(f"closed: {self.closed}" if self.closed else "still running")
+        parts.append(f"closed: {self.closed}" if self.closed else "not closed so far")
         return " ".join(parts)
 
 

@@ -23,6 +23,7 @@ from chain.audit.findings import FINDINGS_MAX, AuditReport, CycleSummary, Findin
 from chain.audit.fold import Fold
 from chain.audit.summary import summarised
 from chain.records.block import block_hash
+from chain.records.certificate import BlockCertificate
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
 from chain.records.score_log import (
     ENTRY_BYTES_MAX,
@@ -42,6 +43,8 @@ from chain.validation import verify_certificate, verify_finality
 
 ENTRY_FRAME_BYTES = 64
 """What an encoded entry has besides its leaf and its proof, at most."""
+FRONTIERS_KEPT = 4096
+"""Entries behind the newest one at which the log's root is remembered, to compare certificates."""
 LOG_ENTRY_BYTES_MAX = 2 * ENTRY_BYTES_MAX + ENTRY_FRAME_BYTES
 
 
@@ -86,6 +89,7 @@ class Auditor:
         self._sequence = 0
         self._agreed_ms = 0
         self._frontier: Frontier | None = Frontier()  # over the leaves that stand in the log
+        self._frontiers = deque([Frontier()], maxlen=FRONTIERS_KEPT)  # the newest last
         self._signers: tuple[int, ...] = ()  # under the newest batch
         self._cycles: list[CycleSummary] = []
         self._findings: list[Finding] = []
@@ -106,6 +110,7 @@ class Auditor:
             self._break("index", f"index {entry.index} stands there; {self._here} follows")
         if self._frontier is not None:
             self._frontier = self._frontier.push(leaf_hash(entry.leaf))
+            self._frontiers.append(self._frontier)
         try:
             record = decode_leaf(entry.leaf)
         except DecodeError as error:
@@ -225,12 +230,24 @@ class Auditor:
                 case BeaconRound():
                     verify_round(key.key, record.round, record.signature)
                 case Certified():
-                    verify_certificate(record.certificate, key.key, chain_id)
+                    certificate = verify_certificate(record.certificate, key.key, chain_id)
+                    self._check_root(certificate)
                 case BlockFinal():
                     hashed = block_hash(record.header)
                     verify_finality(key.key, chain_id, record.height, hashed, record.signature)
         except (DecodeError, Refused) as error:
             self._break(f"{_rule(record)}-signature", str(error))
+
+    def _check_root(self, certificate: BlockCertificate) -> None:
+        """The root that the federation signed is the one over the leaves that stand here."""
+        for frontier in self._frontiers:
+            if frontier.size == certificate.log_size and frontier.root() != certificate.log_root:
+                self._break(
+                    "log-root",
+                    f"the federation signed root {certificate.log_root.hex()[:16]} over the first "
+                    f"{frontier.size} entries; here it is {frontier.root().hex()[:16]}: this copy "
+                    "is not the log that the federation signed",
+                )
 
     def _summarise(self, record: Record) -> None:
         if isinstance(record, KeyActivated):

@@ -66,7 +66,7 @@ def test_a_forged_log_fails_with_the_entry_named(capsys: pytest.CaptureFixture[s
         assert main(["audit", "--from", url]) == exits.VERIFICATION_FAILED
     out = capsys.readouterr().out
     assert "drawn: ranks[0].miner is " in out
-    assert out.splitlines()[-1] == "FAILED: 1 finding breaks the log"
+    assert out.splitlines()[-1] == "FAILED: 2 findings break the log"
 
 
 def test_what_was_saved_is_audited_again_from_the_file(

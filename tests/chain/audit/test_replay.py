@@ -227,7 +227,7 @@ def test_a_batch_that_was_left_out_is_found_by_the_gap() -> None:
     kept = [replace(e, index=i) for i, e in enumerate(entries[:gone] + entries[gone + 1 :])]
     text = broken_at(replayed(kept), gone, "sequence")
     assert text == "batch 4 stands there; 3 follows"
-    assert [f.rule for f in replayed(kept).broken] == ["sequence"]  # the rest stands as it did
+    assert [f.rule for f in replayed(kept).broken] == ["sequence"]  # no key was derived
 
 
 def test_another_agreed_time_is_refused() -> None:
@@ -307,7 +307,19 @@ def test_after_the_first_break_signatures_and_proofs_are_still_checked_to_the_en
     entries = with_leaf(index, lambda leaf: replace(leaf, tickets_total=1))
     entries[later] = replace(entries[later], proof=b"")
     report = replayed(entries)
-    assert [(f.entry, f.rule) for f in report.broken] == [(index, "scored"), (later, "proof")]
+    assert [(f.entry, f.rule) for f in report.broken] == [
+        (index, "scored"),
+        (position(Certified), "log-root"),
+        (later, "proof"),
+    ]
+
+
+def test_a_copy_that_was_altered_is_not_the_log_that_the_federation_signed() -> None:
+    """The certificate of the same cycle names the root over all leaves before it."""
+    index = position(Ordered, skip=6)
+    entries = with_leaf(index, lambda leaf: replace(leaf, sequence=99))
+    assert replayed(entries).broken[-1].rule == "log-root"
+    assert "over the first" in replayed(entries).broken[-1].text
 
 
 def test_encoded_and_decoded_entries_give_the_same_report() -> None:
@@ -351,7 +363,7 @@ def test_a_report_is_plain_json_and_says_the_verdict_first() -> None:
     assert told["chain_id"] == report.chain_id.hex()
     assert told["findings"][0]["severity"] == Severity.BROKEN.value
     assert told["cycles"][0]["cycle"] == 1 and told["cycles"][0]["winner"] is None
-    assert report.to_text().splitlines()[-1] == "FAILED: 1 finding breaks the log"
+    assert report.to_text().splitlines()[-1] == "FAILED: 2 findings break the log"
 
 
 def test_a_model_digest_in_the_summary_is_the_aggregated_one() -> None:
