@@ -117,8 +117,11 @@ class AuditReport:
         return replace(self, breaks=self.breaks + len(findings), findings=tuple(merged))
 
     def to_json(self) -> dict[str, Any]:
-        """Bytes as hex, in the order of the fields."""
-        return {"passed": self.passed, **_plain(asdict(self))}
+        """Bytes as hex, in the order of the fields; block hashes reversed, as people see them."""
+        told = {"passed": self.passed, **_plain(asdict(self))}
+        for cycle, shown in zip(self.cycles, told["cycles"], strict=True):
+            shown["block"] = cycle.block[::-1].hex() if cycle.block is not None else None
+        return told
 
     def to_text(self) -> str:
         """For people; ends without a newline."""

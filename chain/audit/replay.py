@@ -219,6 +219,8 @@ class Auditor:
         self._check_signature(record)
         if self._derivable:
             self._summarise(record)
+        else:
+            self._cycle = getattr(record, "cycle", self._cycle)  # as it says, unproven
 
     def _check_signature(self, record: Record) -> None:
         """Whatever the federation signed verifies under its one key, as it does for nodes."""

@@ -366,5 +366,13 @@ def test_a_report_is_plain_json_and_says_the_verdict_first() -> None:
     assert report.to_text().splitlines()[-1] == "FAILED: 2 findings break the log"
 
 
+def test_a_block_is_shown_as_everywhere_else_and_its_cycle_with_it() -> None:
+    report = replayed(list(log()[1]))
+    block = report.cycles[0].block
+    assert block is not None
+    assert report.to_json()["cycles"][0]["block"] == block[::-1].hex()
+    assert f"block 1 is {block[::-1].hex()[:16]}" in report.to_text()
+
+
 def test_a_model_digest_in_the_summary_is_the_aggregated_one() -> None:
     assert replayed(list(log()[1])).cycles[0].model == sha256(b"model 1")
