@@ -17,7 +17,9 @@ def submit(core: Core, request: bytes) -> None:
     """A client's request, verified at the door: keep it, and see that the primary has it."""
     if not keep(core, request, core.index):
         return
-    if core.active and core.primary != core.index:
+    if not core.active:
+        send(core, None, request)
+    elif core.primary != core.index:
         send(core, core.primary, request)
     normal.propose(core)
 
@@ -80,19 +82,20 @@ def forward_all(core: Core) -> None:
 def tick(core: Core) -> None:
     """Requests that nobody proposed: ours go to all, so that every replica's deadline runs.
 
+    Also while we wait for a view, since the others may have kept theirs and never leave it.
     Those of others go to the primary, when half of their time is over.
     """
     if core.now < core.forward_at:
         return
     core.forward_at = core.now + core.config.forward_ms
-    if not core.active or core.primary == core.index:
+    if core.active and core.primary == core.index:
         return
     half = core.scaled(core.config.request_ms) // 2
     due = [
         entry
         for entry in waiting(core)
         if core.now - entry.forwarded_ms >= core.config.forward_ms
-        and (entry.source == core.index or entry.deadline_ms - core.now <= half)
+        and (entry.source == core.index or (core.active and entry.deadline_ms - core.now <= half))
     ]
     for entry in due[:FORWARDS_MAX]:
         entry.forwarded_ms = core.now

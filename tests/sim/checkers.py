@@ -69,7 +69,6 @@ class Checkers:
         self._seen: dict[int, int] = {}  # replica -> sequence when last looked at
         self._asked: set[tuple[int, int, str, int]] = set()
         self.visits: set[Visit] = set()
-        self.faulty: set[int] = set()  # replicas that a state named for a bad share
         self.refused: list[tuple[int, str]] = []  # (replica, code) of refused blocks
         self.accused: set[int] = set()
 
@@ -118,7 +117,6 @@ class Checkers:
         fingerprint = host.fingerprint()
         self._agree(self._states, state.sequence, fingerprint, "state")
         self.visits.add(Visit(state.cycle, Phase(state.phase), state.rank))
-        self.faulty |= set(state.faulty)
         self._world.trace.note(self._world.now, "state", host.index, fingerprint)
 
     def _agree(self, book: dict[int, bytes], sequence: int, found: bytes, what: str) -> None:

@@ -1,6 +1,6 @@
 """One replica's process around the real CoordinatorReplica: the driver contract, in virtual time.
 
-One event at a time: step, write, sync, tell it so, then send (coordinator/effects.py).  A crash can
+One turn at a time: step, write, sync, tell it so, then send (coordinator/effects.py).  A crash can
 come between any two of these; the process then forgets everything but its disk.
 """
 
@@ -34,13 +34,14 @@ TICK_MS = 50
 SYNC_MS_MAX = 2
 WORK_MS_MAX = 400  # measuring, and making the outer step
 SKEW_MS_MAX = 300  # of a replica's wall clock
+TURN_EVENTS_MAX = 64  # events that share one transaction
 INBOX_MAX = 4_096  # events that wait; more are lost, as on a link whose queue is full
 
 
 class Moment(Enum):
-    """Where in the handling of one event a replica stands; each is a place to crash."""
+    """Where in a turn a replica stands; each is a place to crash."""
 
-    STEPPED = "stepped"  # nothing of the step is written
+    STEPPED = "stepped"  # nothing of the turn is written
     SYNCED = "synced"  # all of it is on disk, nothing was sent
     SENT = "sent"
 
@@ -174,41 +175,49 @@ class Host:
 
         self.world.agenda.after(delay_ms, arrive)
 
-    # One event: step, write, sync, send.
+    # One turn: step, write, sync, send.
 
     def _turn(self) -> None:
-        event = self._queue.popleft()
+        """Take what has queued up; one transaction holds all that follows from it."""
+        self._busy, self._effects = True, []
+        life, effects = self.life, list[Effect]()
+        for _ in range(min(len(self._queue), TURN_EVENTS_MAX)):
+            effects += self._step(self._queue.popleft())
+            if life != self.life:
+                return
+        self._carry_out(life, effects)
+
+    def _step(self, event: Event) -> list[Effect]:
         if isinstance(event, pbft.Tick):
             self._ticking = False
-        self._busy, self._effects = True, []
-        self._step(event)
-
-    def _step(self, event: Event) -> None:
-        now = self.world.now
-        effects = self.replica.step(event, now - self.born, self.world.wall_ms + self.skew_ms)
-        self._effects += effects
+        now_ms, wall_ms = self.world.now - self.born, self.world.wall_ms + self.skew_ms
+        effects = self.replica.step(event, now_ms, wall_ms)
         self.world.checkers.stepped(self, effects)
-        life, kept = self.life, Disk.keeps(effects)
         self.world.reached(self, Moment.STEPPED)
-        if life != self.life:
-            return
+        return effects
+
+    def _carry_out(self, life: int, effects: list[Effect]) -> None:
+        self._effects += effects
+        kept = Disk.keeps(effects)
         if not kept:
             self._send(life)
             return
         self.disk.write(kept)
-        lsn = max((e.lsn for e in kept if isinstance(e, pbft.Persist)), default=None)
         delay = self.random.randint(0, SYNC_MS_MAX)
-        self.world.agenda.after(delay, lambda: self._synced(life, lsn, kept))
+        self.world.agenda.after(delay, lambda: self._synced(life, kept))
 
-    def _synced(self, life: int, lsn: int | None, kept: list[Kept]) -> None:
+    def _synced(self, life: int, kept: list[Kept]) -> None:
         if life != self.life:
             return
+        lsn = max((e.lsn for e in kept if isinstance(e, pbft.Persist)), default=None)
         self.disk.sync()
         self.world.checkers.synced(self, lsn, [e for e in kept if isinstance(e, Append)])
-        if lsn is not None:
-            self._step(pbft.Durable(lsn))
-        else:
+        if lsn is None:
             self._send(life)
+            return
+        effects = self._step(pbft.Durable(lsn))
+        if life == self.life:
+            self._carry_out(life, effects)
 
     def _send(self, life: int) -> None:
         self.settled = self.replica.state
