@@ -1,0 +1,101 @@
+"""One replica, step by step, where a whole federation would hide what it does."""
+
+import pytest
+
+from bft.crypto.hashing import tagged_hash
+from bft.errors import ConfigError
+from bft.pbft import events as pbft
+from bft.pbft.config import Recovered
+from bft.pbft.messages import ForwardedRequest, open_message
+from coordinator.cycle.state import Phase
+from coordinator.effects import Effect, Evaluate, Evaluated
+from coordinator.replica import RESUBMIT_MS, CoordinatorReplica
+from tests.sim.world import BEGIN_WALL_MS, World
+
+TICK_MS = 50
+
+
+def alone(world: World, index: int, seed: bytes = bytes(32)) -> CoordinatorReplica:
+    """A first start, with nobody to talk to."""
+    return CoordinatorReplica(world.rules, world.hosts[index].config(), seed, Recovered())
+
+
+def asked(world: World, effects: list[Effect]) -> set[bytes]:
+    """Digests of the requests that these effects pass on."""
+    sent = [effect for effect in effects if isinstance(effect, pbft.Send)]
+    messages = [open_message(send.message, world.rules.membership).message for send in sent]
+    return {found.digest for found in messages if isinstance(found, ForwardedRequest)}
+
+
+def test_a_duty_is_submitted_at_once_and_anew_only_after_a_while() -> None:
+    """Its request may have been lost with a dead primary; a flood of them would help nobody."""
+    world = World(1000)
+    replica = alone(world, 1)
+    first: dict[bytes, int] = {}
+    for now in range(0, 2 * RESUBMIT_MS, TICK_MS):
+        for digest in asked(world, replica.step(pbft.Tick(), now, BEGIN_WALL_MS + now)):
+            first.setdefault(digest, now)
+    assert sorted(first.values()) == [0, RESUBMIT_MS]
+
+
+def test_measurements_are_asked_for_once_and_again_after_a_restart() -> None:
+    """The driver may take long; a restart forgets that it was asked."""
+    world = World(1001)
+    world.run_to(Phase.EVALUATION)
+    host = world.up[0]
+    again = host.build()
+    steps = [again.step(pbft.Tick(), now, world.wall_ms + now) for now in (0, 50, 5_000)]
+    found = [[e.measurement.cycle for e in effects if isinstance(e, Evaluate)] for effects in steps]
+    assert found == [[1], [], []]
+
+
+def test_a_result_that_comes_when_its_cycle_is_over_is_dropped() -> None:
+    """Late workers cost nothing but their work."""
+    world = World(1002)
+    world.run_cycles(1)
+    replica = world.up[0].build()
+    effects = replica.step(Evaluated(cycle=1, rows=()), 0, world.wall_ms)
+    assert asked(world, effects) == set()
+
+
+def test_another_seed_than_the_announced_one_is_the_operators_mistake() -> None:
+    """With it the replica could not open what was dealt to it."""
+    world = World(1003)
+    host = world.hosts[2]
+    world.run_until(lambda: host.settled.transcript.keys_of(2) is not None, 10_000)
+    wrong = CoordinatorReplica(
+        world.rules,
+        host.config(),
+        tagged_hash("sim/other-seed", b""),
+        host.disk.recovered(),
+        host.disk.saved(),
+        host.disk.tail(),
+    )
+    with pytest.raises(ConfigError, match="seed"):
+        wrong.step(pbft.Tick(), 0, world.wall_ms)
+
+
+def test_a_clock_that_was_set_back_an_hour_stops_no_duty() -> None:
+    """Request numbers grow from the highest executed one, whatever the wall clock says (ADR 3)."""
+    world = World(1004, replicas=1)
+    world.run_cycles(1)
+    (host,) = world.hosts
+    host.crash()
+    host.skew_ms -= 3_600_000
+    host.start()
+    world.run_cycles(2)
+    world.verdict()
+    assert world.state.tip.height == 2
+
+
+def test_a_state_is_saved_at_each_checkpoint() -> None:
+    """A restart needs the newest saved state and the batches after it, nothing else."""
+    world = World(1005)
+    world.run_cycles(1)
+    host = world.up[0]
+    interval = world.settings.checkpoint_interval
+    saved = [state.sequence for state in host.disk.safe.states]
+    batches = len(host.disk.safe.batches)
+    newest = batches // interval * interval
+    assert saved == [newest - interval, newest]
+    assert [sequence for sequence, _ in host.disk.tail()] == list(range(newest + 1, batches + 1))
