@@ -1,10 +1,10 @@
 """How the machine goes on: by deliveries, by time, and from a stored state as from a living one."""
 
-from bft.codec.canonical import decode, encode
+from bft.codec.canonical import Record, decode, encode
 from bft.crypto.hashing import sha256
 from bft.pbft.clients import ClientTable
 from chain.records.phase import Phase
-from chain.records.score_log import CloseReason, CycleClosed, Record, decode_leaf
+from chain.records.score_log import CloseReason, CycleClosed, decode_leaf
 from chain.rules.rounds import challenge_round, draw_round
 from coordinator.cycle.machine import state_root
 from coordinator.cycle.state import State
