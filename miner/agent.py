@@ -43,6 +43,8 @@ from miner.workshop import Progress, Workshop
 POLL_MS_MIN = 250
 POLL_MS_MAX = 5_000
 POLLS_PER_PHASE = 16  # how often the shortest phase is looked at
+NUMBER_USED = "executed-before"
+LEAP_MS_FIRST = 60_000  # doubled with every leap
 EVENTS_WAITING_MAX = 1_024
 JITTER = 0.25  # of the interval, so that a thousand miners do not ask at once
 
@@ -64,7 +66,7 @@ class Agent:
         self._session = Session(miner=home.key.public_key)
         self._profile: Profile | None = None
         self._stopped = 0  # training of this cycle and those before is too late
-        self._cseq = 0
+        self._cseq, self._leap_ms = 0, LEAP_MS_FIRST
 
     async def run(self) -> None:
         """Mine until cancelled.
@@ -161,7 +163,11 @@ class Agent:
     async def _ordered(
         self, action: actions.Register | actions.Commit | actions.Reveal, record: Record
     ) -> Event:
-        """Have the record ordered.  The number is the wall clock's, never the same twice."""
+        """Have the record ordered, under a number that was not used before.
+
+        Numbers are the wall clock's milliseconds, as for a client that lost its state.  Should
+        they be too old, because the clock was set back, they leap ahead of it.
+        """
         self._cseq = max(self._cseq + 1, time.time_ns() // 1_000_000)
         request = seal_request(
             self._genesis.chain_id,
@@ -171,6 +177,10 @@ class Agent:
             self._key.sign,
         )
         verdict = await self._client.submit(request)
+        if verdict.code == NUMBER_USED:
+            self._cseq += self._leap_ms
+            self._leap_ms *= 2
+            raise Unavailable(f"request number too old, trying newer ones: {verdict.text}")
         return actions.Answered(action, verdict.code, verdict.text)
 
     def _commitment(self, update: Update) -> UpdateCommitment:

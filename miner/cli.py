@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,10 @@ def status(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
     for document in data["certificates"]:
         click.echo(f"cycle {document['cycle']}: {document['tickets']} tickets, certified")
     for event in data["events"]:
-        fields = " ".join(f"{name}={event[name]}" for name in event if name != "event")
-        click.echo(f"{event['event']} {fields}")
+        at = datetime.fromtimestamp(event["at_ms"] / 1000, UTC)
+        rest = [name for name in event if name not in ("event", "at_ms")]
+        fields = " ".join(f"{name}={event[name]}" for name in rest)
+        click.echo(f"{at:%Y-%m-%d %H:%M:%S} UTC  {event['event']} {fields}")
 
 
 def _summary(document: dict[str, Any]) -> dict[str, Any]:

@@ -35,8 +35,8 @@ from miner.actions import (
 from miner.duties import CycleWork, Session, Stage, UnitWork, owed
 
 ACCEPTED = "accepted"
-DONE_BEFORE = ("twice", "executed-before")
-"""Refusals that say: an earlier request of ours, whose answer was lost, did it."""
+DONE_BEFORE = "twice"
+"""The refusal that says: an earlier request of ours, whose answer was lost, did it."""
 WORKS_MAX = 8  # cycles that are followed at once; the oldest is given up
 MISSES_MAX = 5  # how often "there is none" is heard before it is believed
 TRAININGS_MAX = 3  # attempts at one unit
@@ -172,13 +172,23 @@ def _on_trained(session: Session, event: Trained) -> tuple[Session, Effects]:
     if work.units[update.unit].stage != Stage.ASSIGNED:
         return session, ()
     trained = UnitWork(stage=Stage.TRAINED, unit=action.unit, update=update)
-    told = (("cycle", update.cycle), ("unit", update.unit), ("bytes", update.size))
+    used = update.resources
+    told = (
+        ("cycle", update.cycle),
+        ("unit", update.unit),
+        ("bytes", update.size),
+        ("cpu_ms", used.cpu_user_ms + used.cpu_system_ms),
+        ("wall_ms", used.wall_ms),
+        ("memory_peak_bytes", used.memory_peak_bytes),
+        ("energy_mj", used.energy_mj),
+        ("energy_estimated", used.estimated),
+    )
     return session.with_unit(update.cycle, update.unit, trained), (Report("trained", told),)
 
 
 def _on_answer(session: Session, event: Answered) -> tuple[Session, Effects]:
     action = event.action
-    taken = event.code == ACCEPTED or event.code in DONE_BEFORE
+    taken = event.code in (ACCEPTED, DONE_BEFORE)
     refused = Report(
         "refused",
         (("step", type(action).__name__), ("code", event.code), ("reason", event.text)),
@@ -247,7 +257,7 @@ def _on_certificate(session: Session, event: CertificateSeen) -> tuple[Session, 
         ("cycle", work.cycle),
         ("rank", certificate.rank),
         ("winner", certificate.winner.hex()),
-        ("tickets", certificate.tickets),
+        ("winner_tickets", certificate.tickets),
         ("tickets_total", certificate.tickets_total),
     )
     name = "won" if certificate.winner == session.miner else "drawn"

@@ -102,6 +102,8 @@ class Transport:
                 return Reply(response.status, await _read(response, bytes_max))
         except TimeoutError:
             raise Unavailable(f"{url}: no answer within {timeout_s:g} s") from None
+        except aiohttp.ClientConnectorError:
+            raise Unavailable(f"{url}: cannot connect") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{url}: {type(error).__name__}: {error}") from None
 

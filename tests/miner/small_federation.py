@@ -81,6 +81,7 @@ class SmallFederation:
         self.log: list[Record] = []
         self.blobs: dict[bytes, bytes] = {sha256(SNAPSHOT): SNAPSHOT}
         self.blocks: dict[tuple[int, int], bytes] = {}  # (cycle, rank) -> first valid block
+        self.accepted: set[bytes] = set()  # requests of miners
         self._clients = ClientTable()
         self._cseq = 0
         self._now_ms = self.genesis.created_ms
@@ -107,6 +108,10 @@ class SmallFederation:
         self.state = executed.state
         self.log += executed.records
         return executed.answers[0]
+
+    def mark(self, client: bytes, cseq: int) -> None:
+        """As if this client's request with this number had been executed."""
+        self._clients.mark(client, cseq, self.state.sequence)
 
     def say(self, index: int, operation: Record) -> Answer:
         """Replica `index` has an operation ordered."""
@@ -313,8 +318,11 @@ class Door:
         sealed = await request.read()
         open_request(sealed, self._federation.rules.chain_id)
         answer = self._federation.order(sealed)
-        if answer.code not in ("accepted", "executed-before"):
+        if answer.code == "executed-before" and sealed in self._federation.accepted:
+            answer = answer._replace(code="accepted", text="")  # it came by another door
+        if answer.code != "accepted":
             return _problem(409, answer.code, answer.text)
+        self._federation.accepted.add(sealed)
         return web.json_response({"code": "accepted", "text": ""})
 
     async def _post_block(self, request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.integration
 
 LIMIT_S = 60
 LOOK_S = 0.02
+HOUR_MS = 3_600_000
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -165,3 +167,14 @@ async def test_a_second_miner_in_the_same_home_is_refused(mill: Mill) -> None:
     os.kill(first.pid, signal.SIGINT)
     await asyncio.to_thread(first.join, LIMIT_S)
     assert first.exitcode == 0
+
+
+async def test_a_miner_whose_clock_was_set_back_finds_numbers_that_are_not_used(
+    mill: Mill,
+) -> None:
+    """At-most-once execution refuses old numbers; the miner leaps ahead and is not locked out."""
+    federation, _, miners = mill
+    key = miners.keys["a"] = create_home(miners.home("a"), federation.genesis)
+    federation.mark(key, time.time_ns() // 1_000_000 + HOUR_MS)
+    miners.start("a")
+    await until(lambda: key in federation.state.registrations)
