@@ -124,6 +124,7 @@ class Runtime:
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._durable_lsn = durable_lsn
         self._requests_of_batch: tuple[bytes, ...] = ()
+        self._view = replica.view
         self._stopping = False
 
     # What others call.
@@ -197,6 +198,9 @@ class Runtime:
                 said = [e for e in found if isinstance(e, BlockAccepted | BlockRefused)]
                 outcomes.append((item.outcome, said[0]))
         await self._carry_out(effects)
+        if self.replica.view != self._view:
+            self._view = self.replica.view
+            log.info("view %d: replica %d is primary", self._view, self.replica.primary)
         for outcome, effect in outcomes:
             if not outcome.done():
                 outcome.set_result(effect)
@@ -248,8 +252,9 @@ class Runtime:
                 self._start("history", effect.to, self._serve_history(effect))
             case pbft.Accuse():
                 log.error("replica %d is convicted: %s", effect.culprit, effect.text)
-            case Announce():
-                log.info("%s", type(effect.record).__name__)
+            case Announce(record=record):
+                cycle = getattr(record, "cycle", self.replica.state.cycle)
+                log.info("cycle %d: %s", cycle, type(record).__name__)
 
     def _start(self, kind: str, number: int, work: Coroutine[Any, Any, Event]) -> None:
         """Do `work` beside the loop and report its event; newer work of a kind ends the older."""

@@ -1,0 +1,125 @@
+"""The driver contract: durable before sent, and an end that is clean."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from bft.pbft.config import Config
+from bft.pbft.events import Persist
+from bft.pbft.messages import PrePrepare, open_message
+from coordinator.ceremony import local_federation
+from coordinator.config import Setup, load_setup
+from coordinator.cycle.duties import Measurement, OuterStep
+from coordinator.cycle.state import Rules
+from coordinator.effects import Evaluated, Stepped
+from coordinator.replica import CoordinatorReplica
+from coordinator.service.journal import Journal
+from coordinator.service.reader import JournalReader
+from coordinator.service.runtime import Halted, Runtime
+from tests.coordinator.service.mill import JOB, SNAPSHOT, STILL
+
+PATIENCE_S = 20.0
+
+
+class Idle:
+    """No cycle gets as far as measuring here."""
+
+    async def evaluate(self, measurement: Measurement) -> Evaluated:
+        raise AssertionError(measurement)
+
+    async def make_snapshot(self, step: OuterStep) -> Stepped:
+        raise AssertionError(step)
+
+
+class Wire:
+    """Looks, at every message, at what the disk holds; stops the runtime after some."""
+
+    def __init__(self, setup: Setup, runtime: Runtime, limit: int) -> None:
+        self._disk = sqlite3.connect(f"file:{setup.home.journal}?mode=ro", uri=True)
+        self._membership = setup.genesis.membership
+        self._runtime, self._limit = runtime, limit
+        self.sent: list[tuple[type, int]] = []  # message, promises on the disk when it left
+
+    def send(self, to: int | None, message: bytes) -> None:
+        """See `Network`."""
+        (promises,) = self._disk.execute("SELECT count(*) FROM wal").fetchone()
+        kind = type(open_message(message, self._membership).message)
+        self.sent.append((kind, promises))
+        if len(self.sent) == self._limit:
+            self._runtime.stop()
+
+    def promises_at(self, kind: type) -> list[int]:
+        """Promises on the disk, each time such a message left."""
+        return [promises for sent, promises in self.sent if sent is kind]
+
+    def close(self) -> None:
+        """Let go of the disk."""
+        self._disk.close()
+
+
+def assemble(setup: Setup) -> tuple[Runtime, Journal, JournalReader]:
+    """A replica on its journal, without links and HTTP."""
+    path = setup.home.journal
+    journal = Journal(path, setup.genesis.chain_id, setup.identity.public_key)
+    recovery = journal.recover()
+    member = setup.genesis.membership
+    replica = CoordinatorReplica(
+        Rules(setup.genesis),
+        Config(membership=member, index=setup.index, sign=setup.identity.sign),
+        setup.seed,
+        recovery.consensus,
+        recovery.saved,
+        recovery.tail,
+    )
+    reader = JournalReader(path)
+    lsn = max((number for number, _ in recovery.consensus.records), default=0)
+    return Runtime(replica, journal, reader, Idle(), durable_lsn=lsn), journal, reader
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    """The primary of four; the others are not there."""
+    _, homes = local_federation(tmp_path, 4, STILL, JOB, SNAPSHOT)
+    return load_setup(homes[0])
+
+
+async def run(setup: Setup, limit: int) -> Wire:
+    """Until so many messages have left."""
+    runtime, journal, reader = assemble(setup)
+    wire = Wire(setup, runtime, limit)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await runtime.run(wire)
+    finally:
+        wire.close()
+        reader.close()
+        journal.close()
+    return wire
+
+
+async def test_a_promise_is_on_the_disk_before_it_is_sent(setup: Setup) -> None:
+    """The primary proposes its own request: the proposal leaves only behind its record."""
+    proposals = (await run(setup, limit=5)).promises_at(PrePrepare)
+    assert proposals and min(proposals) >= 1
+
+
+async def test_a_second_life_begins_with_the_promises_of_the_first(setup: Setup) -> None:
+    first = await run(setup, limit=5)
+    second = await run(setup, limit=3)
+    assert second.sent[0][1] >= max(first.promises_at(PrePrepare)) >= 1
+
+
+async def test_a_journal_that_refuses_halts_the_replica_and_nothing_is_sent(
+    setup: Setup,
+) -> None:
+    runtime, journal, reader = assemble(setup)
+    wire = Wire(setup, runtime, limit=1)
+    journal.commit([Persist(1, b"somebody else wrote here")])
+    with pytest.raises(Halted, match="nothing unwritten was sent"):
+        await runtime.run(wire)
+    assert wire.sent == []
+    wire.close()
+    reader.close()
+    journal.close()
