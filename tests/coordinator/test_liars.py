@@ -10,11 +10,20 @@ from bft.errors import Refused
 from bft.ordering.batch import decode_batch
 from bft.ordering.request import Request
 from chain.records.operations import decode_operation
-from chain.records.score_log import BlockFinal, Drawn, Scored
+from chain.records.score_log import Aggregated, BlockFinal, Drawn, RankVoided, Scored
 from coordinator.application import Application
 from coordinator.cycle.draft import Draft
 from coordinator.cycle.machine import apply
-from tests.sim.faults import Equivocator, LyingScorer, Mute, ShareCorrupter
+from coordinator.cycle.state import Phase
+from tests.sim.faults import (
+    Equivocator,
+    FalseWitness,
+    Impatient,
+    LyingScorer,
+    Mute,
+    ShareCorrupter,
+    WrongModel,
+)
 from tests.sim.world import Settings, World
 
 LIAR = 1
@@ -92,3 +101,30 @@ def test_an_equivocating_primary_is_replaced_and_proven_guilty() -> None:
     assert world.checkers.accused <= {0}
     assert all(host.replica.view > 0 for host in world.up)
     assert [record.height for record in world.records() if isinstance(record, BlockFinal)] == [1, 2]
+
+
+def test_one_impatient_clock_ends_no_phase() -> None:
+    """ADR 2: weak = f + 1 clocks end a phase, so at least one correct clock agrees."""
+    world = World(505, kinds={LIAR: Impatient})
+    world.run_until(lambda: world.state.phase == Phase.TRAINING, 30_000)
+    assert world.now >= world.rules.params.registration_ms
+    world.run_cycles(2)
+    world.verdict()
+    assert world.state.tip.height == 2
+    assert not [record for record in world.records() if isinstance(record, RankVoided)]
+
+
+def test_one_false_witness_makes_no_block() -> None:
+    """`weak` votes for one header contain a correct replica's check of the whole block."""
+    world = run(506, kinds={LIAR: FalseWitness})
+    world.verdict()
+    assert world.state.tip.height == 2
+
+
+def test_a_wrong_model_is_outvoted_and_its_author_is_known() -> None:
+    """A strong quorum computes the next model bit for bit; who votes for another is accused."""
+    honest, lied = run(507), run(507, kinds={LIAR: WrongModel})
+    expected = [record.digest for record in honest.records() if isinstance(record, Aggregated)]
+    found = [record.digest for record in lied.records() if isinstance(record, Aggregated)]
+    assert found == expected
+    assert {finding.replicas for finding in lied.verdict().accusations} == {(LIAR,)}

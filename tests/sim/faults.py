@@ -1,20 +1,24 @@
 """Byzantine replicas: the real replica with one lie each.  At most f of them in one world."""
 
+import dataclasses
+
 from msgspec.structs import replace
 
-from bft.codec.canonical import encode
+from bft.codec.canonical import Record, encode
 from bft.crypto.hashing import tagged_hash
 from bft.crypto.threshold import KeyShare, sign_share
 from bft.ordering.batch import Batch, batch_digest, decode_batch
 from bft.pbft import events as pbft
 from bft.pbft.certificates import pre_prepare
 from bft.pbft.messages import PrePrepare, open_message, sign_message
+from chain.records.block import BLOCK_VERSION, NO_WORK_BITS, BlockHeader
+from chain.records.certificate import decode_certificate
 from chain.records.evaluation import EvaluationRow
-from chain.records.votes import SignatureShare
+from chain.records.votes import BlockSeen, Elapsed, SignatureShare
 from coordinator.cycle import duties
-from coordinator.cycle.duties import Measurement
+from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Phase
-from coordinator.effects import Evaluated
+from coordinator.effects import Evaluated, Stepped
 from coordinator.replica import CoordinatorReplica
 from tests.sim.host import Host
 
@@ -52,6 +56,53 @@ class ShareCorrupter(Host):
     replica_class = _WrongShares
 
 
+class WrongModel(Host):
+    """Votes for another next model than the one that follows."""
+
+    correct = False
+
+    def made(self, step: OuterStep) -> Stepped:
+        true = super().made(step)
+        return dataclasses.replace(true, digest=tagged_hash("sim/wrong-model", true.digest), loss=0)
+
+
+class _Impatience(CoordinatorReplica):
+    def _fulfil(self, duty: duties.Duty, started: int, now_ms: int) -> tuple[Record, ...]:
+        if isinstance(duty, duties.Watch):
+            return (Elapsed(cycle=duty.cycle, phase=duty.phase, attempt=duty.attempt),)
+        return super()._fulfil(duty, started, now_ms)
+
+
+class Impatient(Host):
+    """Says of every phase at once that it had its time."""
+
+    correct = False
+    replica_class = _Impatience
+
+
+class _FalseWitness(CoordinatorReplica):
+    def _fulfil(self, duty: duties.Duty, started: int, now_ms: int) -> tuple[Record, ...]:
+        if not isinstance(duty, duties.Witness):
+            return super()._fulfil(duty, started, now_ms)
+        certificate, _ = decode_certificate(duty.certificate)
+        header = BlockHeader(
+            version=BLOCK_VERSION,
+            previous=certificate.parent,
+            merkle_root=tagged_hash("sim/false-block", duty.certificate),
+            time=certificate.not_before,
+            bits=NO_WORK_BITS,
+            nonce=0,
+        )
+        return (BlockSeen(cycle=duty.cycle, rank=duty.rank, header=header.encode()),)
+
+
+class FalseWitness(Host):
+    """Votes for a block that nobody made, before the winner has made one."""
+
+    correct = False
+    replica_class = _FalseWitness
+
+
 class Mute(Host):
     """Says nothing any more once there is a key; the ceremony before it waits for everybody."""
 
@@ -85,6 +136,9 @@ class Equivocator(Host):
 FAULTS: dict[str, type[Host]] = {
     "lying-scorer": LyingScorer,
     "bad-share": ShareCorrupter,
+    "wrong-model": WrongModel,
+    "impatient": Impatient,
+    "false-witness": FalseWitness,
     "mute": Mute,
     "equivocator": Equivocator,
 }

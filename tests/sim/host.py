@@ -20,9 +20,9 @@ from bft.errors import FederationError
 from bft.pbft import events as pbft
 from bft.pbft.config import Config
 from chain.records.contribution import StorageReceipt
-from coordinator.cycle.duties import Measurement
+from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Phase
-from coordinator.effects import Append, Effect, Evaluate, Evaluated, Event, MakeSnapshot
+from coordinator.effects import Append, Effect, Evaluate, Evaluated, Event, MakeSnapshot, Stepped
 from coordinator.replica import CoordinatorReplica
 from tests.sim import measuring
 from tests.sim.disk import Disk, Kept
@@ -246,9 +246,8 @@ class Host:
                 delay = self.random.randint(1, WORK_MS_MAX)
                 self._later(delay, self.measured(effect.measurement))
             case MakeSnapshot():
-                heldout = self.world.rules.job.heldout_records
                 delay = self.random.randint(1, WORK_MS_MAX)
-                self._later(delay, measuring.stepped(effect.step, heldout))
+                self._later(delay, self.made(effect.step))
             case pbft.ServeHistory(to=to, from_sequence=first, to_sequence=last):
                 self._later(0, pbft.HistoryRead(to, self.disk.history(first, last)))
             case _:
@@ -264,6 +263,10 @@ class Host:
     def measured(self, measurement: Measurement) -> Evaluated:
         """The answer to `Evaluate`."""
         return measuring.evaluated(measurement, self.index, self.world.settings.noise_micronats)
+
+    def made(self, step: OuterStep) -> Stepped:
+        """The answer to `MakeSnapshot`."""
+        return measuring.stepped(step, self.world.rules.job.heldout_records)
 
     def fingerprint(self) -> bytes:
         """32 bytes over the cycle machine's whole state."""
