@@ -40,7 +40,6 @@ from bft.dkg.messages import (
 from bft.errors import DecodeError, Refused
 
 _SESSION_TAG = "dkg.session/1"
-_ACTIVATION_TAG = "dkg.activate/1"
 
 Indices = Annotated[tuple[U16, ...], Meta(max_length=MEMBERS_MAX)]
 
@@ -142,11 +141,6 @@ class Transcript(Record):
         if self.phase is not Phase.DONE:
             raise Refused("not-done", f"phase {self.phase.name} came; a key exists when DONE")
         return PublicPolynomial(commitments=self.commitments)
-
-    @property
-    def activation_message(self) -> bytes:
-        """32 bytes that the new key signs before anything depends on it.  Raises Refused."""
-        return tagged_hash(_ACTIVATION_TAG, encode((self.session, self.public)))
 
     def keys_of(self, author: int) -> DkgKeys | None:
         """What `author` announced, if it did."""

@@ -26,7 +26,7 @@ from tests.bft.dkg.ceremony import (
 
 def signatures_agree(transcript: Transcript) -> None:
     """Every t of n make one signature, valid under the federation key."""
-    public, message = transcript.public, transcript.activation_message
+    public, message = transcript.public, transcript.session
     signed = {s.index: threshold.sign_share(s, message) for s in shares(transcript)}
     made = {
         threshold.combine(public, message, {index: signed[index] for index in chosen})

@@ -235,5 +235,3 @@ def test_there_is_no_key_before_the_end() -> None:
     for transcript in (KEYS, DEALING, COMPLAINT):
         with pytest.raises(Refused, match="DONE"):
             _ = transcript.public
-        with pytest.raises(Refused):
-            _ = transcript.activation_message
