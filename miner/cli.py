@@ -1,6 +1,7 @@
 """`gristmill miner`: train for the federation.  Parse, call one function, print."""
 
 import asyncio
+import importlib.util
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,12 @@ _federation = click.option(
     metavar="URL",
     help="A replica's address; repeat it.  Left out: those of the genesis record.",
 )
+
+
+def _require_torch() -> None:
+    """Raises ModuleNotFoundError here and now, rather than in every unit's training."""
+    if importlib.util.find_spec("torch") is None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
 
 def _show(data: dict[str, Any], as_json: bool) -> None:
@@ -94,6 +101,7 @@ def run(home: Path, urls: tuple[str, ...], nodes: tuple[str, ...], device: str |
     from miner.main import run as mine
 
     loaded = load_home(home)
+    _require_torch()
     if device is not None:
         config = msgspec.structs.replace(loaded.config, device=device)
         loaded = loaded._replace(config=config)
@@ -162,6 +170,7 @@ def benchmark(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
     from miner.main import benchmark as measure
 
     loaded = load_home(home)
+    _require_torch()
     profile, units = measure(loaded, urls)
     _show(
         {

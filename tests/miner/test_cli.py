@@ -90,6 +90,24 @@ def test_the_command_starts_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+WITHOUT_TORCH = """
+import importlib.util, sys
+from gristmill.cli import main
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "torch" else found(name, *more)
+sys.exit(main(["miner", "run", "--home", sys.argv[1]]))
+"""
+
+
+def test_without_torch_the_miner_says_what_to_install(tmp_path: Path) -> None:
+    create_home(tmp_path, GENESIS)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 69
+    assert "gristmill[miner]" in done.stderr
+
+
 @pytest.mark.integration
 async def test_benchmark_and_run_as_a_person_starts_them(tmp_path: Path) -> None:
     """Processes of their own, ended by Ctrl-C, and nothing left behind."""
