@@ -44,6 +44,7 @@ DIAL_S_MAX = 10  # a connection must stand by then
 BACKOFF_S_MIN = 0.25
 BACKOFF_S_MAX = 60
 DISCOURAGE_S = 24 * 60 * 60
+SHUTDOWN_S = 3  # what is being answered over HTTP at the end may take so long
 LOG = logging.getLogger("gristmill.node")
 
 
@@ -69,7 +70,8 @@ class NodeService:
         try:
             self._server = await asyncio.start_server(self._on_inbound, host, port)
             self.p2p_endpoint = _endpoint(self._server.sockets[0].getsockname())
-            self._runner = web.AppRunner(make_app(self.core, self.step), access_log=None)
+            app = make_app(self.core, self.step)
+            self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
             await self._runner.setup()
             site = web.TCPSite(self._runner, *split_endpoint(self.config.http))
             await site.start()
