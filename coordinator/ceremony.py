@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,19 +19,23 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
-from bft.codec.canonical import encode
+from bft.codec.canonical import Record, decode, encode
 from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
-from bft.errors import ConfigError
+from bft.errors import ConfigError, DecodeError
 from chain.params import Params
 from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import Job
-from coordinator.config import DEFAULT_YAML, SECRET_BYTES, Home, read_record
+from chain.rules.founding import GENESIS_VERSION, check_genesis
+from coordinator.config import DEFAULT_YAML, SECRET_BYTES, Home, read_record, split_address
 from coordinator.service.blobs import blob_path
 
-GENESIS_VERSION = 1
 # Below the range from which systems take ports for outgoing connections.
 _PORT_FIRST, _PORT_LAST = 20_000, 32_000
+
+NAME_BYTES_MAX = 64  # as the member record
+
+R = TypeVar("R", bound=Record)
 
 
 def create_identity(home: Path, operator_name: str, link: str, api: str) -> MemberRecord:
@@ -41,8 +46,13 @@ def create_identity(home: Path, operator_name: str, link: str, api: str) -> Memb
         link, api: host:port at which others reach this replica.
 
     Raises:
-        ConfigError: there are keys already; they are never overwritten.
+        ConfigError: there are keys already, which are never overwritten; or name or addresses
+            do not fit a member record.
     """
+    for address in (link, api):
+        split_address(address)
+    if not 0 < len(operator_name.encode()) <= NAME_BYTES_MAX:
+        raise ConfigError(f"an operator's name has 1 to {NAME_BYTES_MAX} bytes of UTF-8")
     paths = Home(home)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in (*paths.secrets, paths.journal):
@@ -50,17 +60,20 @@ def create_identity(home: Path, operator_name: str, link: str, api: str) -> Memb
             raise ConfigError(f"{path} exists; keys are never overwritten")
     identity = PrivateKey(_identity_secret())
     certificate, key = _tls_identity(operator_name)
+    member = _checked(
+        MemberRecord,
+        MemberRecord(
+            operator=operator_name.encode(),
+            key=identity.public_key,
+            tls_certificate=certificate.public_bytes(serialization.Encoding.DER),
+            link=link.encode(),
+            api=api.encode(),
+        ),
+    )
     _write(paths.identity_key, identity.secret.hex().encode() + b"\n", 0o600)
     _write(paths.seed_key, secrets.token_bytes(SECRET_BYTES).hex().encode() + b"\n", 0o600)
     _write(paths.tls_key, key, 0o600)
     _write(paths.tls_certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
-    member = MemberRecord(
-        operator=operator_name.encode(),
-        key=identity.public_key,
-        tls_certificate=certificate.public_bytes(serialization.Encoding.DER),
-        link=link.encode(),
-        api=api.encode(),
-    )
     _write(paths.member, encode(member), 0o644)
     if not paths.config.exists():
         _write(paths.config, DEFAULT_YAML.encode(), 0o644)
@@ -73,7 +86,8 @@ def make_genesis(
     """The genesis record: its digest is the chain id.  `snapshot`: the first model's bytes.
 
     Raises:
-        ConfigError: no members, or two with one key or certificate.
+        ConfigError: no members, two with one key, certificate or address, a name that is too
+            long, or rules that cannot be applied.
     """
     if not members:
         raise ConfigError("a federation has at least one member")
@@ -84,7 +98,7 @@ def make_genesis(
     ):
         if len(values) != len(members):
             raise ConfigError(f"two members have one {what}")
-    return Genesis(
+    genesis = Genesis(
         version=GENESIS_VERSION,
         name=name.encode(),
         created_ms=time.time_ns() // 1_000_000,
@@ -92,6 +106,8 @@ def make_genesis(
         job=replace(job, genesis_model=sha256(snapshot)),
         members=tuple(members),
     )
+    check_genesis(_checked(Genesis, genesis))
+    return genesis
 
 
 def write_genesis(home: Path, genesis: Genesis, snapshot: bytes) -> None:
@@ -172,6 +188,14 @@ def free_ports(count: int) -> tuple[int, ...]:
     raise ConfigError(f"{count} free ports on 127.0.0.1 wanted; {len(found)} found")
 
 
+def _checked(kind: type[R], record: R) -> R:
+    """`record`, every field within its width.  Raises ConfigError."""
+    try:
+        return decode(kind, encode(record))
+    except DecodeError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _identity_secret() -> bytes:
     """A scalar in 1..n-1: all but 2**-127 of all 32-byte strings are."""
     while True:
@@ -185,7 +209,7 @@ def _identity_secret() -> bytes:
 def _tls_identity(operator_name: str) -> tuple[x509.Certificate, bytes]:
     """A self-signed certificate without end of life, because its bytes are the identity."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, operator_name[:64])])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, operator_name)])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

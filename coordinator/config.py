@@ -28,13 +28,16 @@ from bft.codec.canonical import decode
 from bft.crypto.identity import PrivateKey
 from bft.errors import ConfigError, DecodeError
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis, MemberRecord
+from chain.rules.founding import check_genesis
 
 CONFIG_BYTES_MAX = 64 * 1024
 SECRET_BYTES = 32
 
 Positive = Annotated[int, Meta(ge=1)]
-Address = Annotated[str, Meta(pattern=r"^[^\s:]+:[0-9]{1,5}$", max_length=255)]
-"""host:port."""
+Address = Annotated[
+    str, Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):[0-9]{1,5}$", max_length=255)
+]
+"""host:port; an IPv6 address stands in brackets."""
 
 
 class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +65,8 @@ class Limits(_Settings, frozen=True):
     client_requests_s: Positive = 20  # per signing key, sustained
     client_burst: Positive = 64
     body_s: Positive = 30  # a request or block that takes longer is a slow sender's
+    head_s: Positive = 10  # a connection without a whole request head after that is closed
+    connections: Positive = 512  # to the API
     uploads: Positive = 16  # at the same time
     listeners: Positive = 64  # of /v1/events
 
@@ -211,6 +216,7 @@ def load_setup(path: Path) -> Setup:
         if mode & 0o077:
             raise ConfigError(f"{secret} has mode {mode:04o}; it must be 0600: chmod 600 {secret}")
     genesis = read_record(home.genesis, Genesis)
+    check_genesis(genesis)
     identity = PrivateKey(read_secret(home.identity_key))
     index = genesis.membership.index_by_key.get(identity.public_key)
     if index is None:
@@ -250,8 +256,10 @@ def read_secret(path: Path) -> bytes:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """(host, port).  Raises ConfigError."""
+    """(host, port); an IPv6 address loses its brackets.  Raises ConfigError."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigError(f"address {address!r}; host:port expected")
-    return host, int(port)
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ConfigError(f"address {address!r}; an IPv6 address stands in brackets")
+    return host.removeprefix("[").removesuffix("]"), int(port)

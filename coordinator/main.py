@@ -39,8 +39,8 @@ def run_replica(
         log_to_file: to home/replica.log; else to stderr.
 
     Returns:
-        0 after a signal, 1 when the replica had to halt, 3 when home or addresses are wrong; what
-        went wrong is logged.
+        0 after a signal, 1 when the replica had to halt (or met a bug of ours), 3 when home or
+        addresses are wrong; what went wrong is logged.
     """
     _log_to(home / "replica.log" if log_to_file and home.is_dir() else None)
     try:
@@ -54,6 +54,10 @@ def run_replica(
         return CONFIG
     except Halted as error:
         log.critical("halted: %s", error)
+        return HALTED
+    except Exception:
+        # Better no replica than one that goes on with a wrong state: a bug of ours ends it.
+        log.critical("stopped by a bug of ours", exc_info=True)
         return HALTED
     return OK
 

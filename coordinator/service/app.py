@@ -18,12 +18,13 @@ from bft.errors import ConfigError
 from bft.pbft.config import Config
 from chain.records.block import block_hash
 from chain.records.score_log import BlockFinal
-from coordinator.config import Setup, split_address
+from coordinator.config import Setup
 from coordinator.cycle.state import Rules
 from coordinator.effects import Append
 from coordinator.replica import CoordinatorReplica
 from coordinator.service import tls
 from coordinator.service.blobs import BlobStore
+from coordinator.service.door import Door
 from coordinator.service.index import LogIndex
 from coordinator.service.journal import Journal
 from coordinator.service.miner_api import MinerApi
@@ -170,8 +171,11 @@ class ReplicaService:
         self._stack.push_async_callback(runner.cleanup)
         self._stack.callback(self._public.closing.set)
         self._stack.callback(self.runtime.growth.announce)  # wakes listeners: they see `closing`
-        host, port = split_address(address)
-        await web.TCPSite(runner, host, port).start()
+        limits = self._setup.config.limits
+        assert runner.server is not None
+        door = Door(runner.server, limits.connections, limits.head_s)
+        listener = await door.listen(address)
+        self._stack.callback(listener.close)
 
     async def run(self) -> None:
         """Until `stop`.  Raises Halted, see Runtime.run."""

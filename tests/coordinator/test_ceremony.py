@@ -93,3 +93,12 @@ def test_two_ports_a_replica_are_needed(tmp_path: Path) -> None:
 
 def test_free_ports_are_different_ones() -> None:
     assert len(set(free_ports(50))) == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "link"), [("", "h:1"), ("x" * 65, "h:1"), ("Ada", "nowhere"), ("Ada", "h:70000")]
+)
+def test_what_no_member_record_can_hold_makes_no_keys(tmp_path: Path, name: str, link: str) -> None:
+    with pytest.raises(ConfigError):
+        create_identity(tmp_path, name, link, "127.0.0.1:2")
+    assert not any(path.exists() for path in Home(tmp_path).secrets)

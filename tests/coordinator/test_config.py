@@ -121,3 +121,9 @@ def test_an_address_is_a_host_and_a_port(address: str) -> None:
     with pytest.raises(ConfigError):
         split_address(address)
     assert split_address("host:65535") == ("host", 65535)
+
+
+def test_an_ipv6_address_stands_in_brackets() -> None:
+    assert split_address("[::1]:7400") == ("::1", 7400)
+    with pytest.raises(ConfigError, match="brackets"):
+        split_address("::1:7400")

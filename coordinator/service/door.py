@@ -1,0 +1,110 @@
+"""The API's listening socket: how many may be connected, and how long a request's head may take.
+
+aiohttp bounds heads in bytes but not in time, and connections not at all; both would let strangers
+use up this process' file descriptors.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from coordinator.config import split_address
+
+_HEAD_END = b"\r\n\r\n"
+ADDRESS_SHARE = 4  # one address may hold one in so many of all connections
+
+
+class Door:
+    """Lets connections in to a server's protocols."""
+
+    def __init__(
+        self, make: Callable[[], asyncio.Protocol], connections_max: int, head_s: float
+    ) -> None:
+        """`make`: the protocol of a new connection."""
+        self._make = make
+        self.connections_max, self.head_s = connections_max, head_s
+        self._by_address: Counter[str] = Counter()
+        self._count = 0
+
+    async def listen(self, address: str) -> asyncio.Server:
+        """Listen at host:port.  Raises OSError: it is taken."""
+        host, port = split_address(address)
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(
+            lambda: Guarded(self, self._make()), host, port, reuse_address=True
+        )
+
+    def enter(self, address: str) -> bool:
+        """Whether one more connection from `address` may come in; it is counted."""
+        share = max(1, self.connections_max // ADDRESS_SHARE)
+        loopback = address in ("127.0.0.1", "::1")  # a reverse proxy brings everybody
+        if self._count >= self.connections_max or (
+            self._by_address[address] >= share and not loopback
+        ):
+            return False
+        self._count += 1
+        self._by_address[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """A connection that had entered is gone."""
+        self._count -= 1
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
+
+
+class Guarded(asyncio.Protocol):
+    """One connection: refused when the door is full, closed when no request comes."""
+
+    def __init__(self, door: Door, inner: asyncio.Protocol) -> None:
+        self._door, self._inner = door, inner
+        self._address: str | None = None  # once it is in
+        self._seen = b""  # the head's last bytes, until it is complete
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it, start its time; or close it."""
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        assert isinstance(transport, asyncio.Transport)
+        if not self._door.enter(address):
+            transport.abort()
+            return
+        self._address = address
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(self._door.head_s, transport.abort)
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Watch for the end of the first head; everything goes on to the server."""
+        if self._address is None:
+            return
+        if self._alarm is not None:
+            self._seen = self._seen[1 - len(_HEAD_END) :] + data
+            if _HEAD_END in self._seen:
+                self._alarm.cancel()
+                self._alarm = None
+            self._seen = self._seen[-len(_HEAD_END) :]
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """As the server likes."""
+        return self._inner.eof_received() if self._address is not None else None
+
+    def pause_writing(self) -> None:
+        """As the server likes."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """As the server likes."""
+        self._inner.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Count it out."""
+        if self._address is None:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._door.leave(self._address)
+        self._inner.connection_lost(error)
