@@ -19,6 +19,7 @@ from chain.records.score_log import BlockFinal, Scored
 from chain.validation import verify_certificate, verify_contribution
 from miner.config import create_home
 from miner.main import run_miner
+from tests.miner.processes import children_of, runs
 from tests.miner.small_federation import Doors, SmallFederation
 
 pytestmark = pytest.mark.integration
@@ -130,7 +131,7 @@ async def test_two_miners_train_commit_reveal_and_the_winner_makes_the_block(mil
 
 
 async def test_a_miner_killed_after_its_commitment_reveals_it_when_it_is_back(mill: Mill) -> None:
-    """Salt and update were on disk before the commitment was sent."""
+    """Salt and update were on disk before the commitment was sent; kill -9 left no process."""
     federation, doors, miners = mill
     miners.start("a")
     miners.start("b")
@@ -142,7 +143,9 @@ async def test_a_miner_killed_after_its_commitment_reveals_it_when_it_is_back(mi
     for door in doors.doors:
         door.down = False
     await until(lambda: len(federation.state.commitments) == 1)
+    (workshop,) = children_of(miners.processes["a"].pid)
     miners.processes["a"].kill()
+    await until(lambda: not runs(workshop))
     await asyncio.to_thread(miners.processes["a"].join)
     federation.run_out(Phase.TRAINING)
 

@@ -17,6 +17,7 @@ from miner.cli import miner
 from miner.config import create_home, load_home
 from miner.files import EventFile
 from tests.chain.federation_fixture import GENESIS
+from tests.miner.processes import children_of, runs
 from tests.miner.small_federation import Doors, SmallFederation
 
 UNREACHABLE = ("--federation", "http://127.0.0.1:1", "--federation", "http://127.0.0.1:2")
@@ -131,8 +132,7 @@ async def test_benchmark_and_run_as_a_person_starts_them(tmp_path: Path) -> None
             assert running.stderr is not None
             while b"registered cycle=1" not in await running.stderr.readline():
                 pass
-            children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text()
+            children = children_of(running.pid)
             os.kill(running.pid, signal.SIGINT)
             assert await running.wait() == 0
-    for child in children.split():
-        assert not Path(f"/proc/{child}").exists()
+    assert children and not any(runs(child) for child in children)

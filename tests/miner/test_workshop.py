@@ -14,6 +14,7 @@ from chain.records.contribution import WorkUnit
 from chain.rules.updates import decode_update
 from miner.training.jobs import digits_job
 from miner.workshop import Progress, Workshop
+from tests.miner.processes import children_of, ended
 
 JOB, SNAPSHOT = digits_job()
 SEED = sha256(b"seed")
@@ -174,16 +175,3 @@ async def test_closing_ends_workshop_and_child(base: Path, tmp_path: Path) -> No
         await ended(child)
     with pytest.raises(ProcessLookupError):
         os.kill(workshop.pid, 0)
-
-
-def children_of(pid: int) -> list[int]:
-    """Processes whose parent is `pid`."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in text.split()]
-
-
-async def ended(pid: int) -> None:
-    """Wait until a process is gone, or is a zombie of somebody else's."""
-    status = Path(f"/proc/{pid}/status")
-    while status.exists() and "State:\tZ" not in status.read_text():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
