@@ -1,6 +1,7 @@
 """What comes in over HTTP is taken, or refused with a reason, and harms nobody else."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -412,7 +413,7 @@ async def test_a_block_out_of_turn_is_refused(trial: Trial) -> None:
 
 
 async def test_a_block_beyond_the_limit_is_not_read(trial: Trial) -> None:
-    answer = await trial.call("POST", api.BLOCKS, data=bytes(api.BLOCK_BYTES_MAX + 1))
+    answer = await trial.call("POST", api.BLOCKS, data=io.BytesIO(bytes(api.BLOCK_BYTES_MAX + 1)))
     assert code(answer) == (413, "too-large")
 
 
