@@ -1,0 +1,291 @@
+"""How many commands the federation decides a second: `python -m benchmarks.pbft [--n 4,7]`.
+
+Real replicas, one process each, exactly as operators run them (links over mutual TLS, journal with
+synchronous=FULL, every signature on), on loopback; only the evaluation pool is missing and the
+rate limits for clients are lifted.  The commands come through the public HTTP door, 200 bytes each,
+signed by 64 clients beforehand, verified by every replica, ordered, executed (the cycle machine
+refuses them as too early), logged durably and answered.  Clients talk to the primary, or with
+`--spread` to all replicas in turn, which then forward.
+
+Beside the figures stands what the same machine needs at least for one decision (pbft_floor.py).
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from benchmarks import pbft_floor, pbft_load
+from benchmarks.pbft_floor import Floor
+from benchmarks.pbft_load import Commands, Outcome
+from chain.federation import api
+from chain.params import MINIMAL
+from chain.records.federation import Genesis
+from chain.records.job import Job
+from coordinator.ceremony import local_federation
+from coordinator.config import DEFAULT_YAML, Home
+
+STILL = replace(MINIMAL, registration_ms=3_600_000)
+"""Registration stays open as long as we measure."""
+JOB = Job(
+    name=b"benchmark",
+    model=b"mlp",
+    input_width=64,
+    segment_widths=(16, 16),
+    classes=10,
+    dataset=b"digits",
+    dataset_digest=bytes(32),
+    train_records=1440,
+    heldout_records=357,
+    chunk_records=144,
+    steps=10,
+    batch_records=32,
+    learning_rate_ppm=1_000,
+    outer_rate_numerator=1,
+    outer_rate_denominator=2,
+    fraction_bits=20,
+    genesis_model=bytes(32),
+)
+SETTINGS = DEFAULT_YAML + (
+    "limits: {address_requests_s: 1000000, address_burst: 1000000,"
+    " client_requests_s: 1000000, client_burst: 1000000}\n"
+)
+READY_S = 120.0
+SINGLE_COMMANDS_S = 500  # made for one client; more than it can use
+LOAD_COMMANDS_S = 6_000  # made for the load
+FLOOD_CONNECTIONS = 1_024
+FLOOD_S = 5.0
+INVALID = 4  # of so many commands in the flood one is valid
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process has used so far."""
+
+    cpu_s: float
+    rss_mb: float
+    rss_max_mb: float
+
+    @classmethod
+    def of(cls, pid: int) -> "Usage":
+        """From /proc."""
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        kilobytes = {line.split(":")[0]: line.split()[1] for line in lines if line.endswith("kB")}
+        return cls(
+            cpu_s=(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
+            rss_mb=int(kilobytes["VmRSS"]) / 1024,
+            rss_max_mb=int(kilobytes["VmHWM"]) / 1024,
+        )
+
+
+class Federation:
+    """The running processes of one federation."""
+
+    def __init__(self, genesis: Genesis, homes: tuple[Path, ...]) -> None:
+        self.genesis, self.homes = genesis, homes
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Start all replicas, wait until the key ceremony is over everywhere."""
+        for home in self.homes:
+            Home(home).config.write_text(SETTINGS)
+            command = [sys.executable, "-m", "benchmarks.pbft_replica", str(home)]
+            self.processes.append(subprocess.Popen(command))
+        deadline = time.monotonic() + READY_S
+        while not all(self.phase(index) == "REGISTRATION" for index in range(len(self.homes))):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"no federation key after {READY_S:.0f} s")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End them in good order."""
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait()
+
+    def status(self, index: int) -> dict[str, Any]:
+        """What a replica says about itself; nothing while it is starting."""
+        host, port = self.door(index)
+        try:
+            with urllib.request.urlopen(f"http://{host}:{port}{api.STATUS}", timeout=10) as answer:
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except (urllib.error.URLError, OSError):
+            return {}
+
+    def phase(self, index: int) -> str:
+        """The cycle's phase at one replica."""
+        return str(self.status(index).get("phase", ""))
+
+    def door(self, index: int) -> tuple[str, int]:
+        """Host and port of its HTTP door."""
+        host, _, port = self.genesis.members[index].api.decode().rpartition(":")
+        return host, int(port)
+
+    def doors(self, spread: bool) -> list[tuple[str, int]]:
+        """The primary's, or everybody's."""
+        if spread:
+            return [self.door(index) for index in range(len(self.homes))]
+        return [self.door(int(self.status(0)["primary"]))]
+
+    def usage(self) -> list[Usage]:
+        """Of each replica."""
+        return [Usage.of(process.pid) for process in self.processes]
+
+
+@contextmanager
+def running(n: int, directory: Path | None) -> Iterator[tuple[Federation, Floor]]:
+    """A federation of n replicas that is ready for requests, and its machine's floor."""
+    with tempfile.TemporaryDirectory(dir=directory) as root:
+        snapshot = b"no model is trained here"
+        genesis, homes = local_federation(Path(root), n, STILL, JOB, snapshot)
+        floor = pbft_floor.measure(genesis, homes, Path(root))
+        federation = Federation(genesis, homes)
+        try:
+            federation.start()
+            yield federation, floor
+        finally:
+            federation.stop()
+
+
+def measure(n: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """All figures of one federation size."""
+    with running(n, arguments.directory) as (federation, floor):
+        doors = federation.doors(arguments.spread)
+        commands = Commands(federation.genesis.chain_id)
+        alone = commands.make(int(arguments.seconds * SINGLE_COMMANDS_S))
+        single = asyncio.run(pbft_load.run(doors, 1, alone, arguments.seconds))
+        many = commands.make(int(arguments.seconds * LOAD_COMMANDS_S))
+        before = federation.usage()
+        load = asyncio.run(pbft_load.run(doors, arguments.connections, many, arguments.seconds))
+        after = federation.usage()
+        decided = len(load.latencies_s)
+        cpu_us = [
+            round(1e6 * (late.cpu_s - early.cpu_s) / decided)
+            for early, late in zip(before, after, strict=True)
+        ]
+        flood = asyncio.run(_flood(federation, doors, commands))
+        usage = federation.usage()
+        return {
+            "n": n,
+            "one_client": _latency(single) | _floor(floor, single.latency_ms(50)),
+            "load": _latency(load)
+            | {
+                "connections": arguments.connections,
+                "commands_per_s": round(load.per_s),
+                "cpu_us_per_command": cpu_us,
+                "cores_used": round(decided * sum(cpu_us) / load.seconds / 1e6, 2),
+            },
+            "flood": {
+                "connections": FLOOD_CONNECTIONS,
+                "commands_per_s": round(flood.per_s),
+                "other_answers": {key.decode(): count for key, count in flood.others.items()},
+            },
+            "rss_max_mb": [round(one.rss_max_mb) for one in usage],
+            "views": [federation.status(index).get("view") for index in range(n)],
+        }
+
+
+async def _flood(
+    federation: Federation, doors: Sequence[tuple[str, int]], commands: Commands
+) -> Outcome:
+    """Valid commands among forged, malformed and oversized ones, on very many connections."""
+    mixed: list[bytes] = []
+    for number, request in enumerate(commands.seal(int(FLOOD_S * LOAD_COMMANDS_S))):
+        match number % INVALID:
+            case 0:
+                mixed.append(pbft_load.post(request))
+            case 1:
+                mixed.append(pbft_load.post(request[:-1] + bytes([request[-1] ^ 1])))
+            case 2:
+                mixed.append(pbft_load.post(request[: len(request) // 2]))
+            case _:
+                mixed.append(pbft_load.post(request + bytes(64 * 1024)))
+    return await pbft_load.run(doors, FLOOD_CONNECTIONS, mixed, FLOOD_S)
+
+
+def _latency(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "commands": len(outcome.latencies_s),
+        "p50_ms": round(outcome.latency_ms(50), 2),
+        "p99_ms": round(outcome.latency_ms(99), 2),
+        "other_answers": {key.decode(): count for key, count in outcome.others.items()},
+    }
+
+
+def _floor(floor: Floor, p50_ms: float) -> dict[str, Any]:
+    return {
+        "floor_ms": round(floor.decision_ms, 2),
+        "times_floor": round(p50_ms / floor.decision_ms, 2),
+        "floor": {
+            "message_ms": round(floor.message_ms, 3),
+            "commit_ms": round(floor.commit_ms, 3),
+            "sign_ms": round(floor.sign_ms, 3),
+            "verify_ms": round(floor.verify_ms, 3),
+        },
+    }
+
+
+def show(found: dict[str, Any]) -> str:
+    """A few lines for people."""
+    one, load = found["one_client"], found["load"]
+    floor = one["floor"]
+    cpu = load["cpu_us_per_command"]
+    return "\n".join(
+        (
+            f"n = {found['n']}",
+            f"  load        {load['commands_per_s']} commands/s with {load['connections']} under "
+            f"way; p50 {load['p50_ms']} ms, p99 {load['p99_ms']} ms",
+            f"  CPU         {sum(cpu)} us a command ({', '.join(map(str, cpu))} by replica); "
+            f"{load['cores_used']} cores",
+            f"  one client  p50 {one['p50_ms']} ms, p99 {one['p99_ms']} ms, "
+            f"{one['times_floor']} x the floor",
+            f"  floor       {one['floor_ms']} ms: 3 messages of {floor['message_ms']}, 4 commits "
+            f"of {floor['commit_ms']}, signatures {floor['sign_ms']} and {floor['verify_ms']} each",
+            f"  memory      {max(found['rss_max_mb'])} MB at most, after a flood of "
+            f"{found['flood']['connections']} connections "
+            f"({found['flood']['commands_per_s']} valid commands/s among it)",
+            f"  other answers under load: {load['other_answers'] or 'none'}; "
+            f"views {found['views']}",
+        )
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", default="4", help="federation sizes, for example 4,7,10,16")
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each measurement")
+    parser.add_argument("--connections", type=int, default=256, help="commands under way")
+    parser.add_argument("--spread", action="store_true", help="clients talk to all replicas")
+    parser.add_argument("--directory", type=Path, help="on the disk that matters")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args(argv)
+    figures = []
+    for n in map(int, arguments.n.split(",")):
+        figures.append(measure(n, arguments))
+        if not arguments.json:
+            print(show(figures[-1]), flush=True)
+    if arguments.json:
+        json.dump({"load_average": os.getloadavg(), "pbft": figures}, sys.stdout, indent=2)
+        print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
