@@ -2,14 +2,20 @@
 
 import pytest
 
-from bft.crypto.hashing import tagged_hash
+from bft.crypto.hashing import sha256, tagged_hash
 from bft.errors import ConfigError
+from bft.ordering.request import open_request
 from bft.pbft import events as pbft
 from bft.pbft.config import Recovered
 from bft.pbft.messages import ForwardedRequest, open_message
+from chain.records.block import build_block, decode_block
+from chain.records.certificate import decode_certificate
+from chain.records.operations import decode_operation
+from chain.records.votes import BlockSeen
 from coordinator.cycle.state import Phase
-from coordinator.effects import Effect, Evaluate, Evaluated
+from coordinator.effects import BlockAccepted, BlockArrived, Effect, Evaluate, Evaluated
 from coordinator.replica import RESUBMIT_MS, CoordinatorReplica
+from tests.sim.miners import FOREVER, Habits
 from tests.sim.world import BEGIN_WALL_MS, World
 
 TICK_MS = 50
@@ -20,11 +26,16 @@ def alone(world: World, index: int, seed: bytes = bytes(32)) -> CoordinatorRepli
     return CoordinatorReplica(world.rules, world.hosts[index].config(), seed, Recovered())
 
 
+def forwarded(world: World, effects: list[Effect]) -> list[bytes]:
+    """The requests that these effects pass on."""
+    sent = [effect for effect in effects if isinstance(effect, pbft.Send)]
+    messages = [open_message(send.message, world.rules.membership) for send in sent]
+    return [found.attachment for found in messages if isinstance(found.message, ForwardedRequest)]
+
+
 def asked(world: World, effects: list[Effect]) -> set[bytes]:
     """Digests of the requests that these effects pass on."""
-    sent = [effect for effect in effects if isinstance(effect, pbft.Send)]
-    messages = [open_message(send.message, world.rules.membership).message for send in sent]
-    return {found.digest for found in messages if isinstance(found, ForwardedRequest)}
+    return {sha256(request) for request in forwarded(world, effects)}
 
 
 def test_a_duty_is_submitted_at_once_and_anew_only_after_a_while() -> None:
@@ -58,6 +69,39 @@ def test_a_result_that_comes_when_its_cycle_is_over_is_dropped() -> None:
     assert asked(world, effects) == set()
 
 
+def test_a_replica_votes_for_the_first_valid_block_and_stays_with_it() -> None:
+    """Also when its vote has to be submitted anew after it saw the winner's second block."""
+    world = World(1006, miners=(Habits(blocks_from=FOREVER),))
+    world.run_to(Phase.BLOCK)
+    host = next(host for host in world.up if host.replica.primary != host.index)
+    replica, certificate = host.build(), host.settled.certificate
+    not_before = decode_certificate(certificate)[0].not_before
+    blocks = [
+        build_block(
+            certificate,
+            time=not_before + later,
+            subsidy=0,
+            sign=world.miners[0].key.sign,
+            winner=world.miners[0].name,
+        )
+        for later in (0, 1)
+    ]
+    effects: list[Effect] = []
+    for block in blocks:
+        effects += replica.step(BlockArrived(block), 0, world.wall_ms)
+    assert [type(effect) for effect in effects if isinstance(effect, BlockAccepted)] == [
+        BlockAccepted,
+        BlockAccepted,
+    ]
+    for now in range(0, 2 * RESUBMIT_MS, TICK_MS):
+        effects += replica.step(pbft.Tick(), now, world.wall_ms + now)
+    requests = [open_request(data, world.rules.chain_id) for data in forwarded(world, effects)]
+    operations = [decode_operation(request.operation) for request in requests]
+    votes = [operation for operation in operations if isinstance(operation, BlockSeen)]
+    assert {vote.header for vote in votes} == {decode_block(blocks[0]).header.encode()}
+    assert len({request.cseq for request in requests}) > 1
+
+
 def test_another_seed_than_the_announced_one_is_the_operators_mistake() -> None:
     """With it the replica could not open what was dealt to it."""
     world = World(1003)
@@ -83,7 +127,7 @@ def test_a_clock_that_was_set_back_an_hour_stops_no_duty() -> None:
     host.crash()
     host.skew_ms -= 3_600_000
     host.start()
-    world.run_cycles(2)
+    world.run_cycles(2, limit_ms=10_000)
     world.verdict()
     assert world.state.tip.height == 2
 
