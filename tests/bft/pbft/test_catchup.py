@@ -1,12 +1,25 @@
 """Checkpoints, history and late replicas: scenarios 26, 45, 64 and 70, 71."""
 
+import msgspec
 import pytest
 
 from bft.errors import ProtocolViolation
+from bft.ordering.proof import QuorumProof
 from bft.pbft.checkpoint import Checkpoints, chain_after
-from bft.pbft.messages import Checkpoint, Decision, FetchHistory, History, Status
+from bft.pbft.messages import Checkpoint, Decision, FetchHistory, History, Stable, Status
 from tests.bft.pbft.cluster import CHAIN, Cluster
-from tests.bft.pbft.makers import D2, FOUR, alone, checkpoint, signed, tell
+from tests.bft.pbft.makers import (
+    D1,
+    D2,
+    FOUR,
+    alone,
+    checkpoint,
+    commit,
+    signed,
+    stable,
+    tell,
+    votes,
+)
 from tests.bft.pbft.test_liveness import FAST, replica_of
 
 
@@ -21,33 +34,33 @@ def load(cluster: Cluster, first: int, last: int, to: int = 0) -> None:
 
 
 def test_a_checkpoint_is_stable_with_the_vote_that_completes_a_strong_quorum() -> None:
-    votes = Checkpoints(FOUR, 8, 16)
-    assert votes.add(signed(checkpoint(8, 0))) is None
-    assert votes.add(signed(checkpoint(8, 0))) is None
-    assert votes.add(signed(checkpoint(8, 1, root=D2))) is None
-    assert votes.add(signed(checkpoint(8, 2))) is None
-    proof = votes.add(signed(checkpoint(8, 3)))
+    kept = Checkpoints(FOUR, 8, 16)
+    assert kept.add(signed(checkpoint(8, 0))) is None
+    assert kept.add(signed(checkpoint(8, 0))) is None
+    assert kept.add(signed(checkpoint(8, 1, root=D2))) is None
+    assert kept.add(signed(checkpoint(8, 2))) is None
+    proof = kept.add(signed(checkpoint(8, 3)))
     assert proof is not None
     assert [entry.replica for entry in proof.signatures] == [0, 2, 3]
 
 
 def test_a_replica_that_signs_two_states_is_convicted() -> None:
-    votes = Checkpoints(FOUR, 8, 16)
-    votes.add(signed(checkpoint(8, 1)))
+    kept = Checkpoints(FOUR, 8, 16)
+    kept.add(signed(checkpoint(8, 1)))
     with pytest.raises(ProtocolViolation):
-        votes.add(signed(checkpoint(8, 1, root=D2)))
+        kept.add(signed(checkpoint(8, 1, root=D2)))
 
 
 def test_checkpoint_votes_are_kept_between_the_watermarks_only() -> None:
-    votes = Checkpoints(FOUR, 8, 16)
+    kept = Checkpoints(FOUR, 8, 16)
     for sequence in (0, 7, 9, 24, 8_000):
-        assert votes.add(signed(checkpoint(sequence, 1))) is None
-    assert len(votes) == 0
-    votes.add(signed(checkpoint(8, 1)))
-    votes.add(signed(checkpoint(16, 1)))
-    assert len(votes) == 2
-    votes.advance(8)
-    assert len(votes) == 1
+        assert kept.add(signed(checkpoint(sequence, 1))) is None
+    assert len(kept) == 0
+    kept.add(signed(checkpoint(8, 1)))
+    kept.add(signed(checkpoint(16, 1)))
+    assert len(kept) == 2
+    kept.advance(8)
+    assert len(kept) == 1
 
 
 # federations
@@ -211,3 +224,32 @@ def test_statuses_of_one_replica_are_answered_at_most_ten_times_a_second() -> No
         cluster.arrive(0, cluster.forge(3, status))
     cluster.run(40)
     assert sum(cluster.sent.values()) - before < 60
+
+
+def test_a_decision_or_checkpoint_without_a_quorum_convicts_its_sender() -> None:
+    """Certificates convince by themselves, or not at all."""
+    cluster = alone(1)
+    real = votes(*(commit(0, 1, D1, i) for i in (0, 2, 3)))
+    for proof in (QuorumProof(view=1, signatures=real), QuorumProof(view=0, signatures=real[:2])):
+        decision = Decision(chain_id=CHAIN, epoch=0, sequence=1, digest=D1, proof=proof, replica=3)
+        tell(cluster, 1, decision)
+    for claim in (stable(8, (0, 2)), msgspec.structs.replace(stable(8), sequence=800), stable(9)):
+        tell(cluster, 1, Stable(chain_id=CHAIN, epoch=0, proof=claim, replica=3))
+    assert [a.culprit for a in cluster.nodes[1].accusations] == [3] * 5
+    assert not replica_of(cluster, 1).catching_up
+    assert all(slot.decided is None for slot in replica_of(cluster, 1)._core.log)
+
+
+def test_a_replica_counts_its_own_checkpoint_again_after_a_restart() -> None:
+    cluster = Cluster(**FAST)
+    cluster.crash(3)
+    lost = {"on": True}
+    cluster.incoming = lambda to, found: (
+        not isinstance(found.message, Stable)
+        and not (lost["on"] and isinstance(found.message, Checkpoint))
+    )
+    load(cluster, 1, 8)
+    cluster.crash(1)
+    cluster.start(1)
+    lost["on"] = False
+    cluster.run_until(lambda: replica_of(cluster, 1).low_watermark == 8, 3_000)
