@@ -23,12 +23,12 @@ from bft.crypto.identity import PrivateKey
 from bft.errors import ConfigError, DecodeError
 from chain.federation.transport import base_url
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
+from chain.settings import SETTINGS_BYTES_MAX, parse_settings
 from miner.files import write_durably
 
 KEY_FILE = "identity.key"
 GENESIS_FILE = "genesis.bin"
 CONFIG_FILE = "miner.yaml"
-CONFIG_BYTES_MAX = 64 * 1024
 DEVICES = ("cpu",)
 
 
@@ -98,11 +98,7 @@ def load_genesis(path: Path) -> Genesis:
 
 
 def _load_config(path: Path) -> MinerConfig:
-    try:
-        settings = yaml.safe_load(_read(path, CONFIG_BYTES_MAX)) or {}
-        config = msgspec.convert(settings, MinerConfig)
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+    config = parse_settings(MinerConfig, _read(path, SETTINGS_BYTES_MAX), str(path))
     _check(config, str(path))
     return config
 

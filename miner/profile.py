@@ -128,7 +128,7 @@ def load_profile(home: Path, job: Job, device: str) -> Profile | None:
         if kept["job"] != sha256(encode(job)).hex() or kept["device"] != device:
             return None
         capacity, memory = int(kept["capacity"]), int(kept["memory_bytes"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return Profile(device=device.encode(), capacity=capacity, memory_bytes=memory)
 

@@ -14,11 +14,12 @@ from bft.codec.canonical import decode
 from bft.crypto import bls
 from bft.errors import BadSignature, ConfigError, DecodeError
 from chain.records.federation import GENESIS_BYTES_MAX, FederationKey, Genesis
+from chain.settings import SETTINGS_BYTES_MAX, parse_settings
 
 CONFIG_NAME = "node.yaml"  # in a node's home
-CONFIG_BYTES_MAX = 1024 * 1024
 KEY_FILE_BYTES_MAX = 64 * 1024
 PEERS_MAX = 64
+PORT_DIGITS = 5
 
 Endpoint = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s/]+):[0-9]{1,5}$")]
 """host:port, or [IPv6]:port."""
@@ -52,13 +53,7 @@ def load_config(path: Path) -> NodeConfig:
     Raises:
         ConfigError: unreadable, too long, a name that does not exist, or a wrong value.
     """
-    try:
-        raw = yaml.safe_load(_read(path, CONFIG_BYTES_MAX))
-        config = msgspec.convert(raw, NodeConfig)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    config = parse_settings(NodeConfig, _read(path, SETTINGS_BYTES_MAX), str(path))
     base = path.resolve().parent
     key_file = config.federation_key_file
     return msgspec.structs.replace(
@@ -143,7 +138,7 @@ def read_key_file(path: Path, chain_id: bytes | None) -> bytes:
 def split_endpoint(endpoint: str) -> tuple[str, int]:
     """(host, port) of host:port or [IPv6]:port.  Raises ConfigError: no such port."""
     host, _, port = endpoint.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    if not (port.isascii() and port.isdigit()) or len(port) > PORT_DIGITS or int(port) > 65535:
         raise ConfigError(f"{endpoint}: a port is a number up to 65535")
     return host.strip("[]"), int(port)
 

@@ -30,7 +30,7 @@ class EvaluationTable(Record):
 
 
 class ScoreRow(Record):
-    """The agreed score of one unit; as a leaf of the contributions tree, a certificate by itself."""
+    """The agreed score of one unit; as a leaf of the contributions tree, itself a certificate."""
 
     TAG = "gristmill.contribution/1"
 

@@ -6,9 +6,9 @@ import pytest
 
 from bft.errors import ConfigError
 from chain.params import MINIMAL
+from chain.settings import SETTINGS_BYTES_MAX
 from coordinator.ceremony import local_federation
 from coordinator.config import (
-    CONFIG_BYTES_MAX,
     DEFAULT_YAML,
     Home,
     load_config,
@@ -69,7 +69,7 @@ def test_yaml_cannot_make_objects(tmp_path: Path) -> None:
 
 def test_a_configuration_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "replica.yaml"
-    path.write_text((HEAD + "#" * CONFIG_BYTES_MAX)[:CONFIG_BYTES_MAX])
+    path.write_text((HEAD + "#" * SETTINGS_BYTES_MAX)[:SETTINGS_BYTES_MAX])
     load_config(path)
     path.write_text(path.read_text() + "#")
     with pytest.raises(ConfigError, match="longer than"):

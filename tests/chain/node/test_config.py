@@ -8,7 +8,6 @@ import pytest
 from bft.codec.canonical import encode
 from bft.errors import ConfigError
 from chain.node.config import (
-    CONFIG_BYTES_MAX,
     load_config,
     load_genesis,
     pinned_key,
@@ -16,6 +15,7 @@ from chain.node.config import (
     split_endpoint,
 )
 from chain.records.federation import FederationKey
+from chain.settings import SETTINGS_BYTES_MAX
 from tests.chain.federation_fixture import CHAIN_ID, FEDERATION_KEY, GENESIS, make_genesis
 from tests.chain.node.homes import make_config
 
@@ -69,7 +69,7 @@ def test_a_file_that_is_missing_or_too_long_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "node.yaml")
     with pytest.raises(ConfigError, match="more than"):
-        load_config(write(tmp_path / "node.yaml", "#" * (CONFIG_BYTES_MAX + 1)))
+        load_config(write(tmp_path / "node.yaml", "#" * (SETTINGS_BYTES_MAX + 1)))
 
 
 def test_a_genesis_record_must_be_one(tmp_path: Path) -> None:
