@@ -1,4 +1,4 @@
-"""Settings in YAML -> one frozen structure; all else that stands in the file is the operator's error.
+"""Settings in YAML -> one frozen structure; anything else in the file is the operator's error.
 
 PyYAML's safe loader raises more than YAMLError: a date that no calendar has, a number of 5000
 digits, a tag on the wrong kind of value, and nesting deeper than Python's stack each come as
