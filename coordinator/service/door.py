@@ -1,7 +1,7 @@
-"""The API's listening socket: how many may be connected, and how long a request's head may take.
+"""How many may be connected to a server, and how long a connection's first head may take.
 
 aiohttp bounds heads in bytes but not in time, and connections not at all; both would let strangers
-use up this process' file descriptors.
+use up this process' file descriptors.  Later heads have the server's keep-alive time.
 """
 
 import asyncio
@@ -13,45 +13,64 @@ from coordinator.config import split_address
 _HEAD_END = b"\r\n\r\n"
 ADDRESS_SHARE = 4  # one address may hold one in so many of all connections
 
+Name = Callable[[asyncio.BaseTransport], str]
+"""Whose connection it is, where one may not hold all places."""
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """The other side's address."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else ""
+
 
 class Door:
     """Lets connections in to a server's protocols."""
 
     def __init__(
-        self, make: Callable[[], asyncio.Protocol], connections_max: int, head_s: float
+        self,
+        make: Callable[[], asyncio.Protocol],
+        connections_max: int,
+        head_s: float,
+        name: Name = address_of,
+        each_max: int | None = None,
     ) -> None:
-        """`make`: the protocol of a new connection."""
-        self._make = make
+        """Args:
+        make: the protocol of a new connection.
+        each_max: connections of one name; one in ADDRESS_SHARE of all when left out.
+        """
+        self._make, self.name = make, name
         self.connections_max, self.head_s = connections_max, head_s
-        self._by_address: Counter[str] = Counter()
+        self._each_max = each_max or max(1, connections_max // ADDRESS_SHARE)
+        self._by_name: Counter[str] = Counter()
         self._count = 0
+
+    def guard(self) -> "Guarded":
+        """The protocol of a connection that has just come."""
+        return Guarded(self, self._make())
 
     async def listen(self, address: str) -> asyncio.Server:
         """Listen at host:port.  Raises OSError: it is taken."""
         host, port = split_address(address)
         loop = asyncio.get_running_loop()
-        return await loop.create_server(
-            lambda: Guarded(self, self._make()), host, port, reuse_address=True
-        )
+        return await loop.create_server(self.guard, host, port, reuse_address=True)
 
-    def enter(self, address: str) -> bool:
-        """Whether one more connection from `address` may come in; it is counted."""
-        share = max(1, self.connections_max // ADDRESS_SHARE)
-        loopback = address in ("127.0.0.1", "::1")  # a reverse proxy brings everybody
+    def enter(self, name: str) -> bool:
+        """Whether one more connection of `name` may come in; it is counted."""
+        loopback = name in ("127.0.0.1", "::1")  # a reverse proxy brings everybody
         if self._count >= self.connections_max or (
-            self._by_address[address] >= share and not loopback
+            self._by_name[name] >= self._each_max and not loopback
         ):
             return False
         self._count += 1
-        self._by_address[address] += 1
+        self._by_name[name] += 1
         return True
 
-    def leave(self, address: str) -> None:
+    def leave(self, name: str) -> None:
         """A connection that had entered is gone."""
         self._count -= 1
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
+        self._by_name[name] -= 1
+        if not self._by_name[name]:
+            del self._by_name[name]
 
 
 class Guarded(asyncio.Protocol):
@@ -59,26 +78,25 @@ class Guarded(asyncio.Protocol):
 
     def __init__(self, door: Door, inner: asyncio.Protocol) -> None:
         self._door, self._inner = door, inner
-        self._address: str | None = None  # once it is in
+        self._name: str | None = None  # once it is in
         self._seen = b""  # the head's last bytes, until it is complete
         self._alarm: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it, start its time; or close it."""
-        peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if peer else ""
+        name = self._door.name(transport)
         assert isinstance(transport, asyncio.Transport)
-        if not self._door.enter(address):
+        if not self._door.enter(name):
             transport.abort()
             return
-        self._address = address
+        self._name = name
         loop = asyncio.get_running_loop()
         self._alarm = loop.call_later(self._door.head_s, transport.abort)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Watch for the end of the first head; everything goes on to the server."""
-        if self._address is None:
+        if self._name is None:
             return
         if self._alarm is not None:
             self._seen = self._seen[1 - len(_HEAD_END) :] + data
@@ -90,7 +108,7 @@ class Guarded(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """As the server likes."""
-        return self._inner.eof_received() if self._address is not None else None
+        return self._inner.eof_received() if self._name is not None else None
 
     def pause_writing(self) -> None:
         """As the server likes."""
@@ -102,9 +120,9 @@ class Guarded(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Count it out."""
-        if self._address is None:
+        if self._name is None:
             return
         if self._alarm is not None:
             self._alarm.cancel()
-        self._door.leave(self._address)
+        self._door.leave(self._name)
         self._inner.connection_lost(error)

@@ -3,7 +3,7 @@
 Each replica dials every peer and sends on its own connection only; what it accepts it only reads.
 A link is a datagram service with good manners: what cannot be sent is dropped, and STATUS heals it.
 Bounds: frame size, bytes waiting for a peer, bytes and frames a second from a peer, one incoming
-link a member.
+link a member; handshakes (coordinator/service/handshakes.py), connections of a member.
 """
 
 import asyncio
@@ -17,10 +17,12 @@ from contextlib import suppress
 import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from bft.crypto.hashing import sha256
 from bft.errors import DecodeError
 from bft.pbft.messages import FRAME_BYTES_MAX, Verified, open_message
 from chain.records.federation import Genesis
-from coordinator.config import split_address
+from coordinator.service.door import Door
+from coordinator.service.handshakes import Handshakes
 from coordinator.service.rates import Bucket
 
 PATH = "/link"
@@ -32,6 +34,8 @@ RECONNECT_S = 0.2  # doubles with every failure, up to
 RECONNECT_S_MAX = 10.0
 CONNECT_S = 10.0
 HEARTBEAT_S = 10.0
+HEAD_S = 10.0  # from a handshake to the request for a link
+MEMBER_CONNECTIONS_MAX = 4  # the link, the one that replaces it, and those that are closing
 PENALTY_S = 5.0  # a member that sent garbage may come again after this time
 
 log = logging.getLogger("gristmill.links")
@@ -101,6 +105,7 @@ class Links:
         self._refused_until: dict[int, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
+        self._handshakes: Handshakes | None = None
 
     @property
     def up(self) -> tuple[int, ...]:
@@ -124,8 +129,12 @@ class Links:
         app.router.add_get(PATH, self._accept)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        host, port = split_address(address)
-        await web.TCPSite(self._runner, host, port, ssl_context=self._server).start()
+        assert self._runner.server is not None
+        each = MEMBER_CONNECTIONS_MAX
+        everybody = each * len(self._genesis.members)
+        door = Door(self._runner.server, everybody, HEAD_S, _holder, each)
+        self._handshakes = Handshakes(door.guard, self._server)
+        await self._handshakes.listen(address)
         self._tasks = [
             asyncio.create_task(self._keep_dialling(link), name=f"link to {peer}")
             for peer, link in sorted(self._outgoing.items())
@@ -136,6 +145,8 @@ class Links:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._handshakes is not None:
+            await self._handshakes.stop()
         for ws in list(self._incoming.values()):
             await ws.close(code=WSCloseCode.GOING_AWAY)
         if self._runner is not None:
@@ -249,6 +260,11 @@ class Links:
 def _peer_certificate(tls: ssl.SSLObject | None) -> bytes:
     """DER of what the other side showed; empty without TLS."""
     return (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""
+
+
+def _holder(transport: asyncio.BaseTransport) -> str:
+    """Who shook hands, by certificate."""
+    return sha256(_peer_certificate(transport.get_extra_info("ssl_object"))).hex()
 
 
 async def _send_all(ws: aiohttp.ClientWebSocketResponse, link: Outgoing) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -18,6 +18,7 @@ from chain.records.federation import Genesis
 from coordinator.ceremony import create_identity, local_federation
 from coordinator.config import Home, read_secret
 from coordinator.service import peers, tls
+from coordinator.service.handshakes import HANDSHAKES_MAX
 from coordinator.service.peers import Links
 from tests.coordinator.service.mill import JOB, SNAPSHOT
 
@@ -306,3 +307,39 @@ async def test_an_overfull_queue_is_dropped_whole(tmp_path: Path) -> None:
     assert link.dropped == peers.QUEUE_BYTES_MAX // len(message) + 1
     link.offer(b"fresh")
     assert await link.take() == b"fresh"
+
+
+async def test_honest_links_come_up_while_strangers_keep_silent(tmp_path: Path) -> None:
+    """More connections that never shake hands than there are places: the oldest give way."""
+    async with federation(tmp_path, 2) as made:
+        await made.start(0, made.deliver)
+        host, port = made.genesis.members[0].link.decode().split(":")
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(HANDSHAKES_MAX + 5)]
+        other = await made.start(1, made.deliver)
+        await until(lambda: other.up == (0,))
+        other.send(0, made.frame(1))
+        await until(lambda: made.received)
+        async with asyncio.timeout(PATIENCE_S):
+            assert await silent[0][0].read() == b""
+        for _, writer in silent:
+            writer.close()
+
+
+async def test_a_member_cannot_hold_more_than_its_connections(tmp_path: Path) -> None:
+    """Who shook hands but asks for no link is bounded as well, and harms no other member."""
+    async with federation(tmp_path, 3) as made:
+        await made.start(0, made.deliver)
+        home = Home(made.homes[1])
+        context = tls.client_context(made.genesis, 0, home.tls_certificate, home.tls_key)
+        host, port = made.genesis.members[0].link.decode().split(":")
+        idle = []
+        for _ in range(peers.MEMBER_CONNECTIONS_MAX + 1):
+            idle.append(await asyncio.open_connection(host, int(port), ssl=context))
+        async with asyncio.timeout(PATIENCE_S):
+            with suppress(ConnectionError):
+                assert await idle[-1][0].read() == b""
+        async with dial(made.genesis, 0, made.homes[2]) as ws:
+            await ws.send_bytes(made.frame(2))
+            await until(lambda: made.received)
+        for _, writer in idle:
+            writer.close()
