@@ -1,0 +1,17 @@
+"""All targets."""
+
+from functools import cache
+
+from tests.fuzz import edges, federation, outsiders, records
+from tests.fuzz.target import Target
+
+
+@cache
+def table() -> dict[str, Target]:
+    """By name."""
+    found: dict[str, Target] = {}
+    for room in (federation, outsiders, edges, records):
+        for target in room.targets():
+            assert target.name not in found, target.name
+            found[target.name] = target
+    return found
