@@ -65,7 +65,7 @@ def _splits(world: World, random: Random) -> None:
 
     def split() -> None:
         order = random.sample(range(len(world.hosts)), len(world.hosts))
-        cut = random.randint(1, len(order) - 1)
+        cut = random.randint(1, max(1, len(order) - 1))
         world.network.split(order[:cut], order[cut:])
         world.agenda.after(random.randint(500, 10_000), heal)
 
