@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import aiohttp
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError
@@ -31,9 +31,9 @@ INCOMING_BYTES_S = 32 * 1024 * 1024
 INCOMING_FRAMES_S = 4_000
 BURST_S = 4  # budgets may be used up this far ahead
 RECONNECT_S = 0.2  # doubles with every failure, up to
-RECONNECT_S_MAX = 10.0
-CONNECT_S = 10.0
-HEARTBEAT_S = 10.0
+RECONNECT_S_MAX = 5.0  # so long after a cut is healed a peer may still be missed
+CONNECT_S = 5.0
+HEARTBEAT_S = 5.0  # silence of one and a half ends a link: TCP alone would wait for minutes
 HEAD_S = 10.0  # from a handshake to the request for a link
 MEMBER_CONNECTIONS_MAX = 4  # the link, the one that replaces it, and those that are closing
 PENALTY_S = 5.0  # a member that sent garbage may come again after this time
@@ -232,6 +232,9 @@ class Links:
         by_bytes = Bucket(INCOMING_BYTES_S, BURST_S * INCOMING_BYTES_S, clock())
         by_frames = Bucket(INCOMING_FRAMES_S, BURST_S * INCOMING_FRAMES_S, clock())
         async for message in ws:
+            if _is_loss(message):
+                log.info("link from replica %d is lost: %r", peer, message.data)
+                return
             if message.type is not WSMsgType.BINARY:
                 await self._throw_out(ws, peer, f"a {message.type.name} frame; binary expected")
                 return
@@ -257,6 +260,12 @@ class Links:
         await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=told)
 
 
+def _is_loss(message: WSMessage) -> bool:
+    """Whether the connection broke or fell silent, which is nobody's misbehaviour."""
+    is_error = message.type is WSMsgType.ERROR
+    return is_error and not isinstance(message.data, aiohttp.WebSocketError)
+
+
 def _peer_certificate(tls: ssl.SSLObject | None) -> bytes:
     """DER of what the other side showed; empty without TLS."""
     return (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""
@@ -275,5 +284,6 @@ async def _send_all(ws: aiohttp.ClientWebSocketResponse, link: Outgoing) -> None
 async def _wait_for_end(ws: aiohttp.ClientWebSocketResponse) -> None:
     """Nothing but control frames may come on a connection that we dialled."""
     async for message in ws:
-        log.warning("a %s frame came on an outgoing link", message.type.name)
+        if not _is_loss(message):
+            log.warning("a %s frame came on an outgoing link", message.type.name)
         return

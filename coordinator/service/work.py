@@ -1,7 +1,8 @@
 """What takes long: fetching updates from wherever they are, measuring them, making the next model.
 
-Bytes are asked of the own store first, then of all peers in turn; every digest is checked, so it
-does not matter who gave them.  What was fetched is kept, so that all replicas hold all artifacts.
+Bytes are asked of the own store first, then of the peers in turn, without waiting long for any;
+every digest is checked, so it does not matter who gave them.  What was fetched is kept, so that all
+replicas hold all artifacts.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from coordinator.evaluation.evaluator import Candidate
 
 FETCH_S = 20.0  # one peer's answer
+SILENCE_S = 5.0  # without a byte of it
+HEDGE_S = 1.0  # after so long the next peer is asked as well
 RETRY_S = 0.5  # between two rounds through all peers
 FETCHES_MAX = 8  # at the same time
 EVALUATION_SHARE = 2  # of the phase's time, one part in so many may pass with fetching
@@ -68,6 +71,7 @@ class Artifacts:
         ]
         self._store = store
         self._slots = asyncio.Semaphore(FETCHES_MAX)
+        self._slow: set[str] = set()  # peers that kept us waiting when they were asked last
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -82,12 +86,47 @@ class Artifacts:
             found = await self._store.get(digest)
             if found is not None:
                 return found
-            for step in range(len(self._urls)):
-                url = self._urls[(turn + step) % len(self._urls)]
-                data = await self.fetch(url + api.BLOBS.format(digest=digest.hex()), bytes_max)
-                if data is not None and await self._keep(digest, data):
-                    return data
+            async with self._slots:
+                found = await self._from_peers(turn, digest, bytes_max)
+            if found is not None:
+                return found
             await asyncio.sleep(RETRY_S)
+
+    async def _from_peers(self, turn: int, digest: bytes, bytes_max: int) -> bytes | None:
+        """The bytes from the first peer that gives them, None when nobody does.
+
+        A peer that is slow, silent or cut off is not waited for: the next one is asked beside it.
+        """
+        urls = [self._urls[(turn + step) % len(self._urls)] for step in range(len(self._urls))]
+        urls.sort(key=lambda url: url in self._slow)
+        asked: dict[asyncio.Task[bytes | None], str] = {}
+        try:
+            while urls or asked:
+                if urls:
+                    url = urls.pop(0)
+                    asked[asyncio.create_task(self._ask(url, digest, bytes_max))] = url
+                done, late = await asyncio.wait(
+                    asked,
+                    timeout=HEDGE_S if urls else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if not done:
+                    self._slow.update(asked[task] for task in late)
+                for task in done:
+                    self._slow.discard(asked.pop(task))
+                    data = task.result()
+                    if data is not None:
+                        return data
+            return None
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    async def _ask(self, url: str, digest: bytes, bytes_max: int) -> bytes | None:
+        """The bytes from one peer, checked and kept, or None."""
+        data = await self.fetch(url + api.BLOBS.format(digest=digest.hex()), bytes_max)
+        return data if data is not None and await self._keep(digest, data) else None
 
     async def _keep(self, digest: bytes, data: bytes) -> bool:
         """Whether these are the right bytes; they are stored if there is room."""
@@ -114,11 +153,12 @@ class Artifacts:
     async def fetch(self, url: str, bytes_max: int) -> bytes | None:
         """The body at `url`, or None: not there, too long, or too slow."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=FETCH_S), auto_decompress=False
+            limits = aiohttp.ClientTimeout(
+                total=FETCH_S, sock_connect=SILENCE_S, sock_read=SILENCE_S
             )
+            self._session = aiohttp.ClientSession(timeout=limits, auto_decompress=False)
         try:
-            async with self._slots, self._session.get(url, allow_redirects=False) as response:
+            async with self._session.get(url, allow_redirects=False) as response:
                 if response.status != 200:
                     return None
                 data = bytearray()

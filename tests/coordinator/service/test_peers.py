@@ -264,6 +264,27 @@ async def test_who_sent_garbage_waits_and_the_others_do_not(tmp_path: Path) -> N
         assert made.received[0][0] == 2
 
 
+async def test_a_link_that_fell_silent_is_dropped_and_may_come_back_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cut between two hosts is nobody's misbehaviour."""
+    monkeypatch.setattr(peers, "HEARTBEAT_S", 0.1)
+    async with federation(tmp_path, 2) as made:
+        await made.start(0, made.deliver)
+        home = Home(made.homes[1])
+        context = tls.client_context(made.genesis, 0, home.tls_certificate, home.tls_key)
+        url = f"https://{made.genesis.members[0].link.decode()}{peers.PATH}"
+        async with aiohttp.ClientSession() as session:
+            async with session.ws_connect(url, ssl=context, autoping=False) as ws:
+                async with asyncio.timeout(PATIENCE_S):
+                    while not ws.closed:
+                        await ws.receive()
+            monkeypatch.setattr(peers, "HEARTBEAT_S", 5.0)
+            async with session.ws_connect(url, ssl=context) as ws:
+                await ws.send_bytes(made.frame(1))
+                await until(lambda: made.received)
+
+
 async def test_a_newer_link_of_a_member_replaces_the_older(tmp_path: Path) -> None:
     async with federation(tmp_path, 2) as made:
         await made.start(0, made.deliver)

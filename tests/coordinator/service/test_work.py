@@ -21,6 +21,7 @@ from coordinator.config import split_address
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Reveal
 from coordinator.effects import Evaluated, Stepped
+from coordinator.service import work
 from coordinator.service.blobs import BlobStore
 from coordinator.service.work import ATTEMPTS, Artifacts, PoolWorker
 from tests.coordinator.service.mill import JOB, SNAPSHOT
@@ -99,6 +100,49 @@ async def test_more_bytes_than_were_revealed_are_not_read(place: Place) -> None:
         url = url.format(digest=sha256(long).hex())
         assert await place.artifacts.fetch(url, 1000) == long
         assert await place.artifacts.fetch(url, 999) is None
+
+
+@asynccontextmanager
+async def silent(genesis: Genesis, index: int) -> AsyncIterator[list[asyncio.StreamWriter]]:
+    """A member's address where connections are taken and nothing is ever said; lists them."""
+    taken: list[asyncio.StreamWriter] = []
+
+    async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(writer)
+
+    host, port = split_address(genesis.members[index].api.decode())
+    server = await asyncio.start_server(take, host, port)
+    try:
+        yield taken
+    finally:
+        server.close()
+        for writer in taken:
+            writer.close()
+
+
+async def test_a_peer_that_says_nothing_keeps_nobody_waiting(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long we would wait for it: what another peer has is had, now and the next time."""
+    monkeypatch.setattr(work, "FETCH_S", 3600.0)
+    monkeypatch.setattr(work, "SILENCE_S", 3600.0)
+    first = 1 + DIGEST[0] % 3
+    giving = 1 + first % 3
+    another = next(b"%d" % i for i in range(100) if sha256(b"%d" % i)[0] % 3 == DIGEST[0] % 3)
+    async with (
+        silent(place.genesis, first) as taken,
+        serving(place.genesis, giving, UPDATE),
+        asyncio.timeout(PATIENCE_S),
+    ):
+        assert await place.artifacts.get(DIGEST, 100) == UPDATE
+        assert len(taken) == 1
+    async with (
+        silent(place.genesis, first) as taken,
+        serving(place.genesis, giving, another),
+        asyncio.timeout(PATIENCE_S),
+    ):
+        assert await place.artifacts.get(sha256(another), 100) == another
+        assert taken == []
 
 
 async def test_a_peer_that_gets_it_later_is_asked_again(place: Place) -> None:
