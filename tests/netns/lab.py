@@ -1,0 +1,196 @@
+"""A federation on hosts of its own: one replica a host, and one more host for all others.
+
+Everything stays inside the hosts' namespaces; the test asks from the last host, as a client would.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bft.errors import Unavailable
+from chain.federation.client import FederationClient
+from chain.params import MINIMAL, Params
+from chain.records.score_log import Certified, LogEntry, decode_leaf
+from coordinator import ask
+from coordinator.ceremony import create_identity, make_genesis, write_genesis
+from coordinator.main import run_replica
+from gristmill.demo.fleet import Fleet
+from miner.config import create_home as create_miner_home
+from miner.main import run_miner
+from miner.training.jobs import digits_job
+from tests.netns import namespace
+from tests.netns.log import read_log
+
+ROOT = Path(__file__).resolve().parents[2]
+REPLICAS = 4
+CLIENT = REPLICAS
+"""The host of miners and of the test itself."""
+PORTS = (7400, 7401)
+"""Of links and API."""
+LOOK_EVERY_S = 0.2
+PATIENCE_S = 60.0
+SEED = 1
+
+T = TypeVar("T")
+
+
+class Network:
+    """The hosts and what lies between them."""
+
+    def __init__(self, hosts: int, seed: int = SEED) -> None:
+        self.hosts = range(hosts)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.netns.switch", str(hosts), str(seed)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.pid = self._process.pid
+        self.namespaces: list[str] = self._answer()["namespaces"]
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the switch has ended"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def order(self, do: str, **what: Any) -> dict[str, Any]:
+        """Have the switch do something; it is done when this returns."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"do": do, **what}).encode() + b"\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def lines(self, ones: Iterable[int], others: Iterable[int], **what: Any) -> None:
+        """Change all directions from one of `ones` to one of `others`."""
+        targets = list(others)
+        for one in ones:
+            for other in targets:
+                if one != other:
+                    self.order("line", one=one, other=other, **what)
+
+    def spread(self, delay_s: float, jitter_s: float, loss: float) -> None:
+        """So far, both ways, is every host from every other."""
+        self.lines(self.hosts, self.hosts, delay_s=delay_s, jitter_s=jitter_s, loss=loss)
+
+    def cut(self, ones: Iterable[int], others: Iterable[int]) -> None:
+        """Nothing passes between them, either way."""
+        left, right = list(ones), list(others)
+        self.lines(left, right, open=False)
+        self.lines(right, left, open=False)
+
+    def cut_one_way(self, one: int, other: int) -> None:
+        """What `one` sends does not reach `other`."""
+        self.lines([one], [other], open=False)
+
+    def heal(self) -> None:
+        """Nothing is cut any more."""
+        self.lines(self.hosts, self.hosts, open=True)
+
+    def close(self) -> None:
+        """End the switch; the namespaces go with their last process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+class Lab:
+    """A federation, its miners, and somebody who asks."""
+
+    def __init__(self, root: Path, params: Params = MINIMAL, seed: int = SEED) -> None:
+        self.root = root
+        self.network = Network(REPLICAS + 1, seed)
+        self.fleet = Fleet()
+        self._asker = ThreadPoolExecutor(
+            1, "asker", namespace.enter, (self.network.namespaces[CLIENT],)
+        )
+        job, snapshot = digits_job()
+        self.homes = [root / f"replica-{index}" for index in range(REPLICAS)]
+        members = []
+        for index, home in enumerate(self.homes):
+            link, api = (f"{namespace.address(index)}:{port}" for port in PORTS)
+            members.append(create_identity(home, f"operator-{index}", link, api))
+        self.genesis = make_genesis("far apart", members, params, job, snapshot)
+        for home in self.homes:
+            write_genesis(home, self.genesis, snapshot)
+        self.urls = ask.urls_of(self.genesis)
+
+    # Processes.
+
+    def _start(self, name: str, host: int, target: Callable[..., int | None], *args: Any) -> None:
+        path = self.network.namespaces[host]
+        log = self.root / f"{name}.out"
+        self.fleet.start(name, log, namespace.run_inside, path, target, *args)
+        self.network.order("watch", pid=self.fleet.pid(name))
+
+    def start_replica(self, index: int) -> None:
+        """On its host."""
+        self._start(f"replica-{index}", index, run_replica, self.homes[index])
+
+    def start_miner(self, number: int) -> None:
+        """On the client's host."""
+        home = self.root / f"miner-{number}"
+        create_miner_home(home, self.genesis)
+        self._start(f"miner-{number}", CLIENT, run_miner, home)
+
+    def close(self) -> None:
+        """End all processes of this lab, then the network."""
+        self._asker.shutdown()
+        self.fleet.stop()
+        self.network.close()
+
+    # Asking.
+
+    def aside(self, work: Callable[..., T], *args: Any) -> T:
+        """`work(*args)` in a thread on the client's host."""
+        return self._asker.submit(work, *args).result()
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """What each replica says about itself; `{"error": ...}` where it says nothing."""
+        return self.aside(ask.statuses, self.urls)
+
+    def status(self, index: int) -> dict[str, Any]:
+        """What one replica says."""
+        (told,) = self.aside(ask.statuses, self.urls[index : index + 1])
+        return told
+
+    def until(
+        self, what: str, condition: Callable[[Sequence[dict[str, Any]]], object]
+    ) -> list[dict[str, Any]]:
+        """Wait until the statuses fulfil `condition`; gives them.
+
+        Raises:
+            Unavailable: a process ended by itself, or patience did.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            told = self.statuses()
+            ended = self.fleet.ended()
+            if ended:
+                raise Unavailable(f"while waiting for {what} these ended: {ended}")
+            if all("error" not in status for status in told) and condition(told):
+                return told
+            if time.monotonic() > deadline:
+                raise Unavailable(f"waited {PATIENCE_S} s for {what}; last heard: {told}")
+            time.sleep(LOOK_EVERY_S)
+
+    def log(self, index: int) -> tuple[LogEntry, ...]:
+        """All that a replica has logged."""
+        return self.aside(read_log, self.urls[index])
+
+    def certified(self, index: int) -> list[bytes]:
+        """The certificates in a replica's log."""
+        records = (decode_leaf(entry.leaf) for entry in self.log(index))
+        return [record.certificate for record in records if isinstance(record, Certified)]
+
+    def client(self) -> FederationClient:
+        """For use inside `aside`."""
+        return FederationClient(self.genesis)
