@@ -66,6 +66,7 @@ class Limits(_Settings, frozen=True):
     client_burst: Positive = 64
     body_s: Positive = 30  # a request or block that takes longer is a slow sender's
     head_s: Positive = 10  # a connection without a whole request head after that is closed
+    idle_s: Positive = 30  # and so it is without a whole further head so long after an answer
     connections: Positive = 512  # to the API
     uploads: Positive = 16  # at the same time
     listeners: Positive = 64  # of /v1/events
@@ -212,7 +213,6 @@ def load_setup(path: Path) -> Setup:
         if mode & 0o077:
             raise ConfigError(f"{secret} has mode {mode:04o}; it must be 0600: chmod 600 {secret}")
     genesis = read_record(home.genesis, Genesis)
-    check_genesis(genesis)
     identity = PrivateKey(read_secret(home.identity_key))
     index = genesis.membership.index_by_key.get(identity.public_key)
     if index is None:
@@ -231,13 +231,20 @@ R = TypeVar("R", Genesis, MemberRecord)
 
 
 def read_record(path: Path, kind: type[R]) -> R:
-    """A public record's file.  Raises ConfigError: no `kind`, or too long."""
+    """A public record's file.
+
+    Raises:
+        ConfigError: no `kind`, too long, or a genesis record that no chain can follow.
+    """
     if path.stat().st_size > GENESIS_BYTES_MAX:
         raise ConfigError(f"{path}: longer than {GENESIS_BYTES_MAX} bytes")
     try:
-        return decode(kind, path.read_bytes(), bytes_max=GENESIS_BYTES_MAX)
-    except DecodeError as error:
+        record = decode(kind, path.read_bytes(), bytes_max=GENESIS_BYTES_MAX)
+        if isinstance(record, Genesis):
+            check_genesis(record)
+    except (DecodeError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}") from None
+    return record
 
 
 def read_secret(path: Path) -> bytes:

@@ -18,11 +18,12 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from bft.codec.canonical import decode, encode
+from bft.codec.canonical import encode
 from bft.crypto.identity import PrivateKey
-from bft.errors import ConfigError, DecodeError
+from bft.errors import ConfigError
 from chain.federation.transport import base_url
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
+from chain.rules.founding import open_genesis
 from chain.settings import SETTINGS_BYTES_MAX, parse_settings
 from miner.files import write_durably
 
@@ -90,11 +91,8 @@ def load_home(path: Path) -> MinerHome:
 
 
 def load_genesis(path: Path) -> Genesis:
-    """Raises ConfigError: missing, or no genesis record."""
-    try:
-        return decode(Genesis, _read(path, GENESIS_BYTES_MAX), bytes_max=GENESIS_BYTES_MAX)
-    except DecodeError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    """Raises ConfigError: missing, no genesis record, or one that no chain can follow."""
+    return open_genesis(_read(path, GENESIS_BYTES_MAX), str(path))
 
 
 def _load_config(path: Path) -> MinerConfig:

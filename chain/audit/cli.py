@@ -17,8 +17,9 @@ from bft.errors import ConfigError, Unavailable
 from chain.audit.archive import open_archive, saved, start_archive
 from chain.audit.fetch import ReplicaLog
 from chain.audit.findings import AuditReport
-from chain.audit.replay import Auditor, open_genesis
+from chain.audit.replay import Auditor
 from chain.audit.split import Copy, SideBySide
+from chain.rules.founding import open_genesis
 
 PASSED = 0
 FAILED = 6  # VERIFICATION_FAILED of gristmill/exits.py, which lists all

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from bft.codec.canonical import Record, decode
 from bft.crypto.merkle import Frontier, leaf_hash
-from bft.errors import ConfigError, DecodeError, Refused
+from bft.errors import DecodeError, Refused
 from bft.ordering.batch import Batch, batch_digest, decode_batch
 from bft.ordering.proof import QuorumProof, verify_quorum_proof
 from bft.ordering.request import Request, open_request
@@ -24,7 +24,6 @@ from chain.audit.fold import Fold
 from chain.audit.summary import summarised
 from chain.records.block import block_hash
 from chain.records.certificate import BlockCertificate
-from chain.records.federation import GENESIS_BYTES_MAX, Genesis
 from chain.records.score_log import (
     ENTRY_BYTES_MAX,
     BeaconRound,
@@ -38,7 +37,7 @@ from chain.records.score_log import (
     encode_leaf,
 )
 from chain.rules.beacon import verify_round
-from chain.rules.founding import check_genesis
+from chain.rules.founding import open_genesis
 from chain.validation import verify_certificate, verify_finality
 
 ENTRY_FRAME_BYTES = 64
@@ -62,16 +61,6 @@ def audit(genesis: bytes, entries: Iterable[LogEntry | bytes]) -> AuditReport:
     for entry in entries:
         auditor.take(entry)
     return auditor.report()
-
-
-def open_genesis(data: bytes) -> Genesis:
-    """The genesis record in `data`.  Raises ConfigError: it is none, or no chain can follow it."""
-    try:
-        genesis = decode(Genesis, data, bytes_max=GENESIS_BYTES_MAX)
-    except DecodeError as error:
-        raise ConfigError(f"the genesis record cannot be read: {error}") from None
-    check_genesis(genesis)
-    return genesis
 
 
 class Auditor:

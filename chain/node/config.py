@@ -14,6 +14,7 @@ from bft.codec.canonical import decode
 from bft.crypto import bls
 from bft.errors import BadSignature, ConfigError, DecodeError
 from chain.records.federation import GENESIS_BYTES_MAX, FederationKey, Genesis
+from chain.rules.founding import open_genesis
 from chain.settings import SETTINGS_BYTES_MAX, parse_settings
 
 CONFIG_NAME = "node.yaml"  # in a node's home
@@ -81,11 +82,8 @@ def save_config(config: NodeConfig) -> Path:
 
 
 def load_genesis(path: Path) -> Genesis:
-    """The genesis record in a file.  Raises ConfigError: unreadable, or no genesis record."""
-    try:
-        return decode(Genesis, _read(path, GENESIS_BYTES_MAX), bytes_max=GENESIS_BYTES_MAX)
-    except DecodeError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    """The genesis record in a file.  Raises ConfigError: unreadable, none, or no chain follows."""
+    return open_genesis(_read(path, GENESIS_BYTES_MAX), str(path))
 
 
 def pinned_key(config: NodeConfig, chain_id: bytes) -> bytes:

@@ -44,6 +44,7 @@ DIAL_S_MAX = 10  # a connection must stand by then
 BACKOFF_S_MIN = 0.25
 BACKOFF_S_MAX = 60
 DISCOURAGE_S = 24 * 60 * 60
+IDLE_S = 30  # a connection without a whole request head so long after the last answer is closed
 SHUTDOWN_S = 3  # what is being answered over HTTP at the end may take so long
 LOG = logging.getLogger("gristmill.node")
 
@@ -71,7 +72,9 @@ class NodeService:
             self._server = await asyncio.start_server(self._on_inbound, host, port)
             self.p2p_endpoint = _endpoint(self._server.sockets[0].getsockname())
             app = make_app(self.core, self.step)
-            self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+            self._runner = web.AppRunner(
+                app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=IDLE_S
+            )
             await self._runner.setup()
             site = web.TCPSite(self._runner, *split_endpoint(self.config.http))
             await site.start()

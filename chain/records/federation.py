@@ -10,6 +10,7 @@ from msgspec import Meta
 from bft.codec.canonical import Record, encode
 from bft.codec.types import U8, U16, U32, U63, Bytes32, GroupKey, GroupSignature, IdentityKey, Name
 from bft.crypto.hashing import tagged_hash
+from bft.dkg.messages import MEMBERS_MAX
 from bft.membership import Membership
 from chain.params import Params
 from chain.records.job import Job
@@ -40,7 +41,7 @@ class Genesis(Record):
     created_ms: U63
     params: Params
     job: Job
-    members: Annotated[tuple[MemberRecord, ...], Meta(min_length=1, max_length=256)]
+    members: Annotated[tuple[MemberRecord, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
 
     @property
     def chain_id(self) -> bytes:
@@ -61,7 +62,7 @@ class FederationKey(Record):
 
     chain_id: Bytes32
     epoch: U32
-    commitments: Annotated[tuple[GroupKey, ...], Meta(min_length=1, max_length=256)]
+    commitments: Annotated[tuple[GroupKey, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
     qualified: tuple[U16, ...]  # dealers whose dealings make up the key
     activation: GroupSignature  # over `activation_message`
 

@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 
 from chain.records.evaluation import ScoreRow
 from chain.records.job import Job
+from chain.rules.jobs import OUTER_DAMPING_MAX, OUTER_RATE_MAX, check_job
 from chain.rules.tensors import Tensor, encode_tensors
 from chain.rules.updates import (
     DELTA_MAX,
-    OUTER_DAMPING_MAX,
-    OUTER_RATE_MAX,
     Deltas,
-    check_job,
     decode_snapshot,
     decode_update,
     segment_shapes,

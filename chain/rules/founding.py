@@ -5,13 +5,29 @@ a rule would divide by nothing, or lead to a number that no record holds.
 Pure.
 """
 
+from bft.codec.canonical import decode
 from bft.dkg.messages import MEMBERS_MAX
-from bft.errors import ConfigError
+from bft.errors import ConfigError, DecodeError
 from chain.records.block import TIME_MAX
-from chain.records.federation import Genesis
+from chain.records.federation import GENESIS_BYTES_MAX, Genesis
+from chain.rules.jobs import check_job
 from chain.rules.scoring import TICKETS_MAX
 
 GENESIS_VERSION = 1
+
+
+def open_genesis(data: bytes, source: str = "the genesis record") -> Genesis:
+    """The genesis record in `data`, which came from `source`.
+
+    Raises:
+        ConfigError: it is none, or no chain can follow it; the text begins with `source`.
+    """
+    try:
+        genesis = decode(Genesis, data, bytes_max=GENESIS_BYTES_MAX)
+        check_genesis(genesis)
+    except (DecodeError, ConfigError) as error:
+        raise ConfigError(f"{source}: {error}") from None
+    return genesis
 
 
 def check_genesis(genesis: Genesis) -> None:
@@ -30,6 +46,7 @@ def check_genesis(genesis: Genesis) -> None:
     if genesis.created_ms // 1000 > TIME_MAX:
         raise ConfigError(f"created_ms is {genesis.created_ms}; block times end in 2106")
     _check_positive(genesis)
+    check_job(genesis.job)
     _check_tickets(genesis)
 
 

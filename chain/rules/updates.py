@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from bft.errors import ConfigError, DecodeError
+from bft.errors import DecodeError
 from chain.records.job import Job
 from chain.rules.tensors import Tensor, TensorSpec, decode_tensors, file_bytes
 
@@ -20,31 +20,9 @@ CHUNK_ELEMENTS = 4096  # weights that share one exponent
 EXPONENT_MAX = 16
 DELTA_MAX = 128 << EXPONENT_MAX  # 2**23: no decoded value is larger
 EXPONENTS = ".exponents"
-FRACTION_BITS_MIN, FRACTION_BITS_MAX = 12, 24
 NORM_SHIFT = 3  # the root mean square of an update's values is at most 2**-NORM_SHIFT
-OUTER_RATE_MAX = 64  # of the outer rate's numerator; see chain/rules/aggregation.py
-OUTER_DAMPING_MAX = 1 << 16  # of its denominator
 
 Deltas = dict[str, NDArray[np.int64]]
-
-
-def check_job(job: Job) -> None:
-    """Raises ConfigError: a job whose numbers the rules here cannot keep exact, or cannot train."""
-    wrong = None
-    if not FRACTION_BITS_MIN <= job.fraction_bits <= FRACTION_BITS_MAX:
-        wrong = f"fraction_bits is {job.fraction_bits}; {FRACTION_BITS_MIN} to {FRACTION_BITS_MAX}"
-    elif not 1 <= job.outer_rate_numerator <= OUTER_RATE_MAX:
-        wrong = f"outer_rate_numerator is {job.outer_rate_numerator}; 1 to {OUTER_RATE_MAX}"
-    elif not 1 <= job.outer_rate_denominator <= OUTER_DAMPING_MAX:
-        wrong = f"outer_rate_denominator is {job.outer_rate_denominator}; 1 to {OUTER_DAMPING_MAX}"
-    elif min(job.input_width, job.classes, *job.segment_widths) < 1:
-        wrong = "a width or the number of classes is 0; at least 1"
-    elif not 1 <= job.batch_records <= job.chunk_records <= job.train_records:
-        wrong = "batch_records, chunk_records and train_records must ascend from 1"
-    elif min(job.steps, job.heldout_records) < 1:
-        wrong = "steps or heldout_records is 0; at least 1"
-    if wrong:
-        raise ConfigError(f"job {job.name!r}: {wrong} allowed")
 
 
 def segment_shapes(job: Job, segment: int) -> dict[str, tuple[int, ...]]:

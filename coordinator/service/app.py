@@ -166,12 +166,14 @@ class ReplicaService:
     async def _listen(self, address: str) -> None:
         app = web.Application(middlewares=[errors_to_problems])
         app.add_routes([*self._public.routes(), *self._miners.routes()])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        limits = self._setup.config.limits
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=limits.idle_s
+        )
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         self._stack.callback(self._public.closing.set)
         self._stack.callback(self.runtime.growth.announce)  # wakes listeners: they see `closing`
-        limits = self._setup.config.limits
         assert runner.server is not None
         door = Door(runner.server, limits.connections, limits.head_s)
         listener = await door.listen(address)

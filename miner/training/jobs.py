@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from bft.crypto.hashing import sha256
 from chain.records.job import Job
+from chain.rules.jobs import check_job
 from chain.rules.sampling import Stream
 from chain.rules.tensors import Tensor, encode_tensors
-from chain.rules.updates import check_job, segment_shapes
+from chain.rules.updates import segment_shapes
 
 _GENESIS = "gristmill/genesis-model/v1"
 DIGITS_DATASET = bytes.fromhex("ba79ea642a996a7a0c6c31e91f3b5ea5a169f9f47c1e7bfaefd52f8e1e618f47")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bft.codec.canonical import encode
 from bft.errors import ConfigError
@@ -93,4 +94,10 @@ def test_a_missing_file_is_named_with_what_to_do(home: Path, name: str) -> None:
 def test_a_genesis_record_that_is_cut_off_is_refused(tmp_path: Path, cut: int) -> None:
     (tmp_path / "genesis.bin").write_bytes(encode(GENESIS)[: -cut or None] + (b"" if cut else b"x"))
     with pytest.raises(ConfigError, match=r"genesis\.bin"):
+        load_genesis(tmp_path / "genesis.bin")
+
+
+def test_a_genesis_record_that_no_chain_can_follow_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "genesis.bin").write_bytes(encode(replace(GENESIS, version=2)))
+    with pytest.raises(ConfigError, match=r"genesis\.bin: genesis version 2"):
         load_genesis(tmp_path / "genesis.bin")

@@ -78,6 +78,12 @@ def test_a_genesis_record_must_be_one(tmp_path: Path) -> None:
         load_genesis(write(tmp_path / "g", "no"))
 
 
+def test_a_genesis_record_that_no_chain_can_follow_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "g").write_bytes(encode(msgspec.structs.replace(GENESIS, version=2)))
+    with pytest.raises(ConfigError, match="g: genesis version 2"):
+        load_genesis(tmp_path / "g")
+
+
 def test_without_a_pinned_key_nothing_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="never trusted"):
         pinned_key(make_config(tmp_path, federation_key=""), CHAIN_ID)

@@ -3,13 +3,17 @@
 import pytest
 from msgspec.structs import replace
 
+from bft.codec.canonical import encode
 from bft.errors import ConfigError
 from chain.params import MAIN, MINIMAL
 from chain.records.federation import Genesis
-from chain.rules.founding import check_genesis
+from chain.rules.founding import check_genesis, open_genesis
 from tests.chain.audit.mill import JOB, make_genesis
 
 GENESIS = make_genesis()
+LABORIOUS = replace(
+    JOB, steps=2**32 - 1, batch_records=2**31, chunk_records=2**31, train_records=2**31
+)
 
 
 def test_both_presets_can_be_founded() -> None:
@@ -25,7 +29,7 @@ def test_both_presets_can_be_founded() -> None:
         (make_genesis(101), "101 members"),
         (replace(GENESIS, created_ms=2**32 * 1000), "block times end"),
         (make_genesis(job=replace(JOB, train_records=99)), "there are 99 records"),
-        (make_genesis(job=replace(JOB, steps=2**32 - 1, batch_records=2**32 - 1)), "volume_shift"),
+        (make_genesis(job=LABORIOUS), "volume_shift"),
     ],
 )
 def test_what_cannot_be_founded_is_named(genesis: Genesis, text: str) -> None:
@@ -58,3 +62,19 @@ def test_no_divisor_of_the_job_is_nothing(field: str) -> None:
 
 def test_a_hundred_members_are_the_most() -> None:
     check_genesis(make_genesis(100))
+
+
+def test_a_job_that_cannot_stay_exact_cannot_be_founded() -> None:
+    with pytest.raises(ConfigError, match="fraction_bits is 25"):
+        check_genesis(make_genesis(job=replace(JOB, fraction_bits=25)))
+
+
+def test_a_genesis_file_is_read_with_all_conditions_and_named() -> None:
+    assert open_genesis(encode(GENESIS)) == GENESIS
+    for data, text in (
+        (b"no", "here: .*Genesis"),
+        (encode(make_genesis(101)), "here: .*length <= 100"),
+        (encode(replace(GENESIS, version=2)), "here: genesis version 2"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            open_genesis(data, "here")

@@ -7,15 +7,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bft.errors import ConfigError, DecodeError
+from chain.rules.jobs import OUTER_DAMPING_MAX, OUTER_RATE_MAX, check_job
 from chain.rules.updates import (
     CHUNK_ELEMENTS,
     DELTA_MAX,
     EXPONENT_MAX,
     EXPONENTS,
-    OUTER_DAMPING_MAX,
-    OUTER_RATE_MAX,
     capped,
-    check_job,
     decode_snapshot,
     decode_update,
     norm_cap,

@@ -54,6 +54,22 @@ async def test_who_says_nothing_is_sent_away(tmp_path: Path) -> None:
         assert await ask(mill) == 200
 
 
+async def test_a_further_head_that_does_not_end_closes_the_connection(tmp_path: Path) -> None:
+    """Bytes that drip in do not buy more time: it counts from the answer before."""
+    async with limited(tmp_path, "idle_s: 1") as mill:
+        reader, writer = await connect(mill)
+        writer.write(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/status HTTP/1.1\r\n")
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            ending = asyncio.create_task(reader.read())
+            while not ending.done():
+                writer.write(b"X: y\r\n")
+                await asyncio.wait({ending}, timeout=0.1)
+            await asyncio.gather(ending, return_exceptions=True)
+        assert await ask(mill) == 200
+        writer.close()
+
+
 async def test_a_head_in_pieces_is_a_head(tmp_path: Path) -> None:
     async with limited(tmp_path, "head_s: 5") as mill:
         reader, writer = await connect(mill)

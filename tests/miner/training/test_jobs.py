@@ -1,7 +1,8 @@
 """The demonstration's job: its bytes are pinned, because they are part of a chain's identity."""
 
 from bft.crypto.hashing import sha256
-from chain.rules.updates import check_job, decode_snapshot
+from chain.rules.jobs import check_job
+from chain.rules.updates import decode_snapshot
 from miner.training.jobs import digits_job
 
 GENESIS_MODEL = "1b579608a33778b5898397c195742f05816425796402e8b5995382ec92270555"
