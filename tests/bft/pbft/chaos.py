@@ -1,184 +1,61 @@
 """Random schedules: one seed is one whole history of faults, replayed bit by bit.
 
-`python -m tests.bft.pbft.chaos FIRST COUNT` runs many seeds and prints those that fail.
+`python -m tests.bft.pbft.chaos --seed N --count C --budget SECONDS --jobs J` runs many of them.
 """
 
 import random
 import sys
-import traceback
-from collections.abc import Callable
 
 from bft.codec.canonical import encode
 from bft.crypto.hashing import sha256
-from bft.ordering.batch import NULL_BATCH, Batch, batch_digest
 from bft.pbft.clients import CSEQ_WINDOW
-from bft.pbft.messages import (
-    Commit,
-    NewView,
-    Prepare,
-    PrePrepare,
-    Status,
-    Verified,
-    ViewChange,
-)
+from bft.pbft.events import Event
+from tests import keyed_signatures
 from tests.bft.pbft.cluster import Cluster, key, opened, request
+from tests.bft.pbft.liars import BEHAVIOURS
+from tests.search import Search, arguments, command
 
 CHAOS_MS = 12_000
 HEALED_MS = 300_000
-Behaviour = Callable[["Chaos", int, int, bytes, Verified], list[bytes]]
 
 
-def silent(world: "Chaos", source: int, to: int, data: bytes, found: Verified) -> list[bytes]:
-    return []
+class Told(Cluster):
+    """Notes when a replica changes its view, and when one decides."""
 
+    def __init__(self, n: int, seed: int, **config: int) -> None:
+        self.story: list[str] = []
+        super().__init__(n, seed, **config)
 
-def picky(world: "Chaos", source: int, to: int, data: bytes, found: Verified) -> list[bytes]:
-    """Talks to some replicas only."""
-    return [data] if (source + to) % 2 else []
+    def step(self, index: int, event: Event) -> None:
+        replica = self.nodes[index].replica
+        if replica is None:
+            return
+        before = (replica.view, replica.pending_view)
+        decided = replica.last_decided
+        super().step(index, event)
+        if (replica.view, replica.pending_view) != before:
+            self.tell(f"R{index} is in view {replica.view}, asks for {replica.pending_view}")
+        if replica.last_decided != decided:
+            self.tell(f"R{index} has decided through {replica.last_decided}")
 
-
-def flaky(world: "Chaos", source: int, to: int, data: bytes, found: Verified) -> list[bytes]:
-    return [data] if world.random.random() < 0.5 else []
-
-
-def stale(world: "Chaos", source: int, to: int, data: bytes, found: Verified) -> list[bytes]:
-    """Replays what it said before."""
-    world.heard.append(data)
-    if len(world.heard) > 200:
-        del world.heard[0]
-    return [data, world.random.choice(world.heard)]
-
-
-def withhold(world: "Chaos", source: int, to: int, data: bytes, found: Verified) -> list[bytes]:
-    """Headers without their batches."""
-    if isinstance(found.message, PrePrepare) and found.sender == source and to % 2:
-        return [Verified(found.sender, found.message, found.envelope, found.signature).frame]
-    return [data]
-
-
-def equivocate(world: "Chaos", source: int, to: int, data: bytes, found: Verified) -> list[bytes]:
-    """Tells every second replica something else, in all three phases."""
-    message = found.message
-    if to % 2 == 0 or found.sender != source:
-        return [data]
-    if isinstance(message, PrePrepare | Prepare | Commit):
-        batch = encode(Batch(timestamp_ms=message.sequence, requests=(world.extra,)))
-        other = type(message)(
-            chain_id=message.chain_id,
-            epoch=message.epoch,
-            view=message.view,
-            sequence=message.sequence,
-            digest=batch_digest(batch),
-            replica=source,
-        )
-        attachment = batch if isinstance(message, PrePrepare) else b""
-        forged = world.cluster.forge(source, other, attachment)
-        return [data, forged] if world.random.random() < 0.5 else [forged]
-    return [data]
-
-
-def nullify(world: "Chaos", source: int, to: int, data: bytes, found: Verified) -> list[bytes]:
-    """Starts views without what was prepared; proposes nothing at all."""
-    message = found.message
-    if isinstance(message, NewView) and found.sender == source:
-        other = NewView(
-            chain_id=message.chain_id,
-            epoch=message.epoch,
-            view=message.view,
-            view_changes=message.view_changes,
-            proposals=message.proposals[:-1],
-            replica=source,
-        )
-        return [world.cluster.forge(source, other)]
-    if isinstance(message, PrePrepare) and found.sender == source and to % 2:
-        other = PrePrepare(
-            chain_id=message.chain_id,
-            epoch=message.epoch,
-            view=message.view,
-            sequence=message.sequence,
-            digest=batch_digest(NULL_BATCH),
-            replica=source,
-        )
-        return [world.cluster.forge(source, other, NULL_BATCH)]
-    return [data]
-
-
-def forgetful(world: "Chaos", source: int, to: int, data: bytes, found: Verified) -> list[bytes]:
-    """Hides what it prepared, and always asks for later views."""
-    message = found.message
-    if isinstance(message, ViewChange) and found.sender == source:
-        other = ViewChange(
-            chain_id=message.chain_id,
-            epoch=message.epoch,
-            view=message.view + world.random.randrange(3),
-            low=message.low,
-            stable=message.stable,
-            prepared=(),
-            replica=source,
-        )
-        return [world.cluster.forge(source, other)]
-    return [data]
-
-
-def boastful(world: "Chaos", source: int, to: int, data: bytes, found: Verified) -> list[bytes]:
-    """Lies about how far it is."""
-    message = found.message
-    if isinstance(message, Status) and found.sender == source:
-        other = Status(
-            chain_id=message.chain_id,
-            epoch=message.epoch,
-            view=message.view,
-            pending_view=message.pending_view + world.random.randrange(1000),
-            low=message.low + 8 * world.random.randrange(100),
-            decided=message.decided + world.random.randrange(1000),
-            helper=to,
-            slots=(),
-            replica=source,
-        )
-        return [world.cluster.forge(source, other)]
-    return [data]
-
-
-def corrupt(world: "Chaos", source: int, to: int, data: bytes, found: Verified) -> list[bytes]:
-    """Flips a bit now and then."""
-    if world.random.random() < 0.3:
-        place = world.random.randrange(len(data))
-        data = (
-            data[:place] + bytes([data[place] ^ 1 << world.random.randrange(8)]) + data[place + 1 :]
-        )
-    return [data]
-
-
-def sluggish(world: "Chaos", source: int, to: int, data: bytes, found: Verified) -> list[bytes]:
-    """Says everything late."""
-    delay = world.random.randint(200, 1500)
-    world.cluster.at(delay, lambda: world.cluster.transmit(source, to, data))
-    return []
-
-
-BEHAVIOURS: tuple[Behaviour, ...] = (
-    silent,
-    picky,
-    flaky,
-    stale,
-    withhold,
-    equivocate,
-    nullify,
-    forgetful,
-    boastful,
-    corrupt,
-    sluggish,
-)
+    def tell(self, text: str) -> None:
+        self.story.append(f"{self.now:>7} ms  {text}")
 
 
 class Chaos:
     """One seed."""
 
-    def __init__(self, seed: int) -> None:
-        self.random = rng = random.Random(seed)
-        n = rng.choice((4, 4, 4, 4, 5, 6, 7))
+    def __init__(self, seed: int, without: frozenset[str] = frozenset()) -> None:
+        self.seed = seed
+        self.without = without
+        self.faults: list[str] = []
+        self.deeds = 0
+        self.random = random.Random(f"{seed}/lies")
+        self.loads = random.Random(f"{seed}/load")
+        rng = random.Random(f"{seed}/world")
+        n = rng.choice((4, 4, 4, 4, 5, 6, 7, 10))
         interval = rng.choice((2, 4, 8))
-        self.cluster = Cluster(
+        self.told = Told(
             n=n,
             seed=rng.randrange(2**32),
             checkpoint_interval=interval,
@@ -190,23 +67,53 @@ class Chaos:
             view_change_ms=1_000,
             view_change_ms_max=8_000,
         )
+        self.cluster: Cluster = self.told
         f = self.cluster.members.f
         liars = rng.sample(range(n), rng.randint(0, f))
         self.cluster.byzantine = set(liars)
-        self.behaviour = {i: rng.choice(BEHAVIOURS) for i in liars}
+        chosen = {i: rng.choice(BEHAVIOURS) for i in liars}
+        self.behaviour = {
+            i: behave for i, behave in chosen.items() if self.allowed(f"R{i} is {behave.__name__}")
+        }
         self.spare = f - len(liars)  # correct replicas that may stay down for good
         self.heard: list[bytes] = []
         self.requests: list[tuple[int, int]] = []
         self.cluster.outgoing = self.outgoing
-        self.cluster.loss = rng.choice((0, 0, 5, 20, 30))
-        self.cluster.duplication = rng.choice((0, 20, 50))
-        self.cluster.delay = rng.choice(((1, 10), (1, 80), (20, 300)))
-        self.cluster.sync = rng.choice(((0, 0), (0, 5), (0, 60)))
+        self.weather(rng)
         self.extra = request(99, seed + 1, b"equivocation")
         self.cluster.submitted.add(self.extra)
         self.calm = rng.random() < 0.2  # no crashes, no splits
         for node in self.cluster.nodes:
-            node.clock_ms = rng.choice((0, 0, 0, rng.randint(-4000, 4000)))
+            skew = rng.choice((0, 0, 0, rng.randint(-4000, 4000)))
+            if skew and self.allowed(f"the clock of R{node.index} is {skew} ms off"):
+                node.clock_ms = skew
+
+    def weather(self, rng: random.Random) -> None:
+        """What links and disks do all the time."""
+        loss = rng.choice((0, 0, 5, 20, 30))
+        duplication = rng.choice((0, 20, 50))
+        delay = rng.choice(((1, 10), (1, 80), (20, 300)))
+        sync = rng.choice(((0, 0), (0, 5), (0, 60)))
+        if loss and self.allowed(f"{loss} % are lost"):
+            self.cluster.loss = loss
+        if duplication and self.allowed(f"{duplication} % come twice"):
+            self.cluster.duplication = duplication
+        if delay != (1, 10) and self.allowed(f"links take {delay} ms"):
+            self.cluster.delay = delay
+        if sync != (0, 5) and self.allowed(f"disks take {sync} ms"):
+            self.cluster.sync = sync
+
+    def allowed(self, fault: str) -> bool:
+        """Note a fault, unless this run goes without it."""
+        if fault in self.without:
+            return False
+        self.faults.append(fault)
+        return True
+
+    @property
+    def story(self) -> list[str]:
+        """What happened, for people."""
+        return [*self.told.story, self.told.describe()]
 
     def outgoing(self, source: int, to: int, data: bytes) -> list[bytes]:
         behave = self.behaviour.get(source)
@@ -216,29 +123,39 @@ class Chaos:
         return [data] if found is None else behave(self, source, to, data, found)
 
     def disturb(self) -> None:
-        """One random fault, or its end."""
-        cluster, rng = self.cluster, self.random
-        n = cluster.members.n
-        kind = rng.randrange(8)
+        """One random fault, or its end.  Its choices depend on its number alone."""
+        self.deeds += 1
+        rng = random.Random(f"{self.seed}/deed/{self.deeds}")
+        n = self.cluster.members.n
         index = rng.randrange(n)
-        node = cluster.nodes[index]
-        if kind <= 1 and node.replica is not None:
-            cluster.crash(index)
-        elif kind <= 3 and node.replica is None:
-            cluster.start(index)
+        kind = rng.randrange(8)
+        side = set(rng.sample(range(n), rng.randint(1, n - 1)))
+        links = {(rng.randrange(n), rng.randrange(n)) for _ in range(rng.randrange(5))}
+        if kind <= 3:
+            name = f"kill or start R{index}"
+        elif kind <= 6:
+            name = ("split off " + str(sorted(side)), f"cut {sorted(links)}", "heal")[kind - 4]
+        else:
+            name = f"stop or resume R{index}"
+        if not self.allowed(f"#{self.deeds} {name}"):
+            return
+        self.told.tell(name)
+        node = self.cluster.nodes[index]
+        if kind <= 3:
+            if node.replica is None:
+                self.cluster.start(index)
+            elif kind <= 1:
+                self.cluster.crash(index)
         elif kind == 4:
-            side = set(rng.sample(range(n), rng.randint(1, n - 1)))
-            cluster.split(side, set(range(n)) - side)
-        elif kind == 5:
-            cluster.cut = {(rng.randrange(n), rng.randrange(n)) for _ in range(rng.randrange(5))}
-        elif kind == 6:
-            cluster.cut = set()
+            self.cluster.split(side, set(range(n)) - side)
+        elif kind <= 6:
+            self.cluster.cut = links if kind == 5 else set()
         else:
             node.paused = not node.paused
 
     def load(self) -> None:
         """A client asks, unless too many of its requests are still under way."""
-        client = self.random.randrange(4)
+        client = self.loads.randrange(4)
         done = {done for node in self.cluster.nodes for done in node.app.executed}
         name = key(f"client {client}").public_key
         mine = [cseq for asked, cseq in self.requests if asked == client]
@@ -251,14 +168,14 @@ class Chaos:
     def retry(self, client: int, cseq: int) -> None:
         up = [node.index for node in self.cluster.correct() if not node.paused]
         if up:
-            self.cluster.submit(self.random.choice(up), client, cseq)
+            self.cluster.submit(self.loads.choice(up), client, cseq)
 
     def run(self) -> None:
-        cluster, rng = self.cluster, self.random
+        cluster, rng = self.cluster, random.Random(f"{self.seed}/time")
         end = CHAOS_MS
         while cluster.now < end:
             cluster.run(rng.randint(1, 400))
-            if not self.calm and rng.random() < 0.3:
+            if rng.random() < 0.3 and not self.calm:
                 self.disturb()
             for _ in range(rng.choice((0, 1, 1, 5))):
                 self.load()
@@ -266,7 +183,8 @@ class Chaos:
         self.finish()
 
     def heal(self) -> None:
-        cluster, rng = self.cluster, self.random
+        cluster, rng = self.cluster, random.Random(f"{self.seed}/heal")
+        self.told.tell("everything heals")
         cluster.heal()
         cluster.delay = (1, 20)
         cluster.sync = (0, 3)
@@ -274,7 +192,7 @@ class Chaos:
         for node in cluster.nodes:
             node.paused = False
             if node.index in dead and node.index not in cluster.byzantine:
-                if node.replica is not None:
+                if node.replica is not None and self.allowed(f"R{node.index} stays down for good"):
                     cluster.crash(node.index)
             elif node.replica is None:
                 cluster.start(node.index)
@@ -313,18 +231,14 @@ def run_seed(seed: int) -> Chaos:
     return world
 
 
-def main(arguments: list[str]) -> int:
-    first, count = int(arguments[0]), int(arguments[1])
-    failed = 0
-    for seed in range(first, first + count):
-        try:
-            run_seed(seed)
-        except Exception:
-            failed += 1
-            print(f"seed {seed}")
-            traceback.print_exc(limit=-4, file=sys.stdout)
-    print(f"{count} seeds, {failed} failed")
-    return 1 if failed else 0
+SEARCH = Search("pbft", Chaos, keyed_signatures.install)
+
+
+def main(argv: list[str]) -> int:
+    parser = arguments("tests.bft.pbft.chaos", __doc__)
+    parser.add_argument("--ecdsa", action="store_true", help="real signatures (slower)")
+    options = parser.parse_args(argv)
+    return command(Search("pbft", Chaos) if options.ecdsa else SEARCH, options)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Protocol
 
 from bft.codec.canonical import encode
 from bft.crypto.hashing import sha256
@@ -54,11 +56,24 @@ WALL_0 = 1_800_000_000_000
 TICK_MS = 50
 
 
-def key(name: str) -> PrivateKey:
+class Key(Protocol):
+    """What a test needs of a private key."""
+
+    public_key: bytes
+
+    def sign(self, message: bytes) -> bytes: ...
+
+
+make_key: Callable[[bytes], Key] = PrivateKey  # tests/keyed_signatures.py puts another here
+
+
+@cache
+def key(name: str) -> Key:
     """A deterministic identity."""
-    return PrivateKey(sha256(name.encode()))
+    return make_key(sha256(name.encode()))
 
 
+@cache
 def members(n: int) -> Membership:
     """n replicas with deterministic keys."""
     keys = tuple(key(f"replica {i}").public_key for i in range(n))
