@@ -107,6 +107,7 @@ def _message_ms(genesis: Genesis, homes: tuple[Path, ...]) -> float:
     context = multiprocessing.get_context("spawn")
     echo = context.Process(target=_echo, args=(genesis, homes[0], there))
     echo.start()
+    there.close()  # so that `recv` fails when the other process does
     try:
         return asyncio.run(_ping(genesis, homes[1], here.recv()))
     finally:

@@ -4,11 +4,20 @@ libsecp256k1 signs by RFC 6979 with low s and refuses high s when it verifies.
 Pure: keys come from outside as bytes.
 """
 
+from functools import lru_cache
+
 from coincurve import PrivateKey as _PrivateKey
 from coincurve import PublicKey as _PublicKey
-from coincurve.ecdsa import cdata_to_der, der_to_cdata, deserialize_compact, serialize_compact
 
+# The library's own call takes DER and converts it twice; these are what it calls.
+from coincurve._libsecp256k1 import lib as _libsecp256k1
+from coincurve.context import GLOBAL_CONTEXT
+from coincurve.ecdsa import der_to_cdata, deserialize_compact, serialize_compact
+
+from bft.crypto.hashing import sha256
 from bft.errors import BadSignature, ConfigError
+
+PARSED_MAX = 4_096  # public keys whose point is remembered: decompressing one costs a square root
 
 
 class PrivateKey:
@@ -46,9 +55,19 @@ def verify(public_key: bytes, signature: bytes, message: bytes) -> None:
     if len(public_key) != 33 or public_key[0] not in (2, 3) or len(signature) != 64:
         raise BadSignature("identity keys have 33 compressed bytes, signatures 64")
     try:
-        der = cdata_to_der(deserialize_compact(signature))
-        valid = _PublicKey(public_key).verify(der, message)
+        valid = _libsecp256k1.secp256k1_ecdsa_verify(
+            GLOBAL_CONTEXT.ctx,
+            deserialize_compact(signature),
+            sha256(message),
+            _parsed(public_key).public_key,
+        )
     except ValueError as error:
         raise BadSignature(f"malformed key or signature: {error}") from None
     if not valid:
         raise BadSignature(f"signature is not by {public_key.hex()[:16]}... over these bytes")
+
+
+@lru_cache(PARSED_MAX)
+def _parsed(public_key: bytes) -> _PublicKey:
+    """Raises ValueError: not on the curve."""
+    return _PublicKey(public_key)

@@ -24,7 +24,7 @@ class Config:
     pipeline: int = 16  # undecided batches that a primary keeps in flight
     batch_requests: int = BATCH_REQUESTS_MAX
     batch_bytes: int = 1024 * 1024
-    batch_ms: int = 15  # a batch waits so long for more requests while another is in flight
+    batch_ms: int = 15  # times the square of batches in flight: so long one waits for more requests
     request_ms: int = 4_000  # a pending request older than this is the primary's fault
     progress_ms: int = 2_000  # an assigned, undecided batch older than this as well
     view_change_ms: int = 4_000  # T_base; doubles with each failed view
@@ -35,6 +35,9 @@ class Config:
     forward_ms: int = 500
     fetch_ms: int = 250  # the next replica is asked for a missing batch
     history_ms: int = 2_000  # the next replica is asked for missing history
+    history_batches_max: int = 2_048  # a gap larger than this is closed by a state transfer
+    transfer_ms: int = 1_000  # the next replica is asked for a manifest or a chunk
+    pin_ms: int = 30_000  # a state that somebody fetches is kept so long after a question for it
     skew_ms: int = 10_000  # a proposal further ahead of our wall clock is held
     lag_ms: int = 60_000  # a fresh proposal further behind it is held: time must not be frozen
     pool_client: int = 64  # pending requests of one client
@@ -64,3 +67,5 @@ class Recovered:
 
     records: tuple[tuple[int, bytes], ...] = ()  # (lsn, record), ascending, all that are unpruned
     executed: int = 0  # last sequence that the application holds, with batch and proof stored
+    state: tuple[int, bytes] | None = None  # the newest saved state, with its sequence
+    gap: tuple[int, int] | None = None  # first and last sequence whose batches are not stored

@@ -26,7 +26,9 @@ def propose(core: Core) -> None:
         if in_flight >= config.pipeline or not core.log.holds(core.next_sequence):
             return
         full = core.pool.waiting >= config.batch_requests
-        if in_flight and not full and core.now - core.pool.waiting_since_ms < config.batch_ms:
+        # The more are under way, the longer: every batch costs the same votes, however small it is.
+        wait_ms = config.batch_ms * in_flight * in_flight
+        if not full and core.now - core.pool.waiting_since_ms < wait_ms:
             return
         requests = core.pool.take(config.batch_requests, config.batch_bytes, core.now)
         if not requests:

@@ -74,3 +74,13 @@ def test_a_secret_is_a_scalar_or_a_config_error(secret: bytes) -> None:
 
 def test_repr_hides_the_secret() -> None:
     assert KEY.secret.hex() not in repr(KEY) and KEY.public_key.hex() in repr(KEY)
+
+
+def test_a_key_that_was_parsed_before_is_still_bound_to_its_own_signatures() -> None:
+    """Parsed keys are remembered; what was remembered must not vouch for anybody else."""
+    one, other = PrivateKey(bytes(31) + b"\x01"), PrivateKey(bytes(31) + b"\x02")
+    for _ in range(2):
+        verify(one.public_key, one.sign(b"grain"), b"grain")
+        verify(other.public_key, other.sign(b"grain"), b"grain")
+        with pytest.raises(BadSignature):
+            verify(one.public_key, other.sign(b"grain"), b"grain")
