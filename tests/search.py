@@ -5,12 +5,13 @@ dropped while the run still fails), with a readable history, and with its line f
 """
 
 import argparse
+import itertools
 import multiprocessing
 import random
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +20,7 @@ SEEDS = Path(__file__).with_name("seeds.txt")
 SHRINKING_RUNS_MAX = 200
 STORY_LINES_MAX = 80
 FRESH = 2**32
-NO_SEED_LEFT = 2**63
+NO_END = 2**63
 
 
 class Run(Protocol):
@@ -38,6 +39,7 @@ class Search:
     name: str  # in tests/seeds.txt
     make: Callable[[int, frozenset[str]], Run]  # of a seed, without some of its faults
     prepare: Callable[[], None] = lambda: None  # once in each process
+    skip: Callable[[int], bool] = lambda seed: False  # what another seed shows just as well
 
 
 def failing(search: Search, seed: int, without: frozenset[str]) -> tuple[Run, str] | None:
@@ -75,12 +77,14 @@ def describe(search: Search, seed: int, run: Run, text: str) -> str:
     )
 
 
-def work(search: Search, seeds: Sequence[int], end_s: float) -> tuple[int, list[int]]:
-    """(how many ran, which failed)."""
-    ran, failed = 0, []
+def work(search: Search, seeds: Iterable[int], count: int, end_s: float) -> tuple[int, list[int]]:
+    """(how many ran, which failed); at most `count`, none begun after `end_s`."""
+    ran, failed = 0, list[int]()
     for seed in seeds:
-        if time.monotonic() >= end_s:
+        if ran == count or time.monotonic() >= end_s:
             break
+        if search.skip(seed):
+            continue
         ran += 1
         found = failing(search, seed, frozenset())
         if found is not None:
@@ -89,14 +93,15 @@ def work(search: Search, seeds: Sequence[int], end_s: float) -> tuple[int, list[
     return ran, failed
 
 
-_task: tuple[Search, list[range], float] | None = None
+_task: tuple[Search, int, int, int, float] | None = None
 
 
 def _worker(number: int) -> tuple[int, list[int]]:
     assert _task is not None
-    search, seeds, end_s = _task
+    search, first, count, jobs, end_s = _task
     search.prepare()
-    return work(search, seeds[number], end_s)
+    mine = count // jobs + (number < count % jobs)
+    return work(search, itertools.count(first + number, jobs), mine, end_s)
 
 
 def hunt(
@@ -104,12 +109,10 @@ def hunt(
 ) -> tuple[int, list[int]]:
     """Run `count` seeds from `first` on, or as many as the budget allows, in `jobs` processes."""
     global _task
-    last = first + (count if count is not None else NO_SEED_LEFT)
     end_s = time.monotonic() + (budget_s if budget_s is not None else float("inf"))
+    _task = (search, first, count if count is not None else NO_END, jobs, end_s)
     if jobs == 1:
-        search.prepare()
-        return work(search, range(first, last), end_s)
-    _task = (search, [range(first + i, last, jobs) for i in range(jobs)], end_s)
+        return _worker(0)
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
         done = pool.map(_worker, range(jobs), chunksize=1)
     return sum(ran for ran, _ in done), [seed for _, failed in done for seed in failed]
@@ -137,7 +140,7 @@ def command(search: Search, options: argparse.Namespace) -> int:
     began = time.monotonic()
     if options.known:
         search.prepare()
-        ran, failed = work(search, known(search.name), float("inf"))
+        ran, failed = work(search, known(search.name), NO_END, float("inf"))
         print(f"{search.name}: {ran} known seeds, {len(failed)} failed")
         return 1 if failed else 0
     first = random.SystemRandom().randrange(FRESH) if options.seed is None else options.seed
