@@ -1,7 +1,9 @@
 """Clients' requests on their way through consensus: who waits for which answer.
 
-A request that was accepted is answered again when it is sent again, so that a client that lost an
-answer may simply repeat itself, here or at another replica.  A refused one may be submitted anew.
+A request that was executed is answered again when it comes again, so that a client that lost an
+answer may simply repeat itself, here or at another replica; so is one that came here only after it
+was executed by way of another replica.  Who was refused and wants another try seals another one:
+consensus orders no bytes twice.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from coordinator.cycle.machine import Answer
 
 ACCEPTED = "accepted"
 WAITING_MAX = 4_096  # requests for whose answers somebody waits
-REMEMBERED_MAX = 10_000  # accepted requests
+REMEMBERED_MAX = 10_000  # accepted requests, and as many refusals
 
 Key = tuple[bytes, int, bytes]
 """(client, cseq, SHA-256 of the sealed request)."""
@@ -35,6 +37,7 @@ class Requests:
         self._submit, self._fresh = submit, fresh
         self._waiting: dict[Key, list[asyncio.Future[Answer]]] = {}
         self._accepted: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
+        self._refused: OrderedDict[bytes, Answer] = OrderedDict()  # by the sealed request's digest
 
     async def ask(self, sealed: bytes, request: Request, wait_s: float) -> Answer | None:
         """Get a verified request executed; None when that took longer than `wait_s`.
@@ -50,6 +53,8 @@ class Requests:
         if accepted is not None or not self._fresh(request.client, request.cseq):
             text = f"sequence number {request.cseq} was executed or is too old"
             raise Refused("executed-before", text)
+        if digest in self._refused:
+            return self._refused[digest]
         key = (request.client, request.cseq, digest)
         if len(self._waiting) >= WAITING_MAX and key not in self._waiting:
             raise Busy(f"{len(self._waiting)} requests wait for their execution; try again later")
@@ -79,6 +84,10 @@ class Requests:
                 self._accepted[answer.client, answer.cseq] = digest
                 if len(self._accepted) > REMEMBERED_MAX:
                     self._accepted.popitem(last=False)
+            else:
+                self._refused[digest] = answer
+                if len(self._refused) > REMEMBERED_MAX:
+                    self._refused.popitem(last=False)
             for answered in self._waiting.pop((answer.client, answer.cseq, digest), []):
                 if not answered.done():
                     answered.set_result(answer)

@@ -9,7 +9,7 @@ from bft.errors import Busy, Refused
 from bft.ordering.request import Request
 from bft.pbft.events import Submitted
 from coordinator.cycle.machine import Answer
-from coordinator.service.requests import Requests
+from coordinator.service.requests import REMEMBERED_MAX, Requests
 
 CLIENT = b"\x02" * 33
 
@@ -67,14 +67,46 @@ async def test_a_number_used_before_the_restart_is_refused() -> None:
     assert door.submitted == []
 
 
-async def test_a_refused_request_may_be_submitted_anew() -> None:
+async def test_a_refused_request_that_comes_again_gets_the_same_refusal() -> None:
+    """It may come here for the first time: a slow connection, and the others have executed it."""
+    door = Door()
+    requests = door.requests()
+    refusal = Answer(CLIENT, 1, "wrong-phase", "too early")
+    requests.executed([b"sealed"], [refusal])
+    assert await requests.ask(b"sealed", request(1), 30) == refusal
+    assert door.submitted == []
+
+
+async def test_a_refused_request_that_is_ordered_once_more_and_accepted_is_accepted() -> None:
+    """Whoever leads may order it again, and refusals use up no number."""
     door = Door()
     requests = door.requests()
     requests.executed([b"sealed"], [Answer(CLIENT, 1, "wrong-phase", "too early")])
-    task = await ask(requests, b"sealed", 1)
-    assert door.submitted == [Submitted(b"sealed")]
     requests.executed([b"sealed"], [Answer(CLIENT, 1, "accepted", "")])
+    assert await requests.ask(b"sealed", request(1), 30) == Answer(CLIENT, 1, "accepted", "")
+
+
+async def test_another_request_under_a_refused_number_is_submitted() -> None:
+    door = Door()
+    requests = door.requests()
+    requests.executed([b"sealed"], [Answer(CLIENT, 1, "wrong-phase", "too early")])
+    task = await ask(requests, b"other", 1)
+    assert door.submitted == [Submitted(b"other")]
+    requests.executed([b"other"], [Answer(CLIENT, 1, "accepted", "")])
     assert await task == Answer(CLIENT, 1, "accepted", "")
+
+
+async def test_refusals_are_remembered_within_a_bound() -> None:
+    door = Door()
+    requests = door.requests()
+    for cseq in range(REMEMBERED_MAX + 1):
+        requests.executed([b"%d" % cseq], [Answer(CLIENT, cseq, "wrong-phase", "")])
+    last = REMEMBERED_MAX
+    assert await requests.ask(b"%d" % last, request(last), 30) == Answer(
+        CLIENT, last, "wrong-phase", ""
+    )
+    assert await requests.ask(b"0", request(0), 0) is None
+    assert door.submitted == [Submitted(b"0")]
 
 
 async def test_who_waits_too_long_gets_none_and_leaves_nothing_behind() -> None:
