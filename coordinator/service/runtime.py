@@ -9,13 +9,14 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from bft.errors import FederationError
 from bft.ordering.batch import decode_batch
 from bft.pbft import events as pbft
 from bft.pbft.messages import HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX, Verified
-from coordinator.cycle.duties import Measurement, OuterStep
+from coordinator.cycle.duties import Duty, Measure, Measurement, OuterStep, Step, duties
 from coordinator.effects import (
     Announce,
     Answered,
@@ -41,6 +42,8 @@ TURN_EVENTS_MAX = 64  # events that share one commit
 LANE_PEER_MAX = 1_024  # messages of one peer that wait
 LANE_CLIENTS_MAX = 2_048  # requests and blocks of all clients that wait
 LANE_OWN_MAX = 1_024  # results of this replica's own tasks that wait
+WORK_PAUSE_S = 0.5  # before failed work is done again; doubles with every failure, up to
+WORK_PAUSE_S_MAX = 8.0
 
 log = logging.getLogger("gristmill.runtime")
 
@@ -245,9 +248,11 @@ class Runtime:
             case Answered():
                 self.requests.executed(self._requests_of_batch, effect.answers)
             case Evaluate(measurement=measurement):
-                self._start("evaluate", 0, self._worker.evaluate(measurement))
+                measure = partial(self._worker.evaluate, measurement)
+                self._start("evaluate", 0, self._persist(measure, Measure(measurement.cycle)))
             case MakeSnapshot(step=step):
-                self._start("snapshot", 0, self._worker.make_snapshot(step))
+                make = partial(self._worker.make_snapshot, step)
+                self._start("snapshot", 0, self._persist(make, Step(step.cycle)))
             case pbft.ServeHistory():
                 self._start("history", effect.to, self._serve_history(effect))
             case pbft.Accuse():
@@ -256,7 +261,7 @@ class Runtime:
                 cycle = getattr(record, "cycle", self.replica.state.cycle)
                 log.info("cycle %d: %s", cycle, type(record).__name__)
 
-    def _start(self, kind: str, number: int, work: Coroutine[Any, Any, Event]) -> None:
+    def _start(self, kind: str, number: int, work: Coroutine[Any, Any, Event | None]) -> None:
         """Do `work` beside the loop and report its event; newer work of a kind ends the older."""
         before = self._tasks.get((kind, number))
         if before is not None:
@@ -269,7 +274,7 @@ class Runtime:
         if self._tasks.get(key) is done:
             del self._tasks[key]
 
-    async def _report(self, kind: str, work: Coroutine[Any, Any, Event]) -> None:
+    async def _report(self, kind: str, work: Coroutine[Any, Any, Event | None]) -> None:
         try:
             event = await work
         except FederationError as error:
@@ -278,7 +283,28 @@ class Runtime:
         except Exception:
             log.exception("%s failed", kind)
             return
-        await self._own.put(Item(event))
+        if event is not None:
+            await self._own.put(Item(event))
+
+    async def _persist(
+        self, work: Callable[[], Coroutine[Any, Any, Event]], duty: Duty
+    ) -> Event | None:
+        """Do `work` again and again until it is done, or `duty` stands no more: then None.
+
+        Without this a failure here, of a worker or of the disk, would cost the replica its table.
+        """
+        pause = WORK_PAUSE_S
+        while True:
+            try:
+                return await work()
+            except FederationError as error:
+                log.error("%s: %s", duty, error)
+            except Exception:
+                log.exception("%s failed", duty)
+            await asyncio.sleep(pause)
+            if duty not in duties(self.replica.rules, self.replica.state, self.replica.index):
+                return None
+            pause = min(2 * pause, WORK_PAUSE_S_MAX)
 
     async def _serve_history(self, asked: pbft.ServeHistory) -> pbft.HistoryRead:
         entries = await asyncio.to_thread(

@@ -20,6 +20,7 @@ from coordinator.ceremony import local_federation
 from coordinator.config import load_setup
 from coordinator.cycle.state import State
 from coordinator.service.app import ReplicaService
+from coordinator.service.work import Pool
 
 PATIENCE_S = 30.0
 SNAPSHOT = b"the first model"
@@ -66,8 +67,8 @@ class NoPool:
 class Mill:
     """The running replicas of one federation."""
 
-    def __init__(self, genesis: Genesis, homes: tuple[Path, ...]) -> None:
-        self.genesis, self.homes = genesis, homes
+    def __init__(self, genesis: Genesis, homes: tuple[Path, ...], pool: Callable[[], Pool]) -> None:
+        self.genesis, self.homes, self._pool = genesis, homes, pool
         self.services: dict[int, ReplicaService] = {}
         self._runs: dict[int, asyncio.Task[None]] = {}
 
@@ -82,7 +83,7 @@ class Mill:
 
     async def start(self, index: int) -> None:
         """Run a replica."""
-        service = await ReplicaService.open(load_setup(self.homes[index]), NoPool())
+        service = await ReplicaService.open(load_setup(self.homes[index]), self._pool())
         self.services[index] = service
         self._runs[index] = asyncio.create_task(service.run())
 
@@ -111,11 +112,15 @@ class Mill:
 
 @asynccontextmanager
 async def running(
-    root: Path, replicas: int, params: Params = STILL, start: int | None = None
+    root: Path,
+    replicas: int,
+    params: Params = STILL,
+    start: int | None = None,
+    pool: Callable[[], Pool] = NoPool,
 ) -> AsyncIterator[Mill]:
     """A federation, `start` of its replicas (all by default) running."""
     genesis, homes = local_federation(root, replicas, params, JOB, SNAPSHOT)
-    mill = Mill(genesis, homes)
+    mill = Mill(genesis, homes, pool)
     try:
         for index in range(replicas if start is None else start):
             await mill.start(index)

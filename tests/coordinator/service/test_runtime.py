@@ -4,8 +4,11 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+import aiohttp
 import pytest
+from msgspec.structs import replace
 
+from bft.errors import Unavailable
 from bft.pbft.config import Config
 from bft.pbft.events import Persist
 from bft.pbft.messages import PrePrepare, open_message
@@ -18,7 +21,9 @@ from coordinator.replica import CoordinatorReplica
 from coordinator.service.journal import Journal
 from coordinator.service.reader import JournalReader
 from coordinator.service.runtime import Halted, Runtime
-from tests.coordinator.service.mill import JOB, SNAPSHOT, STILL
+from coordinator.service.work import ATTEMPTS
+from tests.coordinator.service.grinding import GRINDING, EasyPool, Grinder
+from tests.coordinator.service.mill import JOB, SNAPSHOT, STILL, running
 
 PATIENCE_S = 20.0
 
@@ -109,6 +114,34 @@ async def test_a_second_life_begins_with_the_promises_of_the_first(setup: Setup)
     first = await run(setup, limit=5)
     second = await run(setup, limit=3)
     assert second.sent[0][1] >= max(first.promises_at(PrePrepare)) >= 1
+
+
+async def test_work_that_fails_is_done_again_while_the_duty_stands(tmp_path: Path) -> None:
+    """A worker that dies and a bug in it delay the table and the model; neither is given up."""
+    failures = [*([Unavailable("a worker died")] * ATTEMPTS), ValueError("a bug")]
+    pool = EasyPool(measuring=failures, stepping=failures)
+    async with (
+        running(tmp_path, 1, GRINDING, pool=lambda: pool) as mill,
+        aiohttp.ClientSession() as session,
+    ):
+        base = mill.state().model
+        await Grinder(mill, session).cycle(b"an update")
+        assert pool.measuring == pool.stepping == [] and pool.models == 1
+        assert mill.state().model != base
+
+
+async def test_work_for_a_duty_that_is_gone_is_not_done_again(tmp_path: Path) -> None:
+    impatient = replace(GRINDING, evaluation_ms=100)
+    pool = EasyPool([Unavailable("no worker")] * 1_000)
+    async with (
+        running(tmp_path, 1, impatient, pool=lambda: pool) as mill,
+        aiohttp.ClientSession() as session,
+    ):
+        await Grinder(mill, session).cycle(b"an update")
+        assert pool.models == 0
+        await mill.until(
+            lambda: not any(task.get_name() == "evaluate" for task in asyncio.all_tasks())
+        )
 
 
 async def test_a_journal_that_refuses_halts_the_replica_and_nothing_is_sent(
