@@ -1,6 +1,6 @@
 """A slice of the twins' worlds, and what the enumeration promises."""
 
-from tests.twins.scenario import N, PARTITIONS, WORLDS, Scenario, Twins
+from tests.twins.scenario import PARTITIONS, WORLDS, N, Scenario, Twins
 
 SLICE = 60
 
