@@ -70,6 +70,7 @@ class Limits(_Settings, frozen=True):
     connections: Positive = 512  # to the API
     uploads: Positive = 16  # at the same time
     listeners: Positive = 64  # of /v1/events
+    answers_bytes: Positive = 256 * 1024**2  # artifacts and log ranges on their way out, together
 
 
 class Evaluation(_Settings, frozen=True):

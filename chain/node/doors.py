@@ -4,28 +4,32 @@ Errors are problem details (RFC 9457).  Nothing here is secret and nothing here 
 but it listens on loopback unless its operator says otherwise.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
 
 from aiohttp import web
 
 from bft.codec.canonical import encode
-from bft.errors import Busy, DecodeError, Refused, Unavailable
+from bft.errors import FederationError, Refused
 from chain.federation.api import (
     BLOCK,
     BLOCK_BYTES_MAX,
     BLOCKS,
     FINALITY,
     OCTETS,
-    PROBLEM,
     STATUS,
 )
+from chain.federation.server import common_problem, http_problem, problem, read_body
 from chain.gossip_events import BlockSubmitted, Event
 from chain.node.core import NodeCore
 from chain.node.describe import describe_tree
 from chain.records.block import HEADER_BYTES, Block, block_hash
 from chain.records.score_log import BlockFinal
+
+BODY_S = 30  # a block that takes longer is a slow sender's
+LOG = logging.getLogger("gristmill.node")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -33,7 +37,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def make_app(core: NodeCore, step: Callable[[Event], None]) -> web.Application:
     """The application: `core` answers, `step` takes blocks."""
     doors = _Doors(core, step)
-    app = web.Application(client_max_size=BLOCK_BYTES_MAX, middlewares=[errors_to_problems])
+    app = web.Application(middlewares=[errors_to_problems])
     app.router.add_get(STATUS, doors.get_status)
     app.router.add_post(BLOCKS, doors.post_block)
     app.router.add_get(BLOCK, doors.get_block)
@@ -47,31 +51,19 @@ async def errors_to_problems(request: web.Request, handler: Handler) -> web.Stre
     try:
         return await handler(request)
     except web.HTTPException as error:
-        problem = refuse(HTTPStatus(error.status), error.reason)
-        if "Allow" in error.headers:
-            problem.headers["Allow"] = error.headers["Allow"]
-        return problem
-    except Refused as error:
-        return refuse(HTTPStatus.CONFLICT, str(error), code=error.code)
-    except DecodeError as error:
-        return refuse(HTTPStatus.BAD_REQUEST, str(error))
-    except Busy as error:
-        return refuse(HTTPStatus.TOO_MANY_REQUESTS, str(error))
-    except Unavailable as error:
-        return refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-
-
-def refuse(status: HTTPStatus, detail: str, *, code: str = "") -> web.Response:
-    """Problem details."""
-    problem: dict[str, Any] = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-    }
-    if code:
-        problem["code"] = code
-    return web.json_response(problem, status=status, content_type=PROBLEM)
+        return http_problem(error)
+    except FederationError as error:
+        answer = common_problem(error)
+        if answer is None and isinstance(error, Refused):
+            answer = problem(HTTPStatus.CONFLICT, error.code, str(error))
+        if answer is not None:
+            return answer
+        LOG.error("unexpected: %s", error)
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception:
+        LOG.exception("%s %s", request.method, request.path)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "this node has a problem")
 
 
 class _Doors:
@@ -96,8 +88,8 @@ class _Doors:
         )
 
     async def post_block(self, request: web.Request) -> web.Response:
-        """Take one block.  202 taken, 400 malformed, 409 against the rules, 413 too long."""
-        data = await request.read()
+        """Take one block.  202 taken, 400 malformed, 403 forged, 409 against the rules."""
+        data = await read_body(request, BLOCK_BYTES_MAX, BODY_S)
         self._step(BlockSubmitted(data=data))
         block = self._core.store.block(block_hash(data[:HEADER_BYTES]))
         if block is None:

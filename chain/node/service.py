@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from bft.errors import ConfigError, DecodeError, Unavailable
+from chain.federation.server import make_runner
 from chain.gossip_events import (
     Drop,
     Effect,
@@ -72,9 +73,7 @@ class NodeService:
             self._server = await asyncio.start_server(self._on_inbound, host, port)
             self.p2p_endpoint = _endpoint(self._server.sockets[0].getsockname())
             app = make_app(self.core, self.step)
-            self._runner = web.AppRunner(
-                app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=IDLE_S
-            )
+            self._runner = make_runner(app, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=IDLE_S)
             await self._runner.setup()
             site = web.TCPSite(self._runner, *split_endpoint(self.config.http))
             await site.start()

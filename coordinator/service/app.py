@@ -16,6 +16,7 @@ from aiohttp import web
 
 from bft.errors import ConfigError
 from bft.pbft.config import Config
+from chain.federation.server import make_runner
 from chain.records.block import block_hash
 from chain.records.score_log import BlockFinal
 from coordinator.config import Setup
@@ -28,6 +29,7 @@ from coordinator.service.door import Door
 from coordinator.service.index import LogIndex
 from coordinator.service.journal import Journal
 from coordinator.service.miner_api import MinerApi
+from coordinator.service.outflow import Outflow
 from coordinator.service.peers import Links
 from coordinator.service.problems import errors_to_problems
 from coordinator.service.public_api import PublicApi
@@ -130,6 +132,7 @@ class ReplicaService:
             store,
             lambda: self.links.up,
             setup.config.limits.listeners,
+            Outflow(setup.config.limits.answers_bytes),
         )
         self._miners = MinerApi(
             self.runtime,
@@ -167,9 +170,7 @@ class ReplicaService:
         app = web.Application(middlewares=[errors_to_problems])
         app.add_routes([*self._public.routes(), *self._miners.routes()])
         limits = self._setup.config.limits
-        runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=limits.idle_s
-        )
+        runner = make_runner(app, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=limits.idle_s)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         self._stack.callback(self._public.closing.set)

@@ -81,6 +81,13 @@ class BlobStore:
             self._bytes += len(data)
         await asyncio.to_thread(_sync, self._root / path)
 
+    async def size(self, digest: bytes) -> int | None:
+        """How long the artifact with this digest is; None when it is not here."""
+        try:
+            return int((await obstore.head_async(self._store, blob_path(digest)))["size"])
+        except FileNotFoundError:
+            return None
+
     async def get(self, digest: bytes) -> bytes | None:
         """The bytes with this digest; None when they are not here (or damaged)."""
         try:

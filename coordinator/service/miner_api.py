@@ -14,6 +14,7 @@ from bft.crypto.identity import PrivateKey
 from bft.errors import Busy, DecodeError, Refused, Unavailable
 from bft.ordering.request import REQUEST_BYTES_MAX, open_request
 from chain.federation import api
+from chain.federation.server import problem, read_body
 from chain.records.contribution import StorageReceipt, UploadAuthorization
 from chain.records.operations import MINER_OPERATIONS, decode_operation
 from chain.records.phase import Phase
@@ -22,7 +23,7 @@ from coordinator.cycle.state import Rules, State
 from coordinator.effects import BlockRefused
 from coordinator.service.blobs import BlobStore
 from coordinator.service.parameters import digest_of, number
-from coordinator.service.problems import TooMany, problem, read_body, refusal_status
+from coordinator.service.problems import TooMany, refusal_status
 from coordinator.service.rates import Buckets
 from coordinator.service.requests import ACCEPTED
 from coordinator.service.runtime import Runtime

@@ -10,14 +10,18 @@ _DIGITS_MAX = 19
 
 def decimal(name: str, text: str, largest: int = INTEGER_MAX) -> int:
     """An integer within 0..largest.  Raises DecodeError."""
-    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS_MAX or int(text) > largest:
+    known = text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX
+    if not known or int(text) > largest or str(int(text)) != text:
         raise DecodeError(f"{name} {text[:32]!r} came; an integer from 0 to {largest} expected")
     return int(text)
 
 
 def number(request: web.Request, name: str, default: int, largest: int = INTEGER_MAX) -> int:
-    """A query parameter within 0..largest.  Raises DecodeError."""
-    return decimal(name, request.query.get(name, str(default)), largest)
+    """A query parameter within 0..largest.  Raises DecodeError: it is not, or came twice."""
+    given = request.query.getall(name, [])
+    if len(given) > 1:
+        raise DecodeError(f"{name} came {len(given)} times; once, or not at all")
+    return decimal(name, given[0], largest) if given else default
 
 
 def path_number(request: web.Request, name: str) -> int:

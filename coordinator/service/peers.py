@@ -20,6 +20,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError
 from bft.pbft.messages import FRAME_BYTES_MAX, Verified, open_message
+from chain.federation.server import make_runner
 from chain.records.federation import Genesis
 from coordinator.service.door import Door
 from coordinator.service.handshakes import Handshakes
@@ -127,7 +128,7 @@ class Links:
         """Listen at `address` (host:port) and dial all peers.  Raises OSError: it is taken."""
         app = web.Application()
         app.router.add_get(PATH, self._accept)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = make_runner(app, shutdown_timeout=1.0)
         await self._runner.setup()
         assert self._runner.server is not None
         each = MEMBER_CONNECTIONS_MAX

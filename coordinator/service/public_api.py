@@ -20,7 +20,15 @@ from chain.records.phase import Phase
 from chain.records.score_log import Assigned, BlockFinal, Certified, Scored, decode_leaf
 from coordinator.service.blobs import BlobStore
 from coordinator.service.index import CYCLES_MAX, LogIndex
-from coordinator.service.parameters import decimal, digest_of, number, path_hex, path_number
+from coordinator.service.outflow import Outflow
+from coordinator.service.parameters import (
+    INTEGER_MAX,
+    decimal,
+    digest_of,
+    number,
+    path_hex,
+    path_number,
+)
 from coordinator.service.plain import plain_log_record
 from coordinator.service.runtime import Runtime
 
@@ -40,10 +48,12 @@ class PublicApi:
         store: BlobStore,
         peers_up: Callable[[], tuple[int, ...]],
         listeners_max: int,
+        outflow: Outflow,
     ) -> None:
         self._genesis, self._genesis_bytes = genesis, encode(genesis)
         self._runtime, self._index, self._store = runtime, index, store
         self._peers_up = peers_up
+        self._outflow = outflow
         self._listeners, self._listeners_max = 0, listeners_max
         self.closing = asyncio.Event()
 
@@ -124,10 +134,19 @@ class PublicApi:
         headers = {"ETag": etag, "Cache-Control": IMMUTABLE}
         if request.headers.get("If-None-Match") == etag:
             return web.Response(status=304, headers=headers)
-        data = await self._store.get(digest)
-        if data is None:
+        size = await self._store.size(digest)
+        if size is None:
             raise Refused("not-found", f"blob {digest.hex()} is not on this replica")
-        return _octets(data, headers)
+        self._outflow.reserve(size)
+        try:
+            data = await self._store.get(digest)
+            if data is None:
+                raise Refused("not-found", f"blob {digest.hex()} is damaged on this replica")
+            response = _octets(data, headers)
+            await self._outflow.write(request, response, size)
+            return response
+        finally:
+            self._outflow.release(size)
 
     # Cycles.
 
@@ -201,7 +220,14 @@ class PublicApi:
         """LogEntry records from ?from= on, at most ?limit=, bounded in bytes as well."""
         first = number(request, "from", 0)
         limit = number(request, "limit", api.LOG_LIMIT_MAX, api.LOG_LIMIT_MAX)
-        return _octets(encode(await self._index.entries(first, limit)))
+        data = encode(await self._index.entries(first, limit))
+        self._outflow.reserve(len(data))
+        try:
+            response = _octets(data)
+            await self._outflow.write(request, response, len(data))
+            return response
+        finally:
+            self._outflow.release(len(data))
 
     async def get_events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: derived log records; the id is the index in the log.
@@ -227,7 +253,7 @@ class PublicApi:
     def _following(self, request: web.Request) -> int:
         last = request.headers.get(LAST_EVENT)
         if last is not None:
-            return decimal(LAST_EVENT, last) + 1
+            return decimal(LAST_EVENT, last, INTEGER_MAX - 1) + 1
         return number(request, "from", self._runtime.replica.state.log.size)
 
     async def _stream(self, response: web.StreamResponse, following: int) -> None:

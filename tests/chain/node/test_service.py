@@ -87,7 +87,7 @@ async def test_a_block_gossips_over_three_nodes_and_a_forged_one_does_not(tmp_pa
                 nodes.append(node)
             doors = [f"http://{node.http_endpoint}" for node in nodes]
             async with client.post(doors[0] + api.BLOCKS, data=FORGED.data) as answer:
-                assert answer.status == 400
+                assert answer.status == 403
                 assert answer.content_type == api.PROBLEM
                 assert "winner did not sign" in (await answer.json())["detail"]
             async with client.post(doors[0] + api.BLOCKS, data=FIRST.data) as answer:

@@ -1,0 +1,134 @@
+"""What every HTTP door of ours does alike: problem details, whole bodies in time, a quiet log.
+
+Bodies are taken as they are: a compressed one is refused, so that no few bytes become many here.
+Source: RFC 9457 for problems.
+"""
+
+import asyncio
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.http import HttpProcessingError
+
+from bft.errors import BadSignature, Busy, DecodeError, FederationError, Refused, Unavailable
+from chain.federation.api import PROBLEM
+
+CHUNK_BYTES = 64 * 1024
+
+
+class TooLarge(FederationError):
+    """A body is longer than its route allows."""
+
+
+class TooSlow(FederationError):
+    """A body did not come in time."""
+
+
+class Compressed(FederationError):
+    """A body came with a Content-Encoding."""
+
+
+def problem(
+    status: HTTPStatus, code: str, detail: str, headers: dict[str, str] | None = None
+) -> web.Response:
+    """One answer that names what was wrong, for machines by `code`, for people by `detail`."""
+    body = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": int(status),
+        "code": code,
+        "detail": detail,
+    }
+    return web.Response(
+        status=status, body=json.dumps(body).encode(), content_type=PROBLEM, headers=headers
+    )
+
+
+def common_problem(error: FederationError) -> web.Response | None:
+    """The answer to an error that means the same at every door; None: the door has to know."""
+    text = str(error)
+    match error:
+        case TooLarge():
+            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", text)
+        case TooSlow():
+            return problem(HTTPStatus.REQUEST_TIMEOUT, "too-slow", text)
+        case Compressed():
+            headers = {"Accept-Encoding": "identity"}  # RFC 9110 section 15.5.16
+            return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed", text, headers)
+        case BadSignature():
+            return problem(HTTPStatus.FORBIDDEN, "bad-signature", text)
+        case DecodeError():
+            return problem(HTTPStatus.BAD_REQUEST, "malformed", text)
+        case Refused(code="not-found"):
+            return problem(HTTPStatus.NOT_FOUND, "not-found", text)
+        case Busy():
+            return problem(HTTPStatus.TOO_MANY_REQUESTS, "busy", text, {"Retry-After": "1"})
+        case Unavailable():
+            return problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", text, {"Retry-After": "1"}
+            )
+    return None
+
+
+def http_problem(error: web.HTTPException) -> web.Response:
+    """An error of routing (no such path, no such method) in our form."""
+    status = HTTPStatus(error.status)
+    kept = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+    code = "not-found" if status is HTTPStatus.NOT_FOUND else f"http-{int(status)}"
+    return problem(status, code, error.reason, kept)
+
+
+async def read_body(request: web.Request, bytes_max: int, within_s: float) -> bytes:
+    """The whole body.
+
+    Raises:
+        TooLarge: longer than `bytes_max`; no more than that is ever held.
+        TooSlow: it did not come within `within_s`.
+        Compressed: it has a Content-Encoding.
+        DecodeError: it ended before it was complete, or its transfer encoding is broken.
+    """
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
+    if encoding.strip().lower() != "identity":
+        raise Compressed(f"content encoding {encoding[:32]!r} came; bodies are taken as they are")
+    if request.content_length is not None and request.content_length > bytes_max:
+        raise TooLarge(f"{request.content_length} bytes announced; at most {bytes_max} allowed")
+    data = bytearray()
+    try:
+        async with asyncio.timeout(within_s):
+            async for part in request.content.iter_chunked(CHUNK_BYTES):
+                data += part
+                if len(data) > bytes_max:
+                    raise TooLarge(f"more than {bytes_max} bytes came")
+    except TimeoutError:
+        raise TooSlow(f"{len(data)} bytes came within {within_s:g} s") from None
+    except web.RequestPayloadError as error:
+        raise DecodeError(f"the body broke off after {len(data)} bytes: {error}") from None
+    if request.content_length is not None and len(data) != request.content_length:
+        raise DecodeError(f"{len(data)} of {request.content_length} announced bytes came")
+    return bytes(data)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a line of aiohttp's server is about us: garbage and hanging up are the client's."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | ConnectionError)
+
+
+def _server_log() -> logging.Logger:
+    log = logging.getLogger("gristmill.http.server")
+    if _is_ours not in log.filters:
+        log.addFilter(_is_ours)
+    return log
+
+
+def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
+    """An `AppRunner` that logs no access, no garbage, and decompresses nothing.
+
+    Without it, whoever sends garbage writes a traceback into our log with every line.
+    """
+    return web.AppRunner(
+        app, access_log=None, logger=_server_log(), auto_decompress=False, **options
+    )
