@@ -11,6 +11,8 @@ serves readers is JournalReader.  Tables:
     marks   where records stand in the log: (kind, number) -> index
     accusations  evidence that convicts a replica
 
+`log` (with `marks`) and `blocks` grow for ever, everything else stays as large as it is: pages that
+became free are used again, and beyond FREE_PAGES_KEPT they are given back to the file system.
 Every row of `wal`, `log` and `states` carries a checksum.  Trusted for safety: a replica that loses
 this file, or gets an old copy, has forgotten promises and must not vote under its key again.
 """
@@ -49,6 +51,9 @@ SCHEMA_VERSION = 1
 APPLICATION_ID = 0x47524D4C  # "GRML", in the file's header
 STATES_KEPT = 2
 ACCUSATIONS_MAX = 10_000
+WAL_FILE_BYTES_MAX = 64 * 1024 * 1024  # of SQLite's own write-ahead log, between two transactions
+FREE_PAGES_KEPT = 4_096  # for the next writes; 16 MiB
+FREED_PAGES_MAX = 4_096  # given back at once
 
 FORGOTTEN = (
     "A replica without its whole journal has forgotten what it promised and could contradict "
@@ -139,7 +144,9 @@ class Journal:
         self._path = path
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
+            self._connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # counts in a new file only
             self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute(f"PRAGMA journal_size_limit={WAL_FILE_BYTES_MAX}")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._check_or_create(chain_id, replica_key)
         except sqlite3.Error as error:
@@ -196,9 +203,13 @@ class Journal:
         """
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            pruned = False
             for effect in effects:
                 self._write(effect)
+                pruned = pruned or isinstance(effect, Prune)
             self._connection.execute("COMMIT")
+            if pruned:
+                self._give_back()
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"{self._path}: {error}; nothing unwritten was sent") from error
 
@@ -229,6 +240,14 @@ class Journal:
                     " WHERE (SELECT count(*) FROM accusations) < ?",
                     (digest, culprit, text, encode(evidence), ACCUSATIONS_MAX),
                 )
+
+    def _give_back(self) -> None:
+        """Shorten the file when much of it is free, a little at a time."""
+        (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        pages = min(free - FREE_PAGES_KEPT, FREED_PAGES_MAX)
+        if pages > 0:
+            # `execute` would stop after the first page: the statement gives a row for each.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
 
     def _append(self, append: Append) -> None:
         assert isinstance(append.records[0], Ordered)

@@ -19,6 +19,7 @@ from chain.records.score_log import (
     encode_leaf,
 )
 from coordinator.effects import Append, BlockAccepted, SaveState
+from coordinator.service import journal as journals
 from coordinator.service.journal import STATES_KEPT, Journal, JournalError
 from coordinator.service.reader import JournalReader
 
@@ -73,6 +74,38 @@ def test_what_was_committed_is_there_after_a_restart(path: Path) -> None:
     assert (recovery.saved_sequence, recovery.saved) == (2, b"state 2")
     assert recovery.tail == ((3, batch(3)), (4, batch(4)))
     assert recovery.log_size == 8
+
+
+def test_promises_that_come_and_go_do_not_grow_the_file(path: Path) -> None:
+    """A month is many checkpoints: what each of them prunes is written over."""
+    journal = reopen(path)
+    sizes = []
+    for turn in range(12):
+        first = 1 + 20 * turn
+        journal.commit([Persist(lsn, bytes(5_000)) for lsn in range(first, first + 20)])
+        journal.commit([SaveState(turn + 1, bytes(50_000)), Prune(first + 19)])
+        sizes.append(path.stat().st_size)
+    journal.close()
+    assert len(set(sizes[-6:])) == 1
+    assert path.stat().st_size < 400_000
+
+
+def test_space_that_is_no_longer_needed_is_given_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "FREE_PAGES_KEPT", 10)
+    journal = reopen(path)
+    journal.commit([append(1), *(Persist(lsn, bytes(5_000)) for lsn in range(1, 201))])
+    journal.close()
+    full = path.stat().st_size
+    journal = reopen(path)
+    journal.commit([Prune(190)])
+    journal.close()
+    assert full > 1_000_000 > 4 * path.stat().st_size
+    journal = reopen(path)
+    assert len(journal.recover().consensus.records) == 10
+    assert journal.recover().log_size == 2
+    journal.close()
 
 
 def test_a_new_journal_remembers_nothing(path: Path) -> None:
