@@ -38,7 +38,7 @@ from coordinator.service.reader import JournalReader
 from coordinator.service.requests import Requests
 
 TICK_S = 0.025
-TURN_EVENTS_MAX = 64  # events that share one commit
+TURN_EVENTS_MAX = 128  # events that share one commit
 LANE_PEER_MAX = 1_024  # messages of one peer that wait
 LANE_CLIENTS_MAX = 2_048  # requests and blocks of all clients that wait
 LANE_OWN_MAX = 1_024  # results of this replica's own tasks that wait
