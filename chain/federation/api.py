@@ -21,6 +21,14 @@ FINALITY = "/v1/blocks/{height}/finality"  # GET: BlockFinal
 LOG = "/v1/log"  # GET ?from=&limit=: tuple of LogEntry
 EVENTS = "/v1/events"  # GET: server-sent events, JSON
 
+# drand's routes, as drand names them; each but the list also with the chain hash before it.
+BEACON_CHAIN = "/{chain:[0-9a-f]{64}}"
+BEACON_CHAINS = "/chains"  # GET: JSON, the one chain hash
+BEACON_INFO = "/info"  # GET: JSON, key and scheme; 404 before activation
+BEACON_LATEST = "/public/latest"  # GET: JSON, the newest round
+BEACON_ROUND = "/public/{round}"  # GET: JSON, one round; 404 where there is none
+BEACON_HEALTH = "/health"  # GET: JSON, the newest round and the one that is awaited
+
 OCTETS = "application/octet-stream"
 PROBLEM = "application/problem+json"
 UPLOAD_HEADER = "Gristmill-Upload"  # hex of a sealed UploadAuthorization

@@ -17,28 +17,29 @@ from aiohttp import web
 from bft.errors import ConfigError
 from bft.pbft.config import Config
 from chain.federation.server import make_runner
-from chain.records.block import block_hash
-from chain.records.score_log import BlockFinal
+from chain.records.score_log import BlockFinal, CycleClosed
 from coordinator.config import Setup
 from coordinator.cycle.state import Rules
 from coordinator.effects import Append
 from coordinator.replica import CoordinatorReplica
 from coordinator.service import tls
+from coordinator.service.beacon_api import BeaconApi
 from coordinator.service.blobs import BlobStore
 from coordinator.service.door import Door
+from coordinator.service.finals import BlockFiller
 from coordinator.service.index import LogIndex
 from coordinator.service.journal import Journal
 from coordinator.service.miner_api import MinerApi
 from coordinator.service.outflow import Outflow
 from coordinator.service.peers import Links
 from coordinator.service.problems import errors_to_problems
-from coordinator.service.public_api import PublicApi
+from coordinator.service.public_api import PublicApi, readable_by_pages
 from coordinator.service.reader import JournalReader
+from coordinator.service.retention import Retention
 from coordinator.service.runtime import Runtime
 from coordinator.service.work import Artifacts, Pool, PoolWorker
 
 SHUTDOWN_S = 2.0
-BLOCK_ATTEMPTS = 10  # rounds through the peers, a second longer apart each time
 
 log = logging.getLogger("gristmill.replica")
 
@@ -103,6 +104,7 @@ class ReplicaService:
             recovery.consensus,
             recovery.saved,
             recovery.tail,
+            recovery.gap,
         )
         if replica.state.log.size != recovery.log_size:
             raise ConfigError(
@@ -134,6 +136,7 @@ class ReplicaService:
             setup.config.limits.listeners,
             Outflow(setup.config.limits.answers_bytes),
         )
+        self._beacon = BeaconApi(genesis, self.runtime, self._index)
         self._miners = MinerApi(
             self.runtime,
             store,
@@ -141,7 +144,11 @@ class ReplicaService:
             setup.config.limits,
             lambda: asyncio.get_running_loop().time(),
         )
-        self._fetching: set[asyncio.Task[None]] = set()
+        self._filler = BlockFiller(self._index, self._artifacts, self.runtime.keep_block)
+        self._retention = Retention(
+            genesis.job.genesis_model, self._index, store, lambda: self.runtime.replica.state
+        )
+        self._chores: list[asyncio.Task[None]] = []
 
     def _make_links(self) -> Links:
         setup, home = self._setup, self._setup.home
@@ -168,7 +175,9 @@ class ReplicaService:
 
     async def _listen(self, address: str) -> None:
         app = web.Application(middlewares=[errors_to_problems])
-        app.add_routes([*self._public.routes(), *self._miners.routes()])
+        app.on_response_prepare.append(readable_by_pages)
+        doors = (self._public, self._beacon, self._miners)
+        app.add_routes([route for door in doors for route in door.routes()])
         limits = self._setup.config.limits
         runner = make_runner(app, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=limits.idle_s)
         await runner.setup()
@@ -182,6 +191,10 @@ class ReplicaService:
 
     async def run(self) -> None:
         """Until `stop`.  Raises Halted, see Runtime.run."""
+        self._chores = [
+            asyncio.create_task(self._filler.run(), name="final blocks"),
+            asyncio.create_task(self._retention.run(), name="retention"),
+        ]
         await self.runtime.run(self.links)
 
     def stop(self) -> None:
@@ -190,27 +203,18 @@ class ReplicaService:
 
     async def close(self) -> None:
         """Let go of everything, in reverse order."""
-        for task in list(self._fetching):
+        for task in self._chores:
             task.cancel()
-        await asyncio.gather(*self._fetching, return_exceptions=True)
+        ended = await asyncio.gather(*self._chores, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):
+                log.error("a background task had ended: %r", error)
         await self._stack.aclose()
 
     def _on_append(self, append: Append) -> None:
-        """See to it that every final block's bytes are here."""
+        """Tell those who work beside the loop what the log brought."""
         for record in append.records:
             if isinstance(record, BlockFinal):
-                task = asyncio.create_task(self._fetch_block(record), name="block")
-                self._fetching.add(task)
-                task.add_done_callback(self._fetching.discard)
-
-    async def _fetch_block(self, final: BlockFinal) -> None:
-        hashed = block_hash(final.header)
-        if await self._index.block(hashed) is not None:
-            return
-        for attempt in range(1, BLOCK_ATTEMPTS + 1):
-            block = await self._artifacts.block(final.height, hashed)
-            if block is not None:
-                await self.runtime.keep_block(block)
-                return
-            await asyncio.sleep(attempt)
-        log.warning("no peer has the final block at height %d", final.height)
+                self._filler.wake()
+            elif isinstance(record, CycleClosed):
+                self._retention.wake()

@@ -76,6 +76,15 @@ class LogIndex:
         """The block with this hash (32 bytes, internal order), if it is here."""
         return await self._ask(self._reader.block, block_hash)
 
+    async def final_blocks(self, above: int, limit: int) -> tuple[tuple[int, bytes, bool], ...]:
+        """(height, hash, whether its bytes are here) of the lowest final blocks above a height."""
+        return await self._ask(self._reader.final_blocks, above, limit)
+
+    async def latest(self, kind: type[R], mark: str, limit: int) -> tuple[R, ...]:
+        """The `limit` log records with the highest numbers under a mark, newest first."""
+        places = await self._ask(self._reader.latest_places, mark, limit)
+        return tuple([await self._record(kind, index) for index in places])
+
     async def find(self, kind: type[R], mark: str, number: int) -> tuple[tuple[int, R], ...]:
         """(index, record) of all log records under a mark of the journal, ascending."""
         places = await self._ask(self._reader.places, mark, number, number)
@@ -85,6 +94,11 @@ class LogIndex:
         """The last of `find`."""
         found = await self.find(kind, mark, number)
         return found[-1][1] if found else None
+
+    async def last(self, kind: type[R], mark: str) -> R | None:
+        """The log record under the highest number of a mark."""
+        index = await self._ask(self._reader.last_place, mark)
+        return None if index is None else await self._record(kind, index)
 
     async def _record(self, kind: type[R], index: int) -> R:
         record = self._cache.get(index)

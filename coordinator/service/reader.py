@@ -9,8 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
-from chain.records.score_log import LogEntry, Ordered, decode_leaf
+from chain.records.block import block_hash
+from chain.records.score_log import BlockFinal, LogEntry, Ordered, decode_leaf
 from coordinator.service.journal import JournalError, checksum
+
+INTEGER_MAX = 2**63 - 1  # what SQLite holds
 
 
 class JournalReader:
@@ -35,13 +38,16 @@ class JournalReader:
     def entries(
         self, first: int, limit: int, bytes_max: int, derived_only: bool = False
     ) -> tuple[LogEntry, ...]:
-        """Log entries from `first` on: at most `limit`, at most `bytes_max` but at least one."""
+        """Log entries from `first` on: at most `limit`, at most `bytes_max` but at least one.
+
+        None where the log has a gap, and none beyond it: what is handed out is contiguous.
+        """
         found: list[LogEntry] = []
         size = 0
         for row in self._rows(
-            "SELECT idx, leaf, proof, crc FROM log WHERE idx >= ?"
+            "SELECT idx, leaf, proof, crc FROM log WHERE idx >= ? AND idx < ?"
             " AND (sequence IS NULL OR NOT ?) ORDER BY idx LIMIT ?",
-            (first, derived_only, limit),
+            (first, self._end_of("end_idx", first), derived_only, limit),
         ):
             index, leaf, proof, crc = cast(tuple[int, bytes, bytes, int], row)
             if checksum(index, leaf, proof) != crc:
@@ -52,6 +58,14 @@ class JournalReader:
             found.append(LogEntry(index=index, leaf=leaf, proof=proof))
         return tuple(found)
 
+    def _end_of(self, column: str, first: int) -> int:
+        """First index (or sequence) behind the gap if `first` lies before that; else no end."""
+        for row in self._rows("SELECT end_idx, last_sequence + 1 FROM gap", ()):
+            end = cast(tuple[int, int], row)[column != "end_idx"]
+            if first < end:
+                return end
+        return INTEGER_MAX
+
     def history(
         self, first: int, last: int, limit: int, bytes_max: int
     ) -> tuple[tuple[int, bytes, bytes], ...]:
@@ -61,7 +75,7 @@ class JournalReader:
         for row in self._rows(
             "SELECT idx, leaf, proof, crc FROM log WHERE sequence BETWEEN ? AND ?"
             " ORDER BY sequence LIMIT ?",
-            (first, last, limit),
+            (first, min(last, self._end_of("last_sequence", first) - 1), limit),
         ):
             index, leaf, proof, crc = cast(tuple[int, bytes, bytes, int], row)
             if checksum(index, leaf, proof) != crc:
@@ -82,11 +96,39 @@ class JournalReader:
         )
         return tuple(cast(Iterable[tuple[int, int]], self._rows(query, (kind, first, last))))
 
+    def last_place(self, kind: str) -> int | None:
+        """Index of the log record of `kind` with the highest number."""
+        query = "SELECT idx FROM marks WHERE kind = ? ORDER BY number DESC, idx DESC LIMIT 1"
+        for row in self._rows(query, (kind,)):
+            return cast(int, row[0])
+        return None
+
     def block(self, block_hash: bytes) -> bytes | None:
         """The block with this hash (32 bytes), if it is here."""
         for row in self._rows("SELECT block FROM blocks WHERE hash = ?", (block_hash,)):
             return cast(bytes, row[0])
         return None
+
+    def final_blocks(self, above: int, limit: int) -> tuple[tuple[int, bytes, bool], ...]:
+        """(height, hash, whether its bytes are here) of the lowest final blocks above a height."""
+        query = (
+            "SELECT marks.number, log.leaf FROM marks JOIN log ON log.idx = marks.idx"
+            " WHERE marks.kind = 'height' AND marks.number > ? ORDER BY marks.number LIMIT ?"
+        )
+        found = []
+        for row in self._rows(query, (above, limit)):
+            height, leaf = cast(tuple[int, bytes], row)
+            final = decode_leaf(leaf)
+            assert isinstance(final, BlockFinal)
+            hashed = block_hash(final.header)
+            held = any(self._rows("SELECT 1 FROM blocks WHERE hash = ?", (hashed,)))
+            found.append((height, hashed, held))
+        return tuple(found)
+
+    def latest_places(self, kind: str, limit: int) -> tuple[int, ...]:
+        """Indices of the `limit` log records of `kind` with the highest numbers, newest first."""
+        query = "SELECT idx FROM marks WHERE kind = ? ORDER BY number DESC, idx DESC LIMIT ?"
+        return tuple(cast(int, row[0]) for row in self._rows(query, (kind, limit)))
 
     def accusations(self) -> tuple[tuple[int, str], ...]:
         """(culprit, text) of all evidence, by culprit."""

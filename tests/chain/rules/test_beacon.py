@@ -4,12 +4,24 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bft.crypto import bls, shamir, threshold
 from bft.crypto.threshold import KeyShare, PublicPolynomial
 from bft.errors import BadSignature
-from chain.rules.beacon import ROUND_MAX, randomness, round_message, verify_round
+from chain.params import MAIN
+from chain.rules.beacon import (
+    PERIOD_S_MAX,
+    ROUND_MAX,
+    ChainInfo,
+    chain_info,
+    nominal_period_s,
+    randomness,
+    round_message,
+    verify_round,
+)
 from tests.bft.crypto.py_ecc_verifier import py_ecc_verifies
+from tests.chain.federation_fixture import CHAIN_ID, CREATED_S, FEDERATION_KEY, GENESIS
 
 QUICKNET = json.loads(
     (Path(__file__).parents[2] / "vectors/drand/quicknet.json").read_text(encoding="utf-8")
@@ -62,3 +74,47 @@ def test_a_round_that_does_not_fit_is_refused(number: int) -> None:
     round_message(ROUND_MAX)
     with pytest.raises(ValueError):
         round_message(number)
+
+
+def quicknet(beacon_id: bytes) -> ChainInfo:
+    info = QUICKNET["info"]
+    return ChainInfo(
+        federation_key=QUICKNET_KEY,
+        period_s=info["period"],
+        genesis_s=info["genesis_time"],
+        genesis_seed=bytes.fromhex(info["groupHash"]),
+        beacon_id=beacon_id,
+    )
+
+
+def test_the_chain_hash_is_drands() -> None:
+    assert quicknet(b"quicknet").hash.hex() == QUICKNET["info"]["hash"]
+
+
+def test_the_default_beacons_name_is_left_out_of_the_hash() -> None:
+    """drand, common/chain/info.go: "to keep backward compatibility"."""
+    assert quicknet(b"default").hash == quicknet(b"").hash != quicknet(b"other").hash
+
+
+def test_our_chain_info_follows_from_genesis_and_key() -> None:
+    info = chain_info(GENESIS, FEDERATION_KEY)
+    assert (info.genesis_seed, info.genesis_s) == (CHAIN_ID, CREATED_S)
+    assert info.federation_key == FEDERATION_KEY and info.beacon_id == b"gristmill"
+
+
+def test_the_nominal_period_is_half_a_cycle_rounded_up_within_32_bits() -> None:
+    assert nominal_period_s(MAIN) == 645  # 60 + 900 + 60 + 120 + 60 + 90 s, two rounds
+    assert nominal_period_s(replace(MAIN, block_ms=90_001)) == 646
+    none = {
+        name: 0
+        for name in (
+            "registration_ms",
+            "training_ms",
+            "reveal_ms",
+            "evaluation_ms",
+            "snapshot_ms",
+            "block_ms",
+        )
+    }
+    assert nominal_period_s(replace(MAIN, **none)) == 1
+    assert nominal_period_s(replace(MAIN, training_ms=2**63 - 1)) == PERIOD_S_MAX
