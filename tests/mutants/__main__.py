@@ -1,0 +1,120 @@
+"""Does the suite see bugs?  Plants one fault after another and runs the tests that should see it.
+
+`python -m tests.mutants [--only NAME] [--budget SECONDS]`.  Works in a copy of the tree.  Exit
+status 0: all were killed; 6: some survived; 2: a mutant's text stands in the product no more.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.mutants.consensus import FURTHER, LISTED
+from tests.mutants.mill import MILL
+from tests.mutants.mutant import Mutant, NoSuchText, mutated
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("bft", "chain", "miner", "coordinator", "deploy", "gristmill", "tests", "benchmarks")
+MUTANTS = (*LISTED, *FURTHER, *MILL)
+SURVIVED = 6
+STALE = 2
+TESTS_FAILED = 1  # pytest's statuses
+TESTS_PASSED = 0
+PATIENCE_S = 300
+
+
+def copy_tree(to: Path) -> None:
+    """Sources and tests only."""
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", to)
+
+
+class Tree:
+    """A copy in which one mutant lives at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.clock = 1_000_000_000  # each writing has its own time, or Python takes old bytecode
+
+    def write(self, file: str, text: str) -> None:
+        self.clock += 10
+        (self.root / file).write_text(text)
+        os.utime(self.root / file, (self.clock, self.clock))
+
+    def judge(self, mutant: Mutant) -> str:
+        """Plant, test, take out: "killed", "survived", or what went wrong."""
+        files = sorted({file for file, _, _ in mutant.edits})
+        before = {file: (ROOT / file).read_text() for file in files}
+        for file in files:
+            self.write(file, mutated(before[file], mutant, file))
+        try:
+            return self.test(mutant.tests)
+        finally:
+            for file in files:
+                self.write(file, before[file])
+
+    def test(self, tests: Sequence[str]) -> str:
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+        environment = {**os.environ, "PYTHONPATH": str(self.root)}
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self.root,
+                env=environment,
+                timeout=PATIENCE_S,
+                capture_output=True,
+                text=True,
+            )
+        except subprocess.TimeoutExpired:
+            return "killed (the tests stand still)"
+        if done.returncode == TESTS_PASSED:
+            return "survived"
+        if done.returncode == TESTS_FAILED:
+            failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+            return "killed by " + failed[0].split(" - ")[0].removeprefix("FAILED ")
+        return f"error {done.returncode}: {done.stdout[-500:]}"
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--only", action="append", default=[], help="a name; may be repeated")
+    parser.add_argument("--budget", type=int, help="seconds; a random selection")
+    parser.add_argument("--list", action="store_true", help="names and laws")
+    options = parser.parse_args(argv)
+    chosen = [m for m in MUTANTS if not options.only or m.name in options.only]
+    if options.list:
+        for mutant in chosen:
+            print(f"{mutant.name}: {mutant.law}")
+        return 0
+    if options.budget is not None:
+        random.SystemRandom().shuffle(chosen)
+    end_s = time.monotonic() + (options.budget if options.budget is not None else float("inf"))
+    verdicts: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as place:
+        tree = Tree(Path(place))
+        copy_tree(tree.root)
+        for mutant in chosen:
+            if time.monotonic() >= end_s:
+                break
+            try:
+                verdicts[mutant.name] = tree.judge(mutant)
+            except NoSuchText as error:
+                verdicts[mutant.name] = f"stale: {error}"
+            print(f"{mutant.name:36} {verdicts[mutant.name]}", flush=True)
+    killed = sum(verdict.startswith("killed") for verdict in verdicts.values())
+    print(f"{killed} of {len(verdicts)} mutants killed; {len(MUTANTS)} are listed")
+    if any(verdict.startswith("stale") for verdict in verdicts.values()):
+        return STALE
+    return 0 if killed == len(verdicts) else SURVIVED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,311 @@
+"""Faults planted in the cycle machine and in the rules that node and auditor share."""
+
+from tests.mutants.mutant import Mutant
+
+PHASES = "coordinator/cycle/phases"
+MACHINE = ("tests/coordinator/cycle/test_machine.py",)
+REFUSALS = ("tests/coordinator/cycle/test_refusals.py",)
+ORACLE = ("tests/oracle",)
+VALIDATION = ("tests/chain/test_validation.py",)
+
+MILL = (
+    Mutant(
+        "one-clock-ends-a-phase",
+        "f clocks end no phase",
+        MACHINE,
+        (f"{PHASES}/clock.py", ">= rules.membership.weak", ">= 1"),
+    ),
+    Mutant(
+        "clock-votes-twice",
+        "a replica's clock counts once",
+        REFUSALS,
+        (f"{PHASES}/clock.py", "    if author in state.elapsed:\n", "    if False:\n"),
+    ),
+    Mutant(
+        "clock-of-another-phase",
+        "a clock's vote is for one phase and attempt",
+        REFUSALS,
+        (
+            f"{PHASES}/clock.py",
+            "    if (elapsed.cycle, elapsed.phase, elapsed.attempt) != here:\n",
+            "    if False:\n",
+        ),
+    ),
+    Mutant(
+        "commitment-changed",
+        "a commitment cannot be changed",
+        REFUSALS,
+        (
+            f"{PHASES}/training.py",
+            "    if commitment.unit in state.commitments:\n",
+            "    if False:\n",
+        ),
+    ),
+    Mutant(
+        "copied-update",
+        "a reveal opens its own commitment",
+        REFUSALS,
+        (
+            f"{PHASES}/reveal.py",
+            "    if opened != state.commitments[unit.unit]:\n",
+            "    if False:\n",
+        ),
+    ),
+    Mutant(
+        "reveal-without-bytes",
+        "f + 1 replicas hold what is revealed",
+        REFUSALS,
+        (
+            f"{PHASES}/reveal.py",
+            "    if len(holders) < rules.membership.weak:\n",
+            "    if False:\n",
+        ),
+    ),
+    Mutant(
+        "receipt-for-other-bytes",
+        "a receipt is for exactly these bytes",
+        REFUSALS,
+        (
+            f"{PHASES}/reveal.py",
+            "        if index is not None and receipt == expected:\n",
+            "        if index is not None:\n",
+        ),
+    ),
+    Mutant(
+        "someone-elses-unit",
+        "a unit is its miner's",
+        REFUSALS,
+        (
+            f"{PHASES}/training.py",
+            " or state.units[unit].miner != miner:\n",
+            ":\n",
+        ),
+    ),
+    Mutant(
+        "a-replica-mines",
+        "a replica's key cannot mine",
+        REFUSALS,
+        (
+            f"{PHASES}/registration.py",
+            "    if miner in rules.membership.index_by_key:\n",
+            "    if False:\n",
+        ),
+    ),
+    Mutant(
+        "two-tables-of-one-replica",
+        "a replica gives one table",
+        REFUSALS,
+        (f"{PHASES}/evaluation.py", "    if author in state.tables:\n", "    if False:\n"),
+    ),
+    Mutant(
+        "table-of-other-units",
+        "a table lists exactly the revealed units",
+        REFUSALS,
+        (
+            f"{PHASES}/evaluation.py",
+            "    if [row.unit for row in table.rows] != sorted(state.reveals):\n",
+            "    if False:\n",
+        ),
+    ),
+    Mutant(
+        "scored-by-too-few",
+        "medians are over a strong quorum of tables",
+        MACHINE,
+        (
+            f"{PHASES}/evaluation.py",
+            "        if len(state.tables) < membership.strong:\n",
+            "        if len(state.tables) < membership.weak:\n",
+        ),
+    ),
+    Mutant(
+        "draw-with-challenge-round",
+        "the draw's randomness is not known while scores can move",
+        (*MACHINE, "tests/chain/audit/test_replay.py"),
+        (
+            f"{PHASES}/signing.py",
+            "            number = draw_round(cycle)\n",
+            "            number = challenge_round(cycle)\n",
+        ),
+    ),
+    Mutant(
+        "share-of-another-signature",
+        "a share is for the signature that is asked for",
+        REFUSALS,
+        (
+            f"{PHASES}/signing.py",
+            "    if (share.purpose, share.subject, share.rank) != expected[:3]:\n",
+            "    if False:\n",
+        ),
+    ),
+    Mutant(
+        "bad-share-forgiven",
+        "who gave a bad share is not asked again in this phase",
+        REFUSALS,
+        (
+            f"{PHASES}/signing.py",
+            "    if author in state.shares or author in state.faulty:\n",
+            "    if author in state.shares:\n",
+        ),
+    ),
+    Mutant(
+        "model-of-a-weak-quorum",
+        "a strong quorum holds the next model",
+        (*MACHINE, "tests/coordinator/test_liars.py"),
+        (
+            f"{PHASES}/aggregation.py",
+            "        if len(matching) >= rules.membership.strong:\n",
+            "        if len(matching) >= 1:\n",
+        ),
+    ),
+    Mutant(
+        "block-seen-by-one",
+        "one witness makes no block",
+        (*MACHINE, "tests/coordinator/test_liars.py"),
+        (
+            f"{PHASES}/block.py",
+            "        if headers.count(header) >= rules.membership.weak:\n",
+            "        if headers.count(header) >= 1:\n",
+        ),
+    ),
+    Mutant(
+        "block-on-another-parent",
+        "a block stands on the final tip",
+        REFUSALS,
+        (
+            f"{PHASES}/block.py",
+            "    if header.previous != state.tip.hash:\n",
+            "    if False:\n",
+        ),
+    ),
+    Mutant(
+        "rank-never-voided",
+        "a rank that is late is voided, and the next may make the block",
+        MACHINE,
+        (
+            f"{PHASES}/block.py",
+            "    if state.rank + 1 < len(state.drawn.ranks):\n",
+            "    if False:\n",
+        ),
+    ),
+    Mutant(
+        "refused-request-marked",
+        "a refused request may come again",
+        REFUSALS,
+        (
+            "coordinator/cycle/machine.py",
+            "    try:\n        after = apply(",
+            "    clients.mark(request.client, request.cseq, sequence)\n"
+            "    try:\n        after = apply(",
+        ),
+        (
+            "coordinator/cycle/machine.py",
+            "    clients.mark(request.client, request.cseq, sequence)\n    return after,",
+            "    return after,",
+        ),
+    ),
+    Mutant(
+        "agreed-time-runs-back",
+        "agreed time never runs back",
+        (*MACHINE, *REFUSALS, "tests/coordinator/test_application.py"),
+        (
+            "coordinator/cycle/machine.py",
+            "    agreed_ms = max(state.agreed_ms, decoded.timestamp_ms)\n",
+            "    agreed_ms = decoded.timestamp_ms\n",
+        ),
+    ),
+    Mutant(
+        "upper-median",
+        "the median is the lower of two",
+        ORACLE,
+        (
+            "chain/rules/scoring.py",
+            "    return sorted(values)[(len(values) - 1) // 2]\n",
+            "    return sorted(values)[len(values) // 2]\n",
+        ),
+    ),
+    Mutant(
+        "quality-without-cap",
+        "there is no prize for concentration",
+        ORACLE,
+        (
+            "chain/rules/scoring.py",
+            "    return max(0, min(ONE, value * ONE // reference))\n",
+            "    return max(0, value * ONE // reference)\n",
+        ),
+    ),
+    Mutant(
+        "invalid-update-earns",
+        "an invalid update earns nothing",
+        ORACLE,
+        (
+            "chain/rules/scoring.py",
+            "    quality = clamp_ratio(row.gain, reference.gain) if row.valid else 0\n",
+            "    quality = clamp_ratio(row.gain, reference.gain)\n",
+        ),
+        (
+            "chain/rules/scoring.py",
+            "    coverage = clamp_ratio(row.advantage, reference.advantage) if row.valid else 0\n",
+            "    coverage = clamp_ratio(row.advantage, reference.advantage)\n",
+        ),
+    ),
+    Mutant(
+        "advantage-ignored",
+        "gain alone is no proof of work on the unit's own data",
+        ORACLE,
+        (
+            "chain/rules/scoring.py",
+            "volume * coverage * quality >> 32",
+            "volume * quality >> 16",
+        ),
+    ),
+    Mutant(
+        "biased-draw",
+        "no ticket is favoured",
+        (*ORACLE, "tests/chain/rules"),
+        ("chain/rules/sampling.py", "            if word < limit:\n", "            if True:\n"),
+    ),
+    Mutant(
+        "winner-drawn-again",
+        "a runner-up is another than the winner",
+        ORACLE,
+        (
+            "chain/rules/lottery.py",
+            "tickets=left.pop(miner)",
+            "tickets=left[miner]",
+        ),
+    ),
+    Mutant(
+        "references-without-floor",
+        "no reference falls below the floor",
+        (*ORACLE, "tests/chain/rules"),
+        (
+            "chain/rules/scoring.py",
+            "                gain=max(floor, lower_median(gains)) if gains",
+            "                gain=lower_median(gains) if gains",
+        ),
+    ),
+    Mutant(
+        "step-rounds-to-zero",
+        "the outer step divides with rounding down",
+        ("tests/chain/rules/test_aggregation.py",),
+        (
+            "chain/rules/aggregation.py",
+            "    change = job.outer_rate_numerator * total // "
+            "(job.outer_rate_denominator * quality)\n",
+            "    change = np.sign(total) * (\n"
+            "        job.outer_rate_numerator * np.abs(total) "
+            "// (job.outer_rate_denominator * quality)\n"
+            "    )\n",
+        ),
+    ),
+    Mutant(
+        "split-capacity-earns",
+        "units follow capacity, rounded down",
+        ("tests/chain/rules", *REFUSALS, "tests/chain/audit/test_derivation.py"),
+        (
+            "chain/rules/assignment.py",
+            "profile.capacity // params.unit_capacity)",
+            "-(-profile.capacity // params.unit_capacity))",
+        ),
+    ),
+)
