@@ -17,6 +17,7 @@ from bft.errors import BadSignature, Busy, DecodeError, FederationError, Refused
 from chain.federation.api import PROBLEM
 
 CHUNK_BYTES = 64 * 1024
+LINGERING_S = 2.0  # after a refusal, so that the sender of a long body sees the answer
 
 
 class TooLarge(FederationError):
@@ -130,5 +131,10 @@ def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
     Without it, whoever sends garbage writes a traceback into our log with every line.
     """
     return web.AppRunner(
-        app, access_log=None, logger=_server_log(), auto_decompress=False, **options
+        app,
+        access_log=None,
+        logger=_server_log(),
+        auto_decompress=False,
+        lingering_time=LINGERING_S,
+        **options,
     )

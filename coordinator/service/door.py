@@ -80,6 +80,7 @@ class Guarded(asyncio.Protocol):
         self._door, self._inner = door, inner
         self._name: str | None = None  # once it is in
         self._seen = b""  # the head's last bytes, until it is complete
+        self._before = True  # nothing but empty lines came
         self._alarm: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -99,7 +100,9 @@ class Guarded(asyncio.Protocol):
         if self._name is None:
             return
         if self._alarm is not None:
-            self._seen = self._seen[1 - len(_HEAD_END) :] + data
+            # Empty lines before a head are no head (RFC 9112 section 2.2 lets servers skip them).
+            self._seen = (self._seen + data).lstrip(b"\r\n") if self._before else self._seen + data
+            self._before = not self._seen
             if _HEAD_END in self._seen:
                 self._alarm.cancel()
                 self._alarm = None

@@ -47,10 +47,14 @@ async def test_who_says_nothing_is_sent_away(tmp_path: Path) -> None:
         silent, silent_writer = await connect(mill)
         slow, slow_writer = await connect(mill)
         slow_writer.write(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n")
+        blank, blank_writer = await connect(mill)
+        blank_writer.write(b"\r\n" * 10)  # empty lines are no head
         assert await is_closed(silent)
         assert await is_closed(slow)
+        assert await is_closed(blank)
         silent_writer.close()
         slow_writer.close()
+        blank_writer.close()
         assert await ask(mill) == 200
 
 
