@@ -14,7 +14,7 @@ from chain.records.federation import FederationKey, activation_message
 from chain.records.phase import Phase
 from chain.records.score_log import KeyActivated
 from chain.records.votes import Purpose
-from chain.rules.limits import ATTEMPT_MAX
+from chain.rules.limits import ATTEMPTS
 
 _FAULTS = {
     b"void-dealing": "dealt commitments or a proof that do not stand",
@@ -53,7 +53,7 @@ def move_keygen(books: Books) -> bool:
         return True
     if books.transcript.phase is Ceremony.FAILED or books.timed_out:
         books.transcript = dkg.expire(books.transcript)
-        books.attempt = min(books.attempt + 1, ATTEMPT_MAX)
+        books.attempt = (books.attempt + 1) % ATTEMPTS
         books.elapsed = set()
         return True
     return False

@@ -3,8 +3,8 @@
 Pure.
 """
 
-ATTEMPT_MAX = 255
-"""Extensions of one phase that are counted; later ones keep this number."""
+ATTEMPTS = 256
+"""Attempts of one phase are counted modulo this: a clock's vote for one never ends the next."""
 
 EXTENSIONS_MAX = 1
 """How often evaluation and aggregation get their time once more before the cycle closes."""

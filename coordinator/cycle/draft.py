@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bft.codec.canonical import Record
 from chain.records.score_log import hash_leaf
-from chain.rules.limits import ATTEMPT_MAX
+from chain.rules.limits import ATTEMPTS
 from coordinator.cycle.state import Phase, State
 
 
@@ -33,5 +33,4 @@ class Draft:
 
     def extend(self) -> "Draft":
         """The same phase gets its time once more."""
-        attempt = min(self.state.attempt + 1, ATTEMPT_MAX)
-        return self.set(attempt=attempt, elapsed=())
+        return self.set(attempt=(self.state.attempt + 1) % ATTEMPTS, elapsed=())

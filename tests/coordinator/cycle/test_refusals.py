@@ -12,7 +12,7 @@ from chain.params import MINIMAL
 from chain.records.contribution import UpdateCommitment
 from chain.records.phase import Phase
 from chain.records.votes import Elapsed
-from chain.rules.limits import WINDOW_FACTOR
+from chain.rules.limits import ATTEMPTS, WINDOW_FACTOR
 from coordinator.cycle.machine import TABLE
 from tests.chain.audit.mill import Mill, key, make_genesis
 from tests.coordinator.cycle.refusals import assert_refused, still
@@ -272,6 +272,17 @@ def test_a_clocks_vote_for_the_end_of_one_rank_never_serves_the_next() -> None:
     assert (mill.phase, mill.state.rank) == (Phase.BLOCK, 1)
     assert_refused(mill, mill.replicas[0], said, "late")
     assert mill.say(mill.replicas[0], mill.elapsed()) == ["accepted"]
+
+
+def test_a_clocks_vote_for_one_attempt_never_ends_the_next_however_many_there_were() -> None:
+    """A founding may wait for hours for its last member; every attempt has its whole time."""
+    mill = Mill()
+    for attempt in range(ATTEMPTS + 2):
+        assert mill.state.attempt == attempt % ATTEMPTS
+        said = mill.elapsed()
+        codes = mill.order(*(mill.request(replica, said) for replica in mill.replicas))
+        assert codes == ["accepted", "accepted", "late", "late"]
+    assert mill.state.transcript.attempt == ATTEMPTS + 2
 
 
 @pytest.mark.parametrize("phase", [Phase.ACTIVATION, Phase.CHALLENGE])
