@@ -6,6 +6,8 @@ the same names.  Not trusted: every read is checked against its digest.
 
 import asyncio
 import os
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import obstore
@@ -37,6 +39,9 @@ class BlobStore:
         self._root = root
         self._store = LocalStore(prefix=root)
         self._bytes_max = bytes_max
+        self._puts: Counter[bytes] = Counter()  # under way, by digest
+        for left_over in (*root.glob("*/*#*"), *root.glob("*/*.new")):
+            left_over.unlink()  # written half when a process ended
         self._bytes = sum(
             int(entry["size"]) for page in obstore.list(self._store) for entry in page
         )
@@ -59,8 +64,18 @@ class BlobStore:
         found = await asyncio.to_thread(sha256, data)
         if digest is not None and found != digest:
             raise DecodeError(f"these bytes have digest {found.hex()}; {digest.hex()} expected")
+        self._puts[found] += 1
+        try:
+            await self._put(found, data)
+        finally:
+            self._puts[found] -= 1
+            if not self._puts[found]:
+                del self._puts[found]
+        return found
+
+    async def _put(self, found: bytes, data: bytes) -> None:
         if await self.get(found) is not None:
-            return found
+            return
         if self._bytes + self._reserved + len(data) > self._bytes_max:
             raise StorageFull(f"{self._bytes} of {self._bytes_max} bytes of artifacts are used")
         self._reserved += len(data)
@@ -68,7 +83,6 @@ class BlobStore:
             await self._write(found, data)
         finally:
             self._reserved -= len(data)
-        return found
 
     async def _write(self, digest: bytes, data: bytes) -> None:
         path = blob_path(digest)
@@ -87,6 +101,39 @@ class BlobStore:
             return int((await obstore.head_async(self._store, blob_path(digest)))["size"])
         except FileNotFoundError:
             return None
+
+    async def digests(self) -> list[bytes]:
+        """All artifacts that are here, in the order of their digests."""
+        return await asyncio.to_thread(self._list)
+
+    def _list(self) -> list[bytes]:
+        names = [entry["path"] for page in obstore.list(self._store) for entry in page]
+        found = []
+        for name in names:
+            with suppress(ValueError):
+                digest = bytes.fromhex(name.rpartition("/")[2])
+                if name == blob_path(digest):
+                    found.append(digest)
+        return sorted(found)
+
+    def remove(self, digest: bytes) -> bool:
+        """Delete an artifact; False when it is not here, or somebody is storing it just now.
+
+        At once, so that no `put` can find the artifact in between and lose it afterwards.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        if digest in self._puts:
+            return False
+        path = self._root / blob_path(digest)
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        self._bytes -= size
+        return True
 
     async def get(self, digest: bytes) -> bytes | None:
         """The bytes with this digest; None when they are not here (or damaged)."""

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from bft.errors import FederationError
+from bft.errors import FederationError, Unavailable
 from bft.ordering.batch import decode_batch
 from bft.pbft import events as pbft
 from bft.pbft.messages import HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX, Verified
@@ -148,7 +148,14 @@ class Runtime:
         return await outcome
 
     async def keep_block(self, block: BlockAccepted) -> None:
-        """Store a block that was fetched because the federation finalised it."""
+        """Store a block that was fetched because the federation finalised it.
+
+        Raises:
+            Unavailable: the replica stops.
+            JournalError: the disk refused.
+        """
+        if self._stopping:
+            raise Unavailable("this replica stops")
         await self._commit([block])
 
     def stop(self) -> None:

@@ -1,5 +1,6 @@
 """Artifacts are what their names say, or they are not there."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,41 @@ async def test_a_damaged_file_is_as_good_as_absent_and_can_be_stored_anew(tmp_pa
     assert await store.get(digest) is None
     await store.put(b"update", digest)
     assert await store.get(digest) == b"update"
+
+
+async def test_what_is_removed_is_gone_and_leaves_its_room(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path, 10)
+    first = await store.put(b"x" * 10)
+    assert await store.digests() == [first]
+    assert store.remove(first)
+    assert await store.digests() == [] and store.bytes_stored == 0
+    assert await store.get(first) is None
+    assert not store.remove(first)
+    await store.put(b"y" * 10)
+
+
+async def test_nothing_is_removed_while_somebody_stores_it(tmp_path: Path) -> None:
+    """Whoever got a receipt for bytes that were here already can rely on it."""
+    store = BlobStore(tmp_path, 1000)
+    digest = await store.put(b"update")
+    again = asyncio.create_task(store.put(b"update"))
+    refused = 0
+    while not again.done():
+        refused += not store.remove(digest)
+        if await store.get(digest) is None and not again.done():
+            await asyncio.sleep(0)
+    assert refused
+    assert await store.get(await again) is not None
+
+
+async def test_only_digests_are_artifacts_and_half_written_files_go_at_the_start(
+    tmp_path: Path,
+) -> None:
+    store = BlobStore(tmp_path, 1000)
+    digest = await store.put(b"update")
+    path = tmp_path / blob_path(digest)
+    half, beside = path.with_name(path.name + "#1"), path.with_name(path.name + ".new")
+    for left_over in (half, beside, tmp_path / "notes"):
+        left_over.write_bytes(b"upd")
+    assert await BlobStore(tmp_path, 1000).digests() == [digest]
+    assert not half.exists() and not beside.exists() and (tmp_path / "notes").exists()
