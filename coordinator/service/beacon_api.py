@@ -95,7 +95,7 @@ class BeaconApi:
         return _round(newest, PRESENT_CACHE)
 
     async def get_round(self, request: web.Request) -> web.Response:
-        """JSON, one round.  404: not signed yet or, where newer ones exist, left out for ever."""
+        """JSON, one round.  404: not signed yet, left out for ever, or not fetched here yet."""
         self._check_chain(request)
         number = path_number(request, "round")
         found = await self._index.newest(BeaconRound, MARK, number)
@@ -103,7 +103,7 @@ class BeaconApi:
             return _round(found, ROUND_CACHE)
         newest = await self._newest()
         future = newest is None or newest.round < number
-        text = "was not signed yet" if future else "was left out; there are newer ones"
+        text = "was not signed yet" if future else "is not in this log; newer ones are"
         headers = {"Cache-Control": PRESENT_CACHE}
         return problem(HTTPStatus.NOT_FOUND, "not-found", f"round {number} {text}", headers)
 
