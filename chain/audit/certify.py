@@ -96,7 +96,8 @@ def _certify(books: Books, rank: int) -> None:
     assert books.key is not None
     place = now.drawn.ranks[rank]
     winning = [row for row in now.scored.rows if row.miner == place.miner and row.tickets > 0]
-    opens = max(books.agreed_ms // 1000, books.tip_time + 1)
+    now_s = books.agreed_ms // 1000
+    opens = max(now_s, books.tip_time + 1)
     certificate = BlockCertificate(
         chain_id=books.chain_id,
         epoch=books.membership.epoch,
@@ -105,7 +106,7 @@ def _certify(books: Books, rank: int) -> None:
         rank=rank,
         parent=books.tip_hash,
         not_before=opens,
-        not_after=opens + WINDOW_FACTOR * books.params.block_ms // 1000,
+        not_after=max(opens, now_s + WINDOW_FACTOR * books.params.block_ms // 1000),
         nonce=now.drawn.randomness,
         winner=place.miner,
         parameters=sum(row.parameters for row in winning),

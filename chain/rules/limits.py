@@ -10,7 +10,7 @@ EXTENSIONS_MAX = 1
 """How often evaluation and aggregation get their time once more before the cycle closes."""
 
 WINDOW_FACTOR = 4
-"""A block's time may lie this many rank times after the certificate's; ordering ends it before."""
+"""A block's time may lie this many rank times after the certification; ordering ends it before."""
 
 RECEIPT_BYTES_MAX = 1024
 """A sealed storage receipt in a reveal; a longer one counts as none."""

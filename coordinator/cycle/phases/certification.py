@@ -20,7 +20,8 @@ def certify(rules: Rules, draft: Draft, rank: int) -> Draft:
     assert state.federation_key is not None
     place = state.drawn.ranks[rank]
     own = [row for row in state.scored.rows if row.miner == place.miner and row.tickets]
-    not_before = max(state.agreed_ms // 1000, state.tip.time + 1)
+    now = state.agreed_ms // 1000
+    not_before = max(now, state.tip.time + 1)
     body = BlockCertificate(
         chain_id=rules.chain_id,
         epoch=rules.membership.epoch,
@@ -29,7 +30,8 @@ def certify(rules: Rules, draft: Draft, rank: int) -> Draft:
         rank=rank,
         parent=state.tip.hash,
         not_before=not_before,
-        not_after=not_before + WINDOW_FACTOR * rules.params.block_ms // 1000,
+        # From now, not from the tip's time: else winners could push block times ahead for ever.
+        not_after=max(not_before, now + WINDOW_FACTOR * rules.params.block_ms // 1000),
         nonce=state.drawn.randomness,
         winner=place.miner,
         parameters=sum(row.parameters for row in own),
