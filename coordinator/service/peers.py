@@ -37,6 +37,7 @@ CONNECT_S = 5.0
 HEARTBEAT_S = 5.0  # silence of one and a half ends a link: TCP alone would wait for minutes
 HEAD_S = 10.0  # from a handshake to the request for a link
 MEMBER_CONNECTIONS_MAX = 4  # the link, the one that replaces it, and those that are closing
+CLOSE_S = 1.0  # a link that is closed here ends so soon, whether or not the peer answers
 PENALTY_S = 5.0  # a member that sent garbage may come again after this time
 
 log = logging.getLogger("gristmill.links")
@@ -214,7 +215,7 @@ class Links:
         if now < self._refused_until.get(peer, now):
             raise web.HTTPTooManyRequests(text="the last link sent garbage; come again later")
         ws = web.WebSocketResponse(
-            heartbeat=HEARTBEAT_S, max_msg_size=FRAME_BYTES_MAX, compress=False
+            heartbeat=HEARTBEAT_S, max_msg_size=FRAME_BYTES_MAX, compress=False, timeout=CLOSE_S
         )
         await ws.prepare(request)
         before = self._incoming.pop(peer, None)
@@ -237,7 +238,9 @@ class Links:
                 log.info("link from replica %d is lost: %r", peer, message.data)
                 return
             if message.type is not WSMsgType.BINARY:
-                await self._throw_out(ws, peer, f"a {message.type.name} frame; binary expected")
+                broken = message.type is WSMsgType.ERROR
+                frame = str(message.data) if broken else f"a {message.type.name} frame"
+                await self._throw_out(ws, peer, f"{frame}; binary expected")
                 return
             data: bytes = message.data
             pause = max(by_bytes.wait_s(len(data), clock()), by_frames.wait_s(1, clock()))
@@ -257,7 +260,7 @@ class Links:
         log.warning("link from replica %d closed: %s", peer, reason)
         self._refused_until[peer] = asyncio.get_running_loop().time() + PENALTY_S
         # A close frame's reason has at most 123 bytes (RFC 6455 section 5.5).
-        told = reason.encode()[:120]
+        told = reason.encode("ascii", "replace")[:120]
         await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=told)
 
 
