@@ -26,6 +26,7 @@ from chain.records.evidence import (
     federation_fault,
 )
 from chain.records.peer_message import encode_inventory
+from chain.rules.limits import FUTURE_S_MAX
 from chain.tree import BlockTree, Change, Finalised, TipChanged
 from chain.validation import (
     check_alone,
@@ -35,7 +36,6 @@ from chain.validation import (
     verify_finality,
 )
 
-FUTURE_S_MAX = 2 * 60 * 60  # a block's time may be that far ahead of our clock
 EVIDENCE_MAX = 256  # pieces that one node keeps
 
 

@@ -10,6 +10,9 @@ from msgspec import Meta
 from bft.codec.canonical import Record
 from bft.codec.types import I64, U8, U16, U32, U63, Bytes32, IdentityKey
 
+UNITS_MAX = 10_000
+"""Work units of one cycle: a replica's table of so many rows still fits into one request."""
+
 
 class EvaluationRow(Record):
     """One replica's measurement of one unit.  An invalid update has zeros."""
@@ -26,7 +29,7 @@ class EvaluationTable(Record):
     TAG = "gristmill.evaluation/1"
 
     cycle: U63
-    rows: Annotated[tuple[EvaluationRow, ...], Meta(max_length=100_000)]
+    rows: Annotated[tuple[EvaluationRow, ...], Meta(max_length=UNITS_MAX)]
 
 
 class ScoreRow(Record):

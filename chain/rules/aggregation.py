@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from chain.records.evaluation import ScoreRow
+from chain.records.evaluation import UNITS_MAX, ScoreRow
 from chain.records.job import Job
 from chain.rules.jobs import OUTER_DAMPING_MAX, OUTER_RATE_MAX, check_job
 from chain.rules.tensors import Tensor, encode_tensors
@@ -24,7 +24,6 @@ from chain.rules.updates import (
     segment_shapes,
 )
 
-UNITS_MAX = 100_000  # as many as an evaluation table holds
 QUALITY_MAX = 1 << 16
 WEIGHT_MIN, WEIGHT_MAX = -(1 << 31), (1 << 31) - 1
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from chain.params import Params
 from chain.records.contribution import Profile, WorkUnit
+from chain.records.evaluation import UNITS_MAX
 from chain.records.job import Job
 from chain.rules.sampling import Stream, permutation, sample
 
@@ -29,8 +30,8 @@ def assign(
 ) -> tuple[WorkUnit, ...]:
     """All work units of a cycle, in seeded order; unit u trains segment u mod S on chunk u.
 
-    When the data has fewer chunks than there is capacity, units are dealt round by round, so that
-    every miner keeps its share as far as it goes.
+    When there is more capacity than the data has chunks, or than UNITS_MAX, units are dealt round
+    by round, so that every miner keeps its share as far as it goes.
 
     Args:
         seed: 32 bytes, the beacon randomness of the cycle before.
@@ -39,7 +40,7 @@ def assign(
     miners = sorted(profiles)
     order = [miners[place] for place in permutation(_ORDER, seed, len(miners))]
     left = {miner: units_earned(profiles[miner], params) for miner in order}
-    chunks = job.train_records // job.chunk_records
+    chunks = min(UNITS_MAX, job.train_records // job.chunk_records)
     dealt: list[bytes] = []
     while len(dealt) < chunks and any(left[miner] for miner in order):
         for miner in order:

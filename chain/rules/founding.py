@@ -9,11 +9,14 @@ from bft.codec.canonical import decode
 from bft.dkg.messages import MEMBERS_MAX
 from bft.errors import ConfigError, DecodeError
 from chain.records.block import TIME_MAX
+from chain.records.evaluation import UNITS_MAX
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
 from chain.rules.jobs import check_job
+from chain.rules.limits import FUTURE_S_MAX, WINDOW_FACTOR
 from chain.rules.scoring import TICKETS_MAX
 
 GENESIS_VERSION = 1
+BLOCK_MS_MAX = 1000 * FUTURE_S_MAX // WINDOW_FACTOR
 
 
 def open_genesis(data: bytes, source: str = "the genesis record") -> Genesis:
@@ -45,6 +48,11 @@ def check_genesis(genesis: Genesis) -> None:
         raise ConfigError(f"{len(keys)} members; key generation takes at most {MEMBERS_MAX}")
     if genesis.created_ms // 1000 > TIME_MAX:
         raise ConfigError(f"created_ms is {genesis.created_ms}; block times end in 2106")
+    if genesis.params.block_ms > BLOCK_MS_MAX:
+        raise ConfigError(
+            f"params.block_ms is {genesis.params.block_ms}; at most {BLOCK_MS_MAX}, or nodes would "
+            "refuse blocks that their certificates allow"
+        )
     _check_positive(genesis)
     check_job(genesis.job)
     _check_tickets(genesis)
@@ -73,7 +81,7 @@ def _check_positive(genesis: Genesis) -> None:
 def _check_tickets(genesis: Genesis) -> None:
     """All tickets of a cycle together fit the field that holds their sum."""
     params, job = genesis.params, genesis.job
-    units = job.train_records // job.chunk_records
+    units = min(UNITS_MAX, job.train_records // job.chunk_records)
     parameters = max(job.segment_parameters(segment) for segment in range(job.segments))
     volume = parameters * job.steps * job.batch_records >> params.volume_shift
     if units * volume > TICKETS_MAX:

@@ -12,5 +12,8 @@ EXTENSIONS_MAX = 1
 WINDOW_FACTOR = 4
 """A block's time may lie this many rank times after the certification; ordering ends it before."""
 
+FUTURE_S_MAX = 2 * 60 * 60
+"""Nodes refuse a block whose time is further ahead of their clocks."""
+
 RECEIPT_BYTES_MAX = 1024
 """A sealed storage receipt in a reveal; a longer one counts as none."""

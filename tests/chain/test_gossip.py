@@ -20,7 +20,6 @@ from chain.gossip_events import (
     Send,
     Tick,
 )
-from chain.intake import FUTURE_S_MAX
 from chain.peer import IN_FLIGHT_MAX, ORPHANS_MAX, PER_MINUTE, PER_MINUTE_UNKNOWN
 from chain.records.evidence import encode_evidence, equivocation
 from chain.records.peer_message import (
@@ -31,6 +30,7 @@ from chain.records.peer_message import (
     encode_inventory,
     encode_nonce,
 )
+from chain.rules.limits import FUTURE_S_MAX
 from tests.chain.federation_fixture import (
     OTHER,
     OTHER_SECRET,

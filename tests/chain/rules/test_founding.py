@@ -28,6 +28,7 @@ def test_both_presets_can_be_founded() -> None:
         (replace(GENESIS, members=GENESIS.members[:1] * 2), "have one key"),
         (make_genesis(101), "101 members"),
         (replace(GENESIS, created_ms=2**32 * 1000), "block times end"),
+        (make_genesis(params=replace(MAIN, block_ms=1_800_001)), "params.block_ms is 1800001"),
         (make_genesis(job=replace(JOB, train_records=99)), "there are 99 records"),
         (make_genesis(job=LABORIOUS), "volume_shift"),
     ],
