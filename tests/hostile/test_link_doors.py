@@ -2,11 +2,11 @@
 
 import asyncio
 import base64
-import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -96,7 +96,7 @@ class Attacker:
     ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """An open WebSocket."""
         async with self.tls(member) as (reader, writer):
-            nonce = base64.b64encode(os.urandom(16)).decode()
+            nonce = base64.b64encode(bytes(16)).decode()
             writer.write(
                 f"GET {peers.PATH} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
                 f"Connection: Upgrade\r\nSec-WebSocket-Key: {nonce}\r\n"
@@ -254,7 +254,7 @@ async def test_strangers_without_tls_change_nothing(tmp_path: Path) -> None:
         for data in (
             b"",
             b"\x16\x03\x01\xff\xff",
-            os.urandom(2_000),
+            Random(1).randbytes(2_000),
             b"GET /link HTTP/1.1\r\n\r\n",
         ):
             for _ in range(40):

@@ -1,0 +1,149 @@
+"""Storms at a node's peer port: garbage, lying lengths, floods, peers that never say a word."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from chain.records import peer_message as peers
+from tests.chain.federation_fixture import CHAIN_ID
+from tests.fuzz.mutation import TOKENS
+from tests.fuzz.outsiders import PAYLOADS
+from tests.hostile.victim import PATIENCE_S, Victim, node
+
+pytestmark = pytest.mark.integration
+
+GREETING = b"".join(
+    peers.encode_frame(CHAIN_ID, name, PAYLOADS[name]) for name in ("version", "verack")
+)
+PING = peers.encode_frame(CHAIN_ID, "ping", peers.encode_nonce(0x1122334455667788))
+PONG = peers.encode_frame(CHAIN_ID, "pong", peers.encode_nonce(0x1122334455667788))
+
+
+def framed(command: bytes, length: int, checksum: bytes = bytes(4), payload: bytes = b"") -> bytes:
+    """A frame with whatever stands in its header."""
+    return (
+        CHAIN_ID[:4]
+        + command.ljust(12, b"\x00")
+        + length.to_bytes(4, "little")
+        + checksum
+        + payload
+    )
+
+
+@asynccontextmanager
+async def under_attack(root: Path) -> AsyncIterator[Victim]:
+    """An honest peer stays connected through the storm, and is heard after it."""
+    async with node(root) as victim:
+        reader, writer = await victim.connect(victim.p2p)
+        writer.write(GREETING)
+        async with victim.storm():
+            yield victim
+            writer.write(PING)
+            async with asyncio.timeout(PATIENCE_S):
+                await reader.readuntil(PONG)
+        writer.transport.abort()
+
+
+async def said_to(victim: Victim, data: bytes) -> bytes:
+    """What comes back until the node hangs up."""
+    reader, writer = await victim.connect(victim.p2p)
+    found = b""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            try:
+                writer.write(data)
+                await writer.drain()
+                while part := await reader.read(1 << 16):
+                    found += part
+            except ConnectionError:
+                pass
+    finally:
+        writer.transport.abort()
+    return found
+
+
+BROKEN = (
+    Random(1).randbytes(2_000),
+    bytes(2_000),
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    framed(b"ping", 8, b"\x01\x02\x03\x04", bytes(8)),
+    framed(b"ping", 9),
+    framed(b"", 0),
+    framed(b"\xff" * 12, 0),
+    framed(b"block", 2**32 - 1),
+    framed(b"unknown", peers.PAYLOAD_BYTES_MAX + 1),
+    b"\x00" + GREETING,
+    peers.encode_frame(CHAIN_ID, "verack", b""),
+    GREETING + GREETING,
+    *(
+        GREETING + peers.encode_frame(CHAIN_ID, name, token)
+        for name in (
+            "inv",
+            "getdata",
+            "getcerthdrs",
+            "certheaders",
+            "finality",
+            "evidence",
+            "block",
+        )
+        for token in (TOKENS[40], b"\xfd\xff\xff" + bytes(50))
+    ),
+)
+"""After each of these the node hangs up."""
+
+
+async def test_garbage_and_lying_lengths_cost_the_connection_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    async with under_attack(tmp_path) as victim:
+        await asyncio.gather(*(said_to(victim, data) for data in BROKEN * 3))
+
+
+async def test_a_flood_of_good_messages_is_cut_off(tmp_path: Path) -> None:
+    async with under_attack(tmp_path) as victim:
+        floods = [
+            GREETING + peers.encode_frame(CHAIN_ID, name, PAYLOADS[name]) * 20_000
+            for name in ("ping", "inv", "getdata", "getcerthdrs", "finality", "block")
+        ]
+        floods.append(GREETING + peers.encode_frame(CHAIN_ID, "unknown", bytes(1_000)) * 20_000)
+        await asyncio.gather(*(said_to(victim, flood) for flood in floods))
+
+
+async def test_announced_megabytes_that_never_come_are_not_held_and_hold_nobody_up(
+    tmp_path: Path,
+) -> None:
+    async with under_attack(tmp_path) as victim:
+        before = victim.open_files
+        writers = []
+        for _ in range(60):
+            _, writer = await victim.connect(victim.p2p)
+            writer.write(
+                GREETING + framed(b"unknown", peers.PAYLOAD_BYTES_MAX, payload=bytes(1_000))
+            )
+            writers.append(writer)
+        assert await victim.answers()
+        for writer in writers:
+            writer.transport.abort()
+        for _ in range(3):
+            assert await victim.answers()
+        assert victim.open_files <= before + 2
+
+
+async def test_no_more_strangers_are_let_in_than_there_are_places(tmp_path: Path) -> None:
+    """Those who are in stay in; the next are hung up on at once."""
+    async with under_attack(tmp_path) as victim:
+        readers = []
+        writers = []
+        for _ in range(200):
+            reader, writer = await victim.connect(victim.p2p)
+            readers.append(reader)
+            writers.append(writer)
+        async with asyncio.timeout(PATIENCE_S):
+            refused = await asyncio.wait_for(readers[-1].read(1), PATIENCE_S)
+        assert refused == b""
+        for writer in writers:
+            writer.transport.abort()
