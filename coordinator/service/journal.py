@@ -129,7 +129,7 @@ def marks(record: Record) -> tuple[tuple[str, int], ...]:
 
 
 class Journal:
-    """The writer.  Its methods block; the runtime calls them in one thread."""
+    """The writer.  One transaction at a time: `commit`, or `write` and then `sync`."""
 
     def __init__(self, path: Path, chain_id: bytes, replica_key: bytes) -> None:
         """Open or create.
@@ -142,6 +142,7 @@ class Journal:
         if born.exists() and not path.exists():
             raise ConfigError(f"{path} is gone.  {FORGOTTEN}")
         self._path = path
+        self._prune = 0  # records through here go with the present transaction
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # counts in a new file only
@@ -201,17 +202,36 @@ class Journal:
         Raises:
             JournalError: the disk refused; nothing of it was written, and nothing may be sent.
         """
+        self.write(effects)
+        self.sync()
+
+    def write(self, effects: Iterable[Durable]) -> None:
+        """Put everything into a new transaction, in order; nothing counts before `sync`.
+
+        Does not wait for the disk: that, and whatever touches many pages, is left to `sync`.
+        Raises JournalError, as `commit`.
+        """
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            pruned = False
             for effect in effects:
                 self._write(effect)
-                pruned = pruned or isinstance(effect, Prune)
+        except (sqlite3.Error, OSError) as error:
+            raise self._refused(error) from error
+
+    def sync(self) -> None:
+        """Make the transaction durable.  Blocks.  Raises JournalError, as `commit`."""
+        try:
+            prune, self._prune = self._prune, 0
+            if prune:
+                self._connection.execute("DELETE FROM wal WHERE lsn <= ?", (prune,))
             self._connection.execute("COMMIT")
-            if pruned:
+            if prune:
                 self._give_back()
         except (sqlite3.Error, OSError) as error:
-            raise JournalError(f"{self._path}: {error}; nothing unwritten was sent") from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> JournalError:
+        return JournalError(f"{self._path}: {error}; nothing unwritten was sent")
 
     def _write(self, effect: Durable) -> None:
         execute = self._connection.execute
@@ -229,7 +249,7 @@ class Journal:
                     (STATES_KEPT,),
                 )
             case Prune(up_to_lsn=lsn):
-                execute("DELETE FROM wal WHERE lsn <= ?", (lsn,))
+                self._prune = max(self._prune, lsn)
             case BlockAccepted(height=height, block_hash=block_hash, block=block):
                 row_of_block = (block_hash, height, block)
                 execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?)", row_of_block)

@@ -124,6 +124,7 @@ class Runtime:
         }
         self.requests = Requests(lambda event: self._clients.offer(Item(event)), replica.fresh)
         self._writer = ThreadPoolExecutor(1, "journal")
+        self._committing = asyncio.Lock()
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._durable_lsn = durable_lsn
         self._requests_of_batch: tuple[bytes, ...] = ()
@@ -243,7 +244,18 @@ class Runtime:
             self._do(effect)
 
     async def _commit(self, kept: list[Any]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.commit, kept)
+        """One durable transaction.  Another thread waits for the disk, and does no more.
+
+        For every statement there it would have to win the interpreter back from this thread.
+        """
+        async with self._committing:
+            self._journal.write(kept)
+            synced = asyncio.get_running_loop().run_in_executor(self._writer, self._journal.sync)
+            try:
+                await asyncio.shield(synced)
+            except asyncio.CancelledError:
+                await asyncio.wait({synced})  # else it would be in the next transaction's way
+                raise
 
     def _do(self, effect: Effect) -> None:
         """What neither is stored nor sent."""

@@ -237,6 +237,21 @@ def test_after_a_refused_write_nothing_counts_any_more(path: Path) -> None:
     journal.close()
 
 
+def test_what_was_written_counts_once_it_is_synced(path: Path) -> None:
+    """A process that dies between the two has promised nothing, and pruned nothing."""
+    filled(path)
+    for synced in (False, True):
+        journal = reopen(path)
+        journal.write([Persist(5, b"promise 5"), Prune(3)])
+        if synced:
+            journal.sync()
+        journal.close()
+        journal = reopen(path)
+        lsns = [lsn for lsn, _ in journal.recover().consensus.records]
+        journal.close()
+        assert lsns == ([4, 5] if synced else [2, 3, 4])
+
+
 def test_a_log_range_is_bounded_in_entries_and_bytes_but_never_empty(path: Path) -> None:
     journal = reopen(path)
     journal.commit([append(1), append(2, size=1000), append(3)])
