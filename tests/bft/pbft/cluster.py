@@ -50,6 +50,7 @@ from bft.pbft.messages import (
     sign_message,
 )
 from bft.pbft.replica import Config, Recovered, Replica
+from tests.bft.pbft.promises import Place, needed, permits
 
 CHAIN = sha256(b"test federation")
 WALL_0 = 1_800_000_000_000
@@ -162,6 +163,14 @@ class Node:
     clock_ms: int = 0  # skew of its wall clock
     accusations: list[Accuse] = field(default_factory=list)
     stable: list[StableCheckpoint] = field(default_factory=list)
+    promises: set[Place] = field(default_factory=set)  # what durable records permit to say
+
+    def synced(self) -> None:
+        """What was written is durable."""
+        self.journal += self.unsynced
+        for _, record in self.unsynced:
+            self.promises.update(permits(record))
+        self.unsynced = []
 
 
 Outgoing = Callable[[int, int, bytes], list[bytes]]
@@ -294,9 +303,8 @@ class Cluster:
             return
         node.sync_due = False
         if node.unsynced:
-            node.journal += node.unsynced
             node.durable = node.unsynced[-1][0]
-            node.unsynced = []
+            node.synced()
             self.step(index, Durable(node.durable))
         ready = [send for send in node.outbox if send.after_lsn <= node.durable]
         node.outbox = [send for send in node.outbox if send.after_lsn > node.durable]
@@ -374,6 +382,10 @@ class Cluster:
         self.sent[type(message)] += 1
         if found.sender != source:
             return
+        promise = needed(message, found.envelope)
+        assert promise is None or promise in self.nodes[source].promises, (
+            f"replica {source} says what no durable record of it permits: {message}"
+        )
         if isinstance(message, ViewChange):
             self.once(("vc", source, message.view), found.envelope)
             self.left[source] = max(self.left.get(source, 0), message.view)

@@ -25,7 +25,7 @@ class Fragile(Cluster):
             self.left_to_go -= 1
             if self.left_to_go == 0:
                 if self.synced:  # durable, but nothing was sent or executed
-                    node.journal += node.unsynced
+                    node.synced()
                 self.crash(index)
                 self.at(300, lambda: self.start(index))
                 return
