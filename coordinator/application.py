@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from bft.codec.canonical import Record, decode, encode
 from bft.pbft.clients import ClientTable
-from coordinator.cycle.machine import Answer, execute, state_root
+from bft.pbft.snapshots import state_root
+from coordinator.cycle.machine import Answer, execute
 from coordinator.cycle.state import Rules, State, opening_state
 
 
@@ -46,9 +47,9 @@ class Application:
         return Applied(first_index, executed.records, executed.answers)
 
     def root(self) -> bytes:
-        """32 bytes that checkpoints vote on."""
-        return state_root(self.state, self.clients)
+        """32 bytes that checkpoints vote on: they bind every chunk of `save`."""
+        return state_root(self.save())
 
     def save(self) -> bytes:
-        """Everything, for a restart."""
+        """Everything, for a restart and for replicas that are far behind.  The same at all."""
         return encode(Saved(state=self.state, clients=self.clients.encode()))

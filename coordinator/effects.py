@@ -2,7 +2,8 @@
 
 The driver calls `CoordinatorReplica.step(event, now_ms, wall_ms)` and then, for the effects of that
 one step, in this order:
-1. writes all `Persist`, `Append`, `SaveState` and `Prune` in ONE durable transaction;
+1. writes all `Persist`, `Append`, `SaveState`, `Installed`, `Restored` and `Prune` in ONE durable
+   transaction;
 2. calls `step(Durable(last lsn))`, whose effects are treated the same way;
 3. hands out every `Send` whose `after_lsn` is durable;
 4. does the rest (`Answered`, `Evaluate`, `MakeSnapshot`, `Announce`, `ServeHistory`, `Accuse`,
@@ -68,6 +69,31 @@ class SaveState:
 
 
 @dataclass(frozen=True, slots=True)
+class Installed:
+    """The application's state after `sequence` came from others; a part of the log is missing.
+
+    Keep `state` as the newest, and `base`, the state before the gap, until the gap is closed.
+    """
+
+    sequence: int  # the last whose batch is not stored
+    state: bytes
+    state_root: bytes
+    end_index: int  # of the first log entry after the gap
+    base_sequence: int  # the last that was executed before
+    base_index: int  # of the first log entry that is missing
+    base: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A batch inside the gap was executed once more: keep it, it is the next one there."""
+
+    append: Append
+    base: bytes | None  # the state after it, now and then: replaces the one before the gap
+    closed: bool  # it was the last
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """What became of the requests of an executed batch."""
 
@@ -117,6 +143,8 @@ Effect = (
     pbft.Effect
     | Append
     | SaveState
+    | Installed
+    | Restored
     | Answered
     | Evaluate
     | MakeSnapshot

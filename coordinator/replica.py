@@ -7,6 +7,7 @@ Pure: the simulator runs exactly this.
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 from bft.codec.canonical import Record
 from bft.crypto.threshold import KeyShare, sign_share
@@ -16,6 +17,7 @@ from bft.ordering.request import seal_request
 from bft.pbft import events as pbft
 from bft.pbft.config import Config, Recovered
 from bft.pbft.replica import Replica as ConsensusReplica
+from bft.pbft.snapshots import state_root
 from chain.records.evaluation import EvaluationTable, SnapshotVote
 from chain.records.operations import encode_operation
 from chain.records.score_log import Ordered
@@ -35,10 +37,12 @@ from coordinator.effects import (
     Evaluate,
     Evaluated,
     Event,
+    Installed,
     MakeSnapshot,
     SaveState,
     Stepped,
 )
+from coordinator.refill import Diverged, LogGap, Refill
 
 RESUBMIT_MS = 4_000
 """A duty's request that was not executed so long after it was submitted is submitted anew."""
@@ -55,6 +59,7 @@ class CoordinatorReplica:
         recovered: Recovered,
         saved: bytes | None = None,
         tail: Iterable[tuple[int, bytes]] = (),
+        gap: LogGap | None = None,
     ) -> None:
         """Resume from what was durable.
 
@@ -62,9 +67,16 @@ class CoordinatorReplica:
             seed: 32 bytes, this replica's secret for the ceremony (bft/dkg/participant.py).
             saved: the newest `SaveState`, if any.
             tail: (sequence, batch) of all decided batches after it, in order.
+            gap: what a state transfer left out of the log, if anything.
         """
         self._config, self._seed = config, seed
         self._application = Application(rules, saved)
+        self._refill = None if gap is None else Refill(rules, gap)
+        recovered = replace(
+            recovered,
+            state=None if saved is None else (self._application.state.sequence, saved),
+            gap=None if self._refill is None else self._refill.sequences,
+        )
         for sequence, batch in tail:
             self._application.execute(sequence, batch)
         self._consensus = ConsensusReplica(config, recovered)
@@ -108,6 +120,11 @@ class CoordinatorReplica:
         """Index of the view's primary."""
         return self.rules.membership.primary(self.view)
 
+    @property
+    def log_missing(self) -> tuple[int, int] | None:
+        """Log entries that are still to come: the first, and the first after them."""
+        return None if self._refill is None else self._refill.missing
+
     def fresh(self, client: bytes, cseq: int) -> bool:
         """Whether (client, cseq) was not executed yet."""
         return self._application.clients.fresh(client, cseq)
@@ -144,13 +161,63 @@ class CoordinatorReplica:
         events: deque[pbft.Event] = deque([event])
         while events:
             for effect in self._consensus.step(events.popleft(), now_ms, wall_ms):
-                if not isinstance(effect, pbft.Decided):
-                    effects.append(effect)
-                    continue
-                effects += self._execute(effect)
-                root = self._application.root() if effect.checkpoint else bytes(32)
-                events.append(pbft.Executed(effect.sequence, root))
+                match effect:
+                    case pbft.Decided():
+                        effects += self._execute(effect)
+                        events.append(self._executed(effect, effects))
+                    case pbft.InstallState():
+                        effects.append(self._install(effect))
+                    case pbft.Refilled():
+                        effects.append(self._restore(effect))
+                    case _:
+                        effects.append(effect)
         return effects
+
+    def _executed(self, decided: pbft.Decided, effects: list[Effect]) -> pbft.Executed:
+        """What consensus hears of it; a state at a checkpoint is also saved."""
+        if not decided.checkpoint:
+            return pbft.Executed(decided.sequence, bytes(32))
+        state = self._application.save()
+        effects.append(SaveState(decided.sequence, state))
+        return pbft.Executed(decided.sequence, state_root(state), state)
+
+    def _install(self, effect: pbft.InstallState) -> Effect:
+        """Go on from a state that a quorum signed; the batches before it come later."""
+        before = self._application
+        try:
+            self._application = Application(self.rules, effect.state)
+        except DecodeError as error:
+            return pbft.Halt(f"the state that a quorum signed at {effect.sequence}: {error}")
+        gap = LogGap(
+            sequence=before.state.sequence,
+            index=before.state.log.size,
+            last_sequence=effect.sequence,
+            end_index=self.state.log.size,
+            state_root=effect.state_root,
+            base=before.save(),
+            batches=(),
+        )
+        self._refill = Refill(self.rules, gap)
+        return Installed(
+            sequence=effect.sequence,
+            state=effect.state,
+            state_root=effect.state_root,
+            end_index=gap.end_index,
+            base_sequence=gap.sequence,
+            base_index=gap.index,
+            base=gap.base,
+        )
+
+    def _restore(self, effect: pbft.Refilled) -> Effect:
+        """One batch of those that were skipped."""
+        assert self._refill is not None
+        try:
+            restored = self._refill.execute(effect.sequence, effect.batch, effect.proof)
+        except Diverged as error:
+            return pbft.Halt(str(error))
+        if restored.closed:
+            self._refill = None
+        return restored
 
     def _execute(self, decided: pbft.Decided) -> list[Effect]:
         applied = self._application.execute(decided.sequence, decided.batch)
@@ -169,8 +236,6 @@ class CoordinatorReplica:
             for record in applied.records
             if not isinstance(record, Ordered)
         ]
-        if decided.checkpoint:
-            effects.append(SaveState(decided.sequence, self._application.save()))
         return effects
 
     def _on_block(self, block: bytes) -> list[Effect]:

@@ -7,7 +7,7 @@ replica at a time.  Source: docs/PROTOCOL.md, "Retransmission".  Pure.
 from collections.abc import Iterable
 
 from bft.errors import DecodeError
-from bft.pbft import history, normal, stable, views
+from bft.pbft import history, normal, stable, transfer, views
 from bft.pbft.certificates import verify_decision, verify_stable
 from bft.pbft.core import Core
 from bft.pbft.log import Slot
@@ -39,7 +39,9 @@ def tick(core: Core) -> None:
     if core.now >= core.fetch_at:
         core.fetch_at = core.now + core.config.fetch_ms
         fetch_bodies(core)
+    transfer.tick(core)
     history.fetch(core)
+    history.refill(core)
 
 
 def next_helper(core: Core, after: int) -> int:

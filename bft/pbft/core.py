@@ -5,7 +5,7 @@ Pure: the state changes in place, and whatever leaves it leaves as an effect.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bft.codec.canonical import Record
 from bft.errors import ProtocolViolation
@@ -15,8 +15,9 @@ from bft.pbft.config import Config
 from bft.pbft.events import Accuse, Effect, Halt, Persist, Send
 from bft.pbft.journal import encode_entry
 from bft.pbft.log import Log
-from bft.pbft.messages import Message, StableProof, Verified, sign_message
+from bft.pbft.messages import Message, StableProof, StateManifest, Verified, sign_message
 from bft.pbft.pool import Digests, Pool
+from bft.pbft.snapshots import Snapshot
 from bft.pbft.view_change import ViewChanges
 
 DOUBTED_MAX = 4_096
@@ -38,7 +39,34 @@ class Peer:
     bodies_ms: int = 0
     new_view_ms: int | None = None  # our last NEW-VIEW to it
     serving_ms: int | None = None  # history is being read for it since
+    chunks: int = 0  # of a state, sent to it since chunks_ms
+    chunks_ms: int = 0
     accusations: int = 0
+
+
+@dataclass(slots=True)
+class Gap:
+    """Batches that a state transfer skipped and that are still to be stored."""
+
+    next: int
+    last: int
+
+
+@dataclass(slots=True)
+class Transfer:
+    """A state that is being fetched, chunk by chunk, from several replicas."""
+
+    sequence: int  # a stable state after this one, or a later one
+    proof: StableProof | None = None  # with the hashes: once the manifest is here
+    hashes: tuple[bytes, ...] = ()
+    chunks: dict[bytes, bytes] = field(default_factory=dict)  # verified, by leaf hash
+    asked: dict[int, tuple[int, int]] = field(default_factory=dict)  # index -> (whom, until)
+    banned: set[int] = field(default_factory=set)  # sent a wrong chunk
+    newer: dict[int, StateManifest] = field(default_factory=dict)  # from who lacks this state
+    turn: int = 0  # the replica that was asked last
+    failures: int = 0  # questions without an answer since the last piece
+    until: int = 0  # for the manifest
+    first_lsn: int = 0  # of its journal records; 0 when there is none
 
 
 class Core:
@@ -107,6 +135,15 @@ class Core:
         self.history_until: int | None = None  # an answer is awaited so long
         self.history_peer = config.index
         self.history_last = 0  # through which it was asked
+        self.history_failures = 0  # questions without an answer since the last progress
+
+        self.snapshots: dict[int, Snapshot] = {}  # our own states that we can serve
+        self.pinned: dict[int, int] = {}  # sequence -> until when somebody may fetch it
+        self.transfer: Transfer | None = None
+        self.transfer_rest = 0  # no new transfer before
+        self.gap: Gap | None = None
+        self.refill_until: int | None = None
+        self.refill_peer = config.index
 
     @property
     def active(self) -> bool:

@@ -4,7 +4,8 @@ The driver calls `Replica.step` with one event at a time, then, in this order:
 1. journals all `Persist` of that step in one transaction (several steps may share one fsync);
 2. calls `step(Durable(lsn))` with the last lsn that is durable;
 3. hands out each `Send` whose `after_lsn` is durable, and only then;
-4. executes each `Decided`, stores batch and proof, and answers with `Executed`, in order.
+4. executes each `Decided`, stores batch and proof, and answers with `Executed`, in order; in the
+   same order it obeys `InstallState` and stores what `Refilled` brings.
 A message to oneself is never sent.  Time enters as `now_ms` and `wall_ms` of `step` alone.
 Pure.
 """
@@ -45,11 +46,13 @@ class Executed:
     """The application has executed through `sequence`.
 
     `state_root` (32 bytes) counts only where `Decided.checkpoint` was set.  After a restart the
-    driver may repeat it for checkpoints that it replayed.
+    driver may repeat it for checkpoints that it replayed.  With `state`, whose root it must be
+    (`bft.pbft.snapshots.state_root`), this replica can serve the state to one that is far behind.
     """
 
     sequence: int
     state_root: bytes
+    state: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,29 @@ class StableCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class InstallState:
+    """Replace the application's state by `state`, that after `sequence`, which a quorum signed.
+
+    In the transaction of this step.  Batches `first_missing` to `sequence` are skipped; they come
+    later, one by one, as `Refilled`.  `state_root` is the root of `state`.
+    """
+
+    sequence: int
+    state_root: bytes
+    state: bytes
+    first_missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refilled:
+    """A batch that `InstallState` had skipped, in order: store it.  `proof` as in `Decided`."""
+
+    sequence: int
+    batch: bytes
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Prune:
     """Journal records with lsn <= `up_to_lsn` are no longer needed for recovery."""
 
@@ -131,4 +157,15 @@ class Halt:
     reason: str
 
 
-Effect = Persist | Send | Decided | StableCheckpoint | Prune | Accuse | ServeHistory | Halt
+Effect = (
+    Persist
+    | Send
+    | Decided
+    | InstallState
+    | Refilled
+    | StableCheckpoint
+    | Prune
+    | Accuse
+    | ServeHistory
+    | Halt
+)

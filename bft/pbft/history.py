@@ -15,8 +15,8 @@ from bft.ordering.batch import batch_digest, decode_batch
 from bft.ordering.proof import QuorumProof
 from bft.pbft import normal, stable
 from bft.pbft.certificates import verify_decision
-from bft.pbft.core import Core
-from bft.pbft.events import ServeHistory
+from bft.pbft.core import Core, Gap
+from bft.pbft.events import Refilled, ServeHistory
 from bft.pbft.messages import (
     HISTORY_BYTES_MAX,
     HISTORY_ENTRIES_MAX,
@@ -25,6 +25,8 @@ from bft.pbft.messages import (
     HistoryEntry,
     Verified,
 )
+
+REFILL_ENTRIES = 32  # a step executes them once more, beside its own work
 
 
 class Entries(Record):
@@ -35,9 +37,13 @@ class Entries(Record):
 
 def fetch(core: Core) -> None:
     """When others no longer hold the messages that we lack, ask one of them for history."""
-    if core.history_until is not None and core.now < core.history_until:
+    if core.history_until is not None:
+        if core.now < core.history_until:
+            return
+        core.history_until = None
+        core.history_failures += 1
+    if core.transfer is not None or too_long(core):
         return
-    core.history_until = None
     if core.last_decided - core.last_executed >= core.config.window:
         return  # the application comes first
     ahead = [i for i in core.others if core.peers[i].low > core.last_decided]
@@ -46,6 +52,15 @@ def fetch(core: Core) -> None:
     after = [i for i in ahead if i > core.history_peer]
     core.history_peer = after[0] if after else ahead[0]
     ask(core)
+
+
+def too_long(core: Core) -> bool:
+    """Whether a state transfer will do better, as soon as the stable checkpoint is here."""
+    if not core.others or core.gap is not None or core.now < core.transfer_rest:
+        return False
+    lows = sorted((core.peers[i].low for i in core.others), reverse=True)
+    proven = lows[min(core.members.weak, len(lows)) - 1]  # one of weak many is correct
+    return proven - core.last_decided > core.config.history_batches_max
 
 
 def ask(core: Core) -> None:
@@ -62,6 +77,51 @@ def ask(core: Core) -> None:
         replica=core.index,
     )
     core.send(core.history_peer, core.sign(message))
+
+
+def refill(core: Core) -> None:
+    """Ask for the next batches that a state transfer skipped, when nothing else is missing."""
+    gap = core.gap
+    if gap is None or core.transfer is not None or core.behind():
+        return
+    if core.refill_until is not None and core.now < core.refill_until:
+        return
+    if core.refill_until is not None or core.refill_peer == core.index:
+        core.refill_peer = next_other(core, core.refill_peer)
+    core.refill_until = core.now + core.config.history_ms
+    message = FetchHistory(
+        chain_id=core.members.chain_id,
+        epoch=core.members.epoch,
+        first=gap.next,
+        last=min(gap.last, gap.next + REFILL_ENTRIES - 1),
+        replica=core.index,
+    )
+    core.send(core.refill_peer, core.sign(message))
+
+
+def next_other(core: Core, after: int) -> int:
+    """The next other replica, round and round."""
+    step = (after + 1) % core.members.n
+    return step if step != core.index else (step + 1) % core.members.n
+
+
+def on_refill(core: Core, found: Verified, gap: Gap) -> None:
+    """Hand up what was skipped, proven and in order."""
+    try:
+        entries = decode(Entries, found.attachment).entries
+        for entry in entries[:REFILL_ENTRIES]:
+            if entry.sequence != gap.next or gap.next > gap.last:
+                raise DecodeError(f"entry {entry.sequence}; {gap.next} expected")
+            digest = batch_digest(entry.batch)
+            verify_decision(decode(QuorumProof, entry.proof), entry.sequence, digest, core.verifier)
+            decode_batch(entry.batch)
+            core.effects.append(Refilled(entry.sequence, entry.batch, entry.proof))
+            gap.next += 1
+    except DecodeError:
+        return  # its author is unproven, and the next one is asked when the time is over
+    core.refill_until = None
+    if gap.next > gap.last:
+        core.gap = None
 
 
 def on_fetch(core: Core, found: Verified) -> None:
@@ -105,9 +165,16 @@ def read(core: Core, to: int, entries: tuple[tuple[int, bytes, bytes], ...]) -> 
 
 def on_history(core: Core, found: Verified) -> None:
     """Hand up what is next and proven; ask the same replica for more while that helps."""
+    assert isinstance(found.message, History)
+    gap = core.gap
+    if gap is not None and core.refill_until is not None and found.message.first == gap.next:
+        if found.sender == core.refill_peer:
+            on_refill(core, found, gap)
+        return
     if found.sender != core.history_peer or core.history_until is None:
         return  # not asked for
     full = len(found.attachment) >= HISTORY_BYTES_MAX // 2
+    before = core.last_decided
     try:
         for entry in decode(Entries, found.attachment).entries:
             take_entry(core, entry)
@@ -115,6 +182,7 @@ def on_history(core: Core, found: Verified) -> None:
         pass  # its author is unproven, and the next one is asked
     normal.deliver(core)
     core.history_until = None
+    core.history_failures = 0 if core.last_decided > before else core.history_failures + 1
     stable.settle(core)
     more = core.peers[found.sender].low > core.last_decided
     room = core.last_decided - core.last_executed < core.config.window

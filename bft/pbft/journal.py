@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from bft.codec.canonical import Record, decode, encode
 from bft.codec.types import U8, U63, Bytes32
+from bft.crypto.merkle import leaf_hash
 from bft.errors import ConfigError, DecodeError
 from bft.membership import Membership
 from bft.ordering.proof import QuorumProof
@@ -69,6 +70,25 @@ class Delivered(Record):
     proof: tuple[QuorumProof, ...]  # empty when it came from history, which others keep
 
 
+class Targeted(Record):
+    """The stable state that this replica is fetching: proof, and leaf hashes of the chunks."""
+
+    proof: StableProof
+    hashes: tuple[Bytes32, ...]
+
+
+class Fetched(Record):
+    """One verified chunk of a state that is being fetched."""
+
+    chunk: bytes
+
+
+class Forgot(Record):
+    """This replica saw what it had said and did not know it: it never votes again."""
+
+    reason: bytes  # UTF-8
+
+
 class Entry(Record):
     """One journal record: its kind and body."""
 
@@ -84,6 +104,9 @@ _KINDS: tuple[type[Record], ...] = (
     Reached,
     Stabilised,
     Delivered,
+    Targeted,
+    Fetched,
+    Forgot,
 )
 
 
@@ -114,6 +137,8 @@ class Memory:
     checkpoints: dict[int, tuple[Verified, int]] = field(default_factory=dict)
     delivered: dict[int, tuple[Delivered, int]] = field(default_factory=dict)
     first_lsn: dict[int, int] = field(default_factory=dict)  # by sequence
+    targeted: tuple[Targeted, int] | None = None
+    chunks: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)  # by leaf hash
 
 
 def _view(verified: Verified) -> int:
@@ -175,3 +200,11 @@ def _merge(memory: Memory, lsn: int, record: Record, membership: Membership) -> 
     elif isinstance(record, Delivered):
         memory.delivered[record.sequence] = (record, lsn)
         memory.first_lsn.setdefault(record.sequence, lsn)
+    elif isinstance(record, Targeted):
+        known_target = memory.targeted
+        if known_target is None or known_target[0].proof.sequence <= record.proof.sequence:
+            memory.targeted = (record, lsn)
+    elif isinstance(record, Fetched):
+        memory.chunks[leaf_hash(record.chunk)] = (record.chunk, lsn)
+    elif isinstance(record, Forgot):
+        raise ConfigError(record.reason.decode("utf-8", "replace"))

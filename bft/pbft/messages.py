@@ -17,6 +17,8 @@ from bft.membership import Membership
 from bft.ordering.batch import BATCH_BYTES_MAX
 from bft.ordering.proof import Commit as Commit
 from bft.ordering.request import REQUEST_BYTES_MAX
+from bft.pbft.records import CHUNK_BYTES as CHUNK_BYTES
+from bft.pbft.records import CHUNKS_MAX as CHUNKS_MAX
 from bft.pbft.records import HISTORY_ENTRIES_MAX as HISTORY_ENTRIES_MAX
 from bft.pbft.records import REPLICAS_MAX as REPLICAS_MAX
 from bft.pbft.records import STATUS_SLOTS_MAX as STATUS_SLOTS_MAX
@@ -25,7 +27,9 @@ from bft.pbft.records import BatchBody as BatchBody
 from bft.pbft.records import Checkpoint as Checkpoint
 from bft.pbft.records import Decision as Decision
 from bft.pbft.records import FetchBatch as FetchBatch
+from bft.pbft.records import FetchChunk as FetchChunk
 from bft.pbft.records import FetchHistory as FetchHistory
+from bft.pbft.records import FetchState as FetchState
 from bft.pbft.records import ForwardedRequest as ForwardedRequest
 from bft.pbft.records import History as History
 from bft.pbft.records import HistoryEntry as HistoryEntry
@@ -37,6 +41,8 @@ from bft.pbft.records import Proposal as Proposal
 from bft.pbft.records import SlotStatus as SlotStatus
 from bft.pbft.records import Stable as Stable
 from bft.pbft.records import StableProof as StableProof
+from bft.pbft.records import StateChunk as StateChunk
+from bft.pbft.records import StateManifest as StateManifest
 from bft.pbft.records import Status as Status
 from bft.pbft.records import ViewChange as ViewChange
 
@@ -65,6 +71,10 @@ Message = (
     | BatchBody
     | FetchHistory
     | History
+    | FetchState
+    | StateManifest
+    | FetchChunk
+    | StateChunk
     | ForwardedRequest
 )
 
@@ -108,6 +118,10 @@ def _status(_: Membership) -> int:
     return VOTE_BYTES_MAX + STATUS_SLOTS_MAX * 32
 
 
+def _manifest(membership: Membership) -> int:
+    return _proof(membership) + CHUNKS_MAX * 40
+
+
 _HISTORY_ATTACHMENT_MAX = HISTORY_BYTES_MAX + BATCH_BYTES_MAX + REPLICAS_MAX * 80 + 1024
 _REQUEST_ATTACHMENT_MAX = REQUEST_BYTES_MAX + 1024
 
@@ -127,6 +141,10 @@ _KINDS: dict[bytes, tuple[type[Message], Callable[[Membership], int], int]] = {
         (BatchBody, _vote, BATCH_BYTES_MAX),
         (FetchHistory, _vote, 0),
         (History, _vote, _HISTORY_ATTACHMENT_MAX),
+        (FetchState, _vote, 0),
+        (StateManifest, _manifest, 0),
+        (FetchChunk, _vote, 0),
+        (StateChunk, _vote, CHUNK_BYTES),
         (ForwardedRequest, _vote, _REQUEST_ATTACHMENT_MAX),
     )
 }

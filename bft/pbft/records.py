@@ -15,6 +15,8 @@ REPLICAS_MAX = 63  # so that a set of replicas fits a mask of 63 bits
 WINDOW_MAX = 1024  # prepared proofs in one VIEW-CHANGE
 STATUS_SLOTS_MAX = 64
 HISTORY_ENTRIES_MAX = 128  # their proofs are checked in one step
+CHUNK_BYTES = 256 * 1024  # of an application's state; the last chunk may be shorter
+CHUNKS_MAX = 64
 
 
 class PrePrepare(Record):
@@ -219,6 +221,56 @@ class HistoryEntry(Record):
     sequence: U63
     batch: bytes
     proof: bytes
+
+
+class FetchState(Record):
+    """`replica` asks for the manifest of a stable state after `sequence`, or a later one."""
+
+    TAG = "pbft.fetch-state/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    sequence: U63
+    replica: U16
+
+
+class StateManifest(Record):
+    """A stable state in pieces.  The Merkle root over `hashes` is the proof's state root."""
+
+    TAG = "pbft.state-manifest/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    proof: StableProof
+    hashes: Annotated[tuple[Bytes32, ...], Meta(max_length=CHUNKS_MAX)]  # leaf hashes, in order
+    replica: U16
+
+
+class FetchChunk(Record):
+    """`replica` asks for one chunk of the state after `sequence`.
+
+    Who has not got that state any more answers with the manifest of the one it has.
+    """
+
+    TAG = "pbft.fetch-chunk/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    sequence: U63
+    index: U16
+    replica: U16
+
+
+class StateChunk(Record):
+    """Answer to FetchChunk.  Attached: the chunk."""
+
+    TAG = "pbft.state-chunk/1"
+
+    chain_id: Bytes32
+    epoch: U32
+    sequence: U63
+    index: U16
+    replica: U16
 
 
 class ForwardedRequest(Record):

@@ -7,9 +7,10 @@ from bft.errors import ConfigError
 from bft.ordering.batch import batch_digest
 from bft.pbft import normal, stable, views
 from bft.pbft.config import Config, Recovered
-from bft.pbft.core import Core
+from bft.pbft.core import Core, Gap, Transfer
 from bft.pbft.journal import Memory, recall
 from bft.pbft.messages import Checkpoint, NewView, PrePrepare, ViewChange
+from bft.pbft.snapshots import snapshot
 
 
 def restore(config: Config, recovered: Recovered) -> Core:
@@ -26,6 +27,7 @@ def restore(config: Config, recovered: Recovered) -> Core:
     restore_view(core, memory)
     restore_slots(core, memory)
     restore_votes(core)
+    restore_transfer(core, memory, recovered)
     return core  # what it says again goes out with its first step
 
 
@@ -119,3 +121,26 @@ def restore_votes(core: Core) -> None:
             normal.commit(core, slot, slot.header_lsn)
         else:
             normal.try_prepare(core, slot)
+
+
+def restore_transfer(core: Core, memory: Memory, recovered: Recovered) -> None:
+    """The state that can be served, the one that was being fetched, and what was skipped."""
+    if recovered.state is not None and recovered.state[0] >= core.log.low:
+        kept = snapshot(*recovered.state)
+        core.snapshots[kept.sequence] = kept
+    if recovered.gap is not None:
+        core.gap = Gap(*recovered.gap)
+    if memory.targeted is None:
+        return
+    record, lsn = memory.targeted
+    if record.proof.sequence <= core.last_decided:
+        return
+    core.target = record.proof
+    core.transfer = Transfer(
+        sequence=record.proof.sequence,
+        proof=record.proof,
+        hashes=record.hashes,
+        chunks={h: memory.chunks[h][0] for h in record.hashes if h in memory.chunks},
+        turn=core.index,
+        first_lsn=min([lsn, *(lsn for _, lsn in memory.chunks.values())]),
+    )

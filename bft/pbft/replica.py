@@ -6,7 +6,7 @@ Pure: no clock, no randomness, no I/O.  The driver's part stands in `bft.pbft.ev
 
 from collections.abc import Callable
 
-from bft.pbft import catchup, history, normal, requests, stable, views
+from bft.pbft import catchup, history, normal, offers, requests, stable, transfer, views
 from bft.pbft.config import Config as Config
 from bft.pbft.config import Recovered as Recovered
 from bft.pbft.core import Core
@@ -27,7 +27,9 @@ from bft.pbft.messages import (
     Commit,
     Decision,
     FetchBatch,
+    FetchChunk,
     FetchHistory,
+    FetchState,
     ForwardedRequest,
     History,
     Message,
@@ -35,6 +37,8 @@ from bft.pbft.messages import (
     Prepare,
     PrePrepare,
     Stable,
+    StateChunk,
+    StateManifest,
     Status,
     Verified,
     ViewChange,
@@ -55,6 +59,10 @@ _HANDLERS: dict[type[Message], Callable[[Core, Verified], None]] = {
     BatchBody: catchup.on_batch_body,
     FetchHistory: history.on_fetch,
     History: history.on_history,
+    FetchState: offers.on_fetch_state,
+    StateManifest: transfer.on_manifest,
+    FetchChunk: offers.on_fetch_chunk,
+    StateChunk: transfer.on_chunk,
     ForwardedRequest: requests.on_forwarded,
 }
 _FROM_SELF = (Prepare, Commit, Checkpoint, ViewChange)
@@ -111,7 +119,7 @@ class Replica:
             while core.prunes and core.prunes[0][0] <= core.durable:
                 core.effects.append(Prune(up_to_lsn=core.prunes.popleft()[1]))
         elif isinstance(event, Executed):
-            stable.on_executed(core, event.sequence, event.state_root)
+            stable.on_executed(core, event.sequence, event.state_root, event.state)
         elif isinstance(event, HistoryRead):
             history.read(core, event.to, event.entries)
 
@@ -167,6 +175,11 @@ class Replica:
     def catching_up(self) -> bool:
         """Whether others are provably ahead of us."""
         return self._core.behind()
+
+    @property
+    def transferring(self) -> bool:
+        """Whether a state is being fetched."""
+        return self._core.transfer is not None
 
     def is_pending(self, digest: bytes) -> bool:
         """Whether the request with this SHA-256 waits to be decided here."""

@@ -6,14 +6,19 @@ Source: PBFT (OSDI 1999) section 4.3.  Pure.
 from bft.codec.canonical import encode
 from bft.errors import ProtocolViolation
 from bft.ordering.batch import decode_batch
-from bft.pbft import journal, normal
+from bft.pbft import journal, normal, offers
 from bft.pbft.core import Core
 from bft.pbft.events import StableCheckpoint
 from bft.pbft.messages import Checkpoint, StableProof, Verified
+from bft.pbft.snapshots import snapshot
 
 
-def on_executed(core: Core, sequence: int, state_root: bytes) -> None:
+def on_executed(core: Core, sequence: int, state_root: bytes, state: bytes | None = None) -> None:
     """The application has executed `sequence`; at a checkpoint, say what state it came to."""
+    if state is not None:
+        made = snapshot(sequence, state)
+        assert made.root == state_root, "a state with another root than its own"
+        offers.keep(core, made)
     assert sequence <= core.last_decided, "executed what was never decided"
     core.last_executed = max(core.last_executed, sequence)
     chain = core.chains.get(sequence)
@@ -87,6 +92,7 @@ def advance(core: Core, proof: StableProof) -> None:
     core.chains = {s: chain for s, chain in core.chains.items() if s > low}
     core.delivered = {s: lsn for s, lsn in core.delivered.items() if s > low}
     core.own_checkpoints = {s: vote for s, vote in core.own_checkpoints.items() if s > low}
+    offers.forget(core)
     core.effects.append(
         StableCheckpoint(sequence=low, state_root=proof.state_root, proof=encode(proof))
     )
@@ -100,6 +106,8 @@ def oldest_needed(core: Core) -> int:
     needed = [slot.first_lsn for slot in core.log if slot.first_lsn]
     needed += [lsn for _, lsn in core.own_checkpoints.values()]
     needed += core.delivered.values()
+    if core.transfer is not None and core.transfer.first_lsn:
+        needed.append(core.transfer.first_lsn)
     for item in (core.stable, core.new_view, core.view_change):
         if item is not None:
             needed.append(item[1])

@@ -8,7 +8,7 @@ Pure.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from bft.codec.canonical import Record, decode, encode
+from bft.codec.canonical import Record, decode
 from bft.codec.envelope import Envelope
 from bft.dkg.messages import DkgComplaint, DkgDealing, DkgKeys, DkgReady
 from bft.errors import DecodeError, Refused
@@ -156,10 +156,3 @@ def advance(rules: Rules, draft: Draft) -> Draft:
         if after is draft:
             return draft
         draft = after
-
-
-def state_root(state: State, clients: ClientTable) -> bytes:
-    """32 bytes that replicas vote on at checkpoints: the machine's state and the client table."""
-    from bft.crypto.merkle import merkle_root
-
-    return merkle_root([encode(state), clients.encode()])

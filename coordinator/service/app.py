@@ -111,6 +111,11 @@ class ReplicaService:
                 f"{home.journal}: {recovery.log_size} log entries stand there, "
                 f"{replica.state.log.size} follow from its batches"
             )
+        if recovery.gap is not None and replica.log_missing != (
+            recovery.gap.index,
+            recovery.gap.end_index,
+        ):
+            raise ConfigError(f"{home.journal}: log entries before the gap are missing")
         reader = JournalReader(home.journal)
         self._stack.callback(reader.close)
         self._index = LogIndex(reader, genesis.membership, genesis.params)

@@ -6,7 +6,9 @@ serves readers is JournalReader.  Tables:
     meta    schema, chain and owner
     wal     consensus' journal records (bft/pbft/journal.py), by lsn, pruned at stable checkpoints
     log     leaves of the score log by index; those of a decided batch also by sequence, with proof
-    states  the application's newest two states; only a short cut, the log can replay them
+    states  the application's newest two states; a short cut that the log can replay, but where it
+            has a gap
+    gap     at most one row: which part of `log` a state transfer left out, and a state before it
     blocks  blocks that this replica checked or fetched
     marks   where records stand in the log: (kind, number) -> index
     accusations  evidence that convicts a replica
@@ -18,15 +20,12 @@ this file, or gets an old copy, has forgotten promises and must not vote under i
 """
 
 import sqlite3
-import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from bft.codec.canonical import Record, encode
 from bft.crypto.hashing import sha256
-from bft.errors import ConfigError, DecodeError, FederationError
-from bft.pbft.config import Recovered
+from bft.errors import ConfigError, FederationError
 from bft.pbft.events import Accuse, Persist, Prune
 from chain.records.certificate import decode_certificate
 from chain.records.score_log import (
@@ -42,12 +41,14 @@ from chain.records.score_log import (
     RankVoided,
     Revealed,
     Scored,
-    decode_leaf,
     encode_leaf,
 )
-from coordinator.effects import Append, BlockAccepted, Effect, SaveState
+from coordinator.effects import Append, BlockAccepted, Effect, Installed, Restored, SaveState
+from coordinator.service.recovery import FORGOTTEN as FORGOTTEN
+from coordinator.service.recovery import JournalCheck, Recovery, gap_checksum
+from coordinator.service.recovery import checksum as checksum
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2 added the table `gap`
 APPLICATION_ID = 0x47524D4C  # "GRML", in the file's header
 STATES_KEPT = 2
 ACCUSATIONS_MAX = 10_000
@@ -55,13 +56,11 @@ WAL_FILE_BYTES_MAX = 64 * 1024 * 1024  # of SQLite's own write-ahead log, betwee
 FREE_PAGES_KEPT = 4_096  # for the next writes; 16 MiB
 FREED_PAGES_MAX = 4_096  # given back at once
 
-FORGOTTEN = (
-    "A replica without its whole journal has forgotten what it promised and could contradict "
-    "itself, so it must not vote under its key again.  Put back the undamaged file of this very "
-    "replica if it never ran since; otherwise make a new identity (`gristmill operator init`) and "
-    "have the federation replace this member."
+_GAP = (
+    "CREATE TABLE gap (id INTEGER PRIMARY KEY CHECK (id = 0), last_sequence INTEGER NOT NULL,"
+    " end_idx INTEGER NOT NULL, root BLOB NOT NULL, base_sequence INTEGER NOT NULL,"
+    " base BLOB NOT NULL, crc INTEGER NOT NULL)"
 )
-
 _SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE wal (lsn INTEGER PRIMARY KEY, record BLOB NOT NULL, crc INTEGER NOT NULL)",
@@ -74,6 +73,7 @@ _SCHEMA = (
     " PRIMARY KEY (kind, number, idx)) WITHOUT ROWID",
     "CREATE TABLE accusations (digest BLOB PRIMARY KEY, culprit INTEGER NOT NULL,"
     " text TEXT NOT NULL, evidence BLOB NOT NULL)",
+    _GAP,
 )
 
 _KINDS: dict[type[Record], str] = {
@@ -91,27 +91,8 @@ class JournalError(FederationError):
     """The disk refused a write: nothing after the last commit counts, and the replica stops."""
 
 
-Durable = Persist | Append | SaveState | Prune | BlockAccepted | Accuse
+Durable = Persist | Append | SaveState | Installed | Restored | Prune | BlockAccepted | Accuse
 """Effects that the journal keeps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """What was durable when the process ended."""
-
-    consensus: Recovered
-    saved: bytes | None  # newest state
-    saved_sequence: int  # 0 without a state
-    tail: tuple[tuple[int, bytes], ...]  # (sequence, batch) after it, in order
-    log_size: int
-
-
-def checksum(number: int, *parts: bytes) -> int:
-    """CRC-32 over a row's key and content: finds damage by disks, not by people."""
-    crc = zlib.crc32(number.to_bytes(8, "big"))
-    for part in parts:
-        crc = zlib.crc32(part, zlib.crc32(len(part).to_bytes(8, "big"), crc))
-    return crc
 
 
 def marks(record: Record) -> tuple[tuple[str, int], ...]:
@@ -167,7 +148,12 @@ class Journal:
         if found != APPLICATION_ID:
             raise ConfigError(f"{self._path} is no journal of Gristmill")
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
+        if version == 1:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(_GAP)
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._connection.execute("COMMIT")
+        elif version != SCHEMA_VERSION:
             raise ConfigError(
                 f"{self._path} has schema {version}; this software knows {SCHEMA_VERSION}"
             )
@@ -241,13 +227,11 @@ class Journal:
             case Append():
                 self._append(effect)
             case SaveState(sequence=sequence, state=state):
-                row = (sequence, state, checksum(sequence, state))
-                execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?)", row)
-                execute(
-                    "DELETE FROM states WHERE sequence NOT IN"
-                    " (SELECT sequence FROM states ORDER BY sequence DESC LIMIT ?)",
-                    (STATES_KEPT,),
-                )
+                self._save_state(sequence, state)
+            case Installed():
+                self._install(effect)
+            case Restored():
+                self._restore(effect)
             case Prune(up_to_lsn=lsn):
                 self._prune = max(self._prune, lsn)
             case BlockAccepted(height=height, block_hash=block_hash, block=block):
@@ -281,7 +265,36 @@ class Journal:
                 mark = (kind, number, index)
                 self._connection.execute("INSERT INTO marks VALUES (?, ?, ?)", mark)
 
-    # Recovery.
+    def _save_state(self, sequence: int, state: bytes) -> None:
+        row = (sequence, state, checksum(sequence, state))
+        self._connection.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?)", row)
+        self._connection.execute(
+            "DELETE FROM states WHERE sequence NOT IN"
+            " (SELECT sequence FROM states ORDER BY sequence DESC LIMIT ?)",
+            (STATES_KEPT,),
+        )
+
+    def _install(self, installed: Installed) -> None:
+        self._save_state(installed.sequence, installed.state)
+        numbers = (installed.sequence, installed.end_index)
+        base = (installed.base_sequence, installed.base)
+        crc = gap_checksum(*numbers, installed.state_root, *base)
+        row = (0, *numbers, installed.state_root, *base, crc)
+        self._connection.execute("INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def _restore(self, restored: Restored) -> None:
+        self._append(restored.append)
+        if restored.closed:
+            self._connection.execute("DELETE FROM gap")
+        elif restored.base is not None:
+            last, end, root = self._connection.execute(
+                "SELECT last_sequence, end_idx, root FROM gap"
+            ).fetchone()
+            base = (restored.append.sequence, restored.base)
+            self._connection.execute(
+                "UPDATE gap SET base_sequence = ?, base = ?, crc = ?",
+                (*base, gap_checksum(last, end, root, *base)),
+            )
 
     def recover(self) -> Recovery:
         """What was durable when the process ended, every row of it checked.
@@ -289,61 +302,7 @@ class Journal:
         Raises:
             ConfigError: damage; see FORGOTTEN.
         """
-        try:
-            records = tuple(self._checked_wal())
-            log_size, executed = self._check_log()
-            saved_sequence, saved = self._newest_state(executed)
-            tail = tuple(self._batches(saved_sequence))
-        except (sqlite3.Error, DecodeError) as error:
-            raise ConfigError(f"{self._path}: {error}.  {FORGOTTEN}") from None
-        if [sequence for sequence, _ in tail] != list(range(saved_sequence + 1, executed + 1)):
-            raise ConfigError(f"{self._path}: decided batches are missing.  {FORGOTTEN}")
-        return Recovery(
-            consensus=Recovered(records=records, executed=executed),
-            saved=saved,
-            saved_sequence=saved_sequence,
-            tail=tail,
-            log_size=log_size,
-        )
-
-    def _checked_wal(self) -> Iterable[tuple[int, bytes]]:
-        for lsn, record, crc in self._connection.execute(
-            "SELECT lsn, record, crc FROM wal ORDER BY lsn"
-        ):
-            if checksum(lsn, record) != crc:
-                raise ConfigError(f"{self._path}: record {lsn} of wal is damaged.  {FORGOTTEN}")
-            yield lsn, record
-
-    def _check_log(self) -> tuple[int, int]:
-        """(size of the log, last sequence)."""
-        size, executed = 0, 0
-        for index, sequence, leaf, proof, crc in self._connection.execute(
-            "SELECT idx, sequence, leaf, proof, crc FROM log ORDER BY idx"
-        ):
-            if index != size or checksum(index, leaf, proof) != crc:
-                raise ConfigError(f"{self._path}: entry {size} of log is damaged.  {FORGOTTEN}")
-            size += 1
-            executed = executed if sequence is None else sequence
-        return size, executed
-
-    def _newest_state(self, executed: int) -> tuple[int, bytes | None]:
-        """The newest undamaged state; without one, all batches are replayed."""
-        for sequence, state, crc in self._connection.execute(
-            "SELECT sequence, state, crc FROM states WHERE sequence <= ? ORDER BY sequence DESC",
-            (executed,),
-        ):
-            if checksum(sequence, state) == crc:
-                return sequence, state
-        return 0, None
-
-    def _batches(self, after: int) -> Iterable[tuple[int, bytes]]:
-        for (leaf,) in self._connection.execute(
-            "SELECT leaf FROM log WHERE sequence > ? ORDER BY sequence", (after,)
-        ):
-            ordered = decode_leaf(leaf)
-            if not isinstance(ordered, Ordered):
-                raise DecodeError("a decided batch is not where it should be")
-            yield ordered.sequence, ordered.batch
+        return JournalCheck(self._path, self._connection).read()
 
 
 def durable(effects: Iterable[Effect]) -> list[Durable]:

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from bft.codec.canonical import Record, encode
-from bft.errors import Busy, DecodeError, Refused
+from bft.errors import Busy, DecodeError, FederationError, Refused, Unavailable
 from chain.federation import api
 from chain.records.block import block_hash
 from chain.records.federation import Genesis
@@ -100,6 +100,7 @@ class PublicApi:
             "tip": state.tip.hash[::-1].hex(),
             "log_size": state.log.size,
             "log_root": state.log.root.hex(),
+            "log_missing": replica.log_missing,
             "model": state.model.hex(),
             "federation_key": None if key is None else key.key.hex(),
             "registrations": len(state.registrations),
@@ -148,6 +149,13 @@ class PublicApi:
         finally:
             self._outflow.release(size)
 
+    def _not_found(self, text: str) -> FederationError:
+        """What the log does not say, unless that may stand in a part that is not here yet."""
+        missing = self._runtime.replica.log_missing
+        if missing is None:
+            return Refused("not-found", text)
+        return Unavailable(f"entries {missing[0]} to {missing[1] - 1} are still being fetched")
+
     # Cycles.
 
     async def get_cycles(self, request: web.Request) -> web.Response:
@@ -161,7 +169,7 @@ class PublicApi:
         cycle = path_number(request, "cycle")
         found = await self._index.cycle(cycle)
         if found is None:
-            raise Refused("not-found", f"the log says nothing about cycle {cycle}")
+            raise self._not_found(f"the log says nothing about cycle {cycle}")
         return web.json_response(found)
 
     async def get_assignment(self, request: web.Request) -> web.Response:
@@ -176,7 +184,7 @@ class PublicApi:
         cycle = path_number(request, "cycle")
         record = await self._index.newest(kind, mark, cycle)
         if record is None:
-            raise Refused("not-found", f"cycle {cycle} has none yet")
+            raise self._not_found(f"cycle {cycle} has none yet")
         return _octets(encode(record))
 
     async def get_certificate(self, request: web.Request) -> web.Response:
@@ -184,7 +192,7 @@ class PublicApi:
         cycle = path_number(request, "cycle")
         record = await self._index.newest(Certified, "certified", cycle)
         if record is None:
-            raise Refused("not-found", f"cycle {cycle} has no certificate")
+            raise self._not_found(f"cycle {cycle} has no certificate")
         return _octets(record.certificate)
 
     async def get_contribution(self, request: web.Request) -> web.Response:
@@ -192,7 +200,7 @@ class PublicApi:
         cycle, miner = path_number(request, "cycle"), path_hex(request, "miner", 33)
         found = await self._index.contribution(cycle, miner)
         if found is None:
-            raise Refused("not-found", f"cycle {cycle} has no score of this miner")
+            raise self._not_found(f"cycle {cycle} has no score of this miner")
         return web.json_response(found)
 
     # Chain and log.
@@ -201,7 +209,7 @@ class PublicApi:
         height = path_number(request, "height")
         final = await self._index.newest(BlockFinal, "height", height)
         if final is None:
-            raise Refused("not-found", f"no block is final at height {height}")
+            raise self._not_found(f"no block is final at height {height}")
         return final
 
     async def get_block(self, request: web.Request) -> web.Response:

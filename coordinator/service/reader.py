@@ -45,9 +45,10 @@ class JournalReader:
         found: list[LogEntry] = []
         size = 0
         for row in self._rows(
-            "SELECT idx, leaf, proof, crc FROM log WHERE idx >= ? AND idx < ?"
-            " AND (sequence IS NULL OR NOT ?) ORDER BY idx LIMIT ?",
-            (first, self._end_of("end_idx", first), derived_only, limit),
+            "SELECT idx, leaf, proof, crc FROM log WHERE idx >= ?1"
+            " AND idx < coalesce((SELECT end_idx FROM gap WHERE ?1 < end_idx), ?2)"
+            " AND (sequence IS NULL OR NOT ?3) ORDER BY idx LIMIT ?4",
+            (first, INTEGER_MAX, derived_only, limit),
         ):
             index, leaf, proof, crc = cast(tuple[int, bytes, bytes, int], row)
             if checksum(index, leaf, proof) != crc:
@@ -58,14 +59,6 @@ class JournalReader:
             found.append(LogEntry(index=index, leaf=leaf, proof=proof))
         return tuple(found)
 
-    def _end_of(self, column: str, first: int) -> int:
-        """First index (or sequence) behind the gap if `first` lies before that; else no end."""
-        for row in self._rows("SELECT end_idx, last_sequence + 1 FROM gap", ()):
-            end = cast(tuple[int, int], row)[column != "end_idx"]
-            if first < end:
-                return end
-        return INTEGER_MAX
-
     def history(
         self, first: int, last: int, limit: int, bytes_max: int
     ) -> tuple[tuple[int, bytes, bytes], ...]:
@@ -73,9 +66,10 @@ class JournalReader:
         found: list[tuple[int, bytes, bytes]] = []
         size = 0
         for row in self._rows(
-            "SELECT idx, leaf, proof, crc FROM log WHERE sequence BETWEEN ? AND ?"
-            " ORDER BY sequence LIMIT ?",
-            (first, min(last, self._end_of("last_sequence", first) - 1), limit),
+            "SELECT idx, leaf, proof, crc FROM log WHERE sequence BETWEEN ?1 AND ?2 AND sequence"
+            " <= coalesce((SELECT last_sequence FROM gap WHERE ?1 <= last_sequence), ?2)"
+            " ORDER BY sequence LIMIT ?3",
+            (first, last, limit),
         ):
             index, leaf, proof, crc = cast(tuple[int, bytes, bytes, int], row)
             if checksum(index, leaf, proof) != crc:

@@ -28,7 +28,9 @@ from coordinator.effects import (
     Evaluate,
     Evaluated,
     Event,
+    Installed,
     MakeSnapshot,
+    Restored,
     Stepped,
 )
 from coordinator.replica import CoordinatorReplica
@@ -263,6 +265,11 @@ class Runtime:
             case Append():
                 self._requests_of_batch = decode_batch(effect.batch).requests
                 self._on_append(effect)
+                self.growth.announce()
+            case Installed():
+                log.warning("took the state after batch %d from others", effect.sequence)
+            case Restored():
+                self._on_append(effect.append)
                 self.growth.announce()
             case Answered():
                 self.requests.executed(self._requests_of_batch, effect.answers)

@@ -78,7 +78,7 @@ class Checkers:
         """A restart gives the very state that replicas without one had at that sequence."""
         self._seen[host.index] = -1
         self._safe_lsn[host.index] = max(host.disk.safe.records, default=0)
-        if host.correct and host.replica.state.sequence != len(host.disk.safe.batches):
+        if host.correct and host.replica.state.sequence != host.disk.executed:
             raise Broken(f"replica {host.index} restarted at another sequence than its disk's")
         self._look(host)
 

@@ -5,15 +5,16 @@ without what was pruned, the newest saved state, and the batches decided after i
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bft.codec.canonical import Record
 from bft.pbft.config import Recovered
 from bft.pbft.events import Persist, Prune
 from chain.records.score_log import LogEntry, Ordered, encode_leaf
-from coordinator.effects import Append, BlockAccepted, Effect, SaveState
+from coordinator.effects import Append, BlockAccepted, Effect, Installed, Restored, SaveState
+from coordinator.refill import LogGap
 
-Kept = Persist | Prune | Append | SaveState | BlockAccepted
+Kept = Persist | Prune | Append | SaveState | Installed | Restored | BlockAccepted
 STATES_KEPT = 2
 
 
@@ -22,7 +23,9 @@ class Content:
     """What is safe from a crash."""
 
     records: dict[int, bytes] = field(default_factory=dict)  # lsn -> journal record
-    batches: list[Append] = field(default_factory=list)  # sequence 1 first
+    batches: list[Append] = field(default_factory=list)  # sequence 1 first, without any hole
+    gap: Installed | None = None  # left out by a state transfer
+    after: list[Append] = field(default_factory=list)  # batches behind the gap
     states: list[SaveState] = field(default_factory=list)
     blocks: dict[bytes, bytes] = field(default_factory=dict)  # hash -> block
 
@@ -64,19 +67,56 @@ class Disk:
             case Prune(up_to_lsn=pruned):
                 safe.records = {lsn: safe.records[lsn] for lsn in safe.records if lsn > pruned}
             case Append():
-                assert effect.sequence == len(safe.batches) + 1, "batches have a hole"
-                safe.batches.append(effect)
+                assert effect.sequence == self.executed + 1, "batches have a hole"
+                (safe.batches if safe.gap is None else safe.after).append(effect)
+            case Installed():
+                assert safe.gap is None and effect.base_sequence == len(safe.batches)
+                safe.gap = effect
+                safe.states.append(SaveState(effect.sequence, effect.state))
+            case Restored():
+                assert safe.gap is not None and effect.append.sequence == len(safe.batches) + 1
+                safe.batches.append(effect.append)
+                if effect.base is not None:
+                    base = (effect.append.sequence, effect.base)
+                    safe.gap = replace(safe.gap, base_sequence=base[0], base=base[1])
+                assert effect.closed == (effect.append.sequence == safe.gap.sequence)
+                if effect.closed:
+                    safe.batches += safe.after
+                    safe.gap, safe.after = None, []
             case SaveState():
                 safe.states = [*safe.states, effect][-STATES_KEPT:]
             case BlockAccepted(block_hash=block_hash, block=block):
                 safe.blocks[block_hash] = block
+
+    @property
+    def executed(self) -> int:
+        """The last sequence whose effects are safe."""
+        safe = self.safe
+        if safe.gap is None:
+            return len(safe.batches)
+        return safe.after[-1].sequence if safe.after else safe.gap.sequence
 
     # What a restart and readers get.
 
     def recovered(self) -> Recovered:
         """For consensus."""
         records = tuple(sorted(self.safe.records.items()))
-        return Recovered(records=records, executed=len(self.safe.batches))
+        return Recovered(records=records, executed=self.executed)
+
+    def gap(self) -> LogGap | None:
+        """What a state transfer left out."""
+        gap, batches = self.safe.gap, self.safe.batches
+        if gap is None:
+            return None
+        return LogGap(
+            sequence=len(batches),
+            index=sum(len(kept.records) for kept in batches),
+            last_sequence=gap.sequence,
+            end_index=gap.end_index,
+            state_root=gap.state_root,
+            base=gap.base,
+            batches=tuple((kept.sequence, kept.batch) for kept in batches[gap.base_sequence :]),
+        )
 
     def saved(self) -> bytes | None:
         """The newest saved state."""
@@ -85,11 +125,16 @@ class Disk:
     def tail(self) -> tuple[tuple[int, bytes], ...]:
         """(sequence, batch) after the newest saved state."""
         after = self.safe.states[-1].sequence if self.safe.states else 0
-        return tuple((kept.sequence, kept.batch) for kept in self.safe.batches[after:])
+        kept_batches = self.safe.batches if self.safe.gap is None else self.safe.after
+        return tuple((kept.sequence, kept.batch) for kept in kept_batches if kept.sequence > after)
 
     def history(self, first: int, last: int) -> tuple[tuple[int, bytes, bytes], ...]:
         """(sequence, batch, proof) for another replica."""
-        chosen = self.safe.batches[first - 1 : last]
+        inside = self.safe.gap is not None and first > len(self.safe.batches)
+        held = self.safe.after if inside else self.safe.batches
+        chosen = [kept for kept in held if first <= kept.sequence <= last]
+        if chosen and chosen[0].sequence != first:
+            return ()
         return tuple((kept.sequence, kept.batch, kept.proof) for kept in chosen)
 
     def log(self) -> tuple[LogEntry, ...]:

@@ -22,7 +22,16 @@ from bft.pbft.config import Config
 from chain.records.contribution import StorageReceipt
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Phase
-from coordinator.effects import Append, Effect, Evaluate, Evaluated, Event, MakeSnapshot, Stepped
+from coordinator.effects import (
+    Append,
+    Effect,
+    Evaluate,
+    Evaluated,
+    Event,
+    MakeSnapshot,
+    Restored,
+    Stepped,
+)
 from coordinator.replica import CoordinatorReplica
 from tests.sim import measuring
 from tests.sim.disk import Disk, Kept
@@ -115,6 +124,7 @@ class Host:
             self.disk.recovered(),
             self.disk.saved(),
             self.disk.tail(),
+            self.disk.gap(),
         )
 
     def config(self) -> Config:
@@ -129,6 +139,7 @@ class Host:
             request_ms=settings.request_ms,
             progress_ms=settings.progress_ms,
             view_change_ms=settings.view_change_ms,
+            history_batches_max=settings.history_batches_max,
         )
 
     # Events in.
@@ -211,7 +222,8 @@ class Host:
             return
         lsn = max((e.lsn for e in kept if isinstance(e, pbft.Persist)), default=None)
         self.disk.sync()
-        self.world.checkers.synced(self, lsn, [e for e in kept if isinstance(e, Append)])
+        appends = [e.append if isinstance(e, Restored) else e for e in kept]
+        self.world.checkers.synced(self, lsn, [e for e in appends if isinstance(e, Append)])
         if lsn is None:
             self._send(life)
             return

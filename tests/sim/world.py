@@ -92,6 +92,7 @@ class Settings:
     progress_ms: int = 1_000
     view_change_ms: int = 1_500
     noise_micronats: int = 300
+    history_batches_max: int = 2_048
 
 
 @dataclass(slots=True)

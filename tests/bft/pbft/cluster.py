@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import takewhile
 from typing import Protocol
 
-from bft.codec.canonical import encode
+from bft.codec.canonical import decode, encode
 from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
 from bft.errors import DecodeError
@@ -29,9 +30,11 @@ from bft.pbft.events import (
     Executed,
     Halt,
     HistoryRead,
+    InstallState,
     Persist,
     Prune,
     Received,
+    Refilled,
     Send,
     ServeHistory,
     StableCheckpoint,
@@ -50,6 +53,7 @@ from bft.pbft.messages import (
     sign_message,
 )
 from bft.pbft.replica import Config, Recovered, Replica
+from bft.pbft.snapshots import state_root
 from tests.bft.pbft.promises import Place, needed, permits
 
 CHAIN = sha256(b"test federation")
@@ -129,6 +133,7 @@ class App:
     clients: ClientTable = field(default_factory=ClientTable)
     root: bytes = bytes(32)
     executed: list[tuple[bytes, int]] = field(default_factory=list)
+    ballast: bytes = b""  # makes the state as large as a test needs it
 
     def execute(self, sequence: int, batch: bytes) -> None:
         for data in decode_batch(batch).requests:
@@ -138,8 +143,21 @@ class App:
                 self.executed.append((message.client, message.cseq))
                 self.root = sha256(self.root + data)
 
+    def save(self) -> bytes:
+        return encode((self.root, self.clients.encode(), tuple(self.executed), self.ballast))
+
     def state_root(self) -> bytes:
-        return sha256(self.root + self.clients.encode())
+        return state_root(self.save())
+
+    @classmethod
+    def load(cls, saved: bytes) -> "App":
+        kind = tuple[bytes, bytes, tuple[tuple[bytes, int], ...], bytes]
+        root, clients, executed, ballast = decode(kind, saved)
+        return cls(ClientTable.decode(clients), root, list(executed), ballast)
+
+
+HOLE = (b"", b"")
+"""Where a batch was skipped by a state transfer."""
 
 
 @dataclass
@@ -151,10 +169,12 @@ class Node:
     journal: list[tuple[int, bytes]] = field(default_factory=list)
     table: list[tuple[bytes, bytes]] = field(default_factory=list)  # (batch, proof) by sequence - 1
     roots: dict[int, bytes] = field(default_factory=dict)  # at checkpoints, as the journal has them
+    saved: tuple[int, bytes] | None = None  # the state at the last checkpoint
+    installed: list[int] = field(default_factory=list)  # sequences of transferred states
     app: App = field(default_factory=App)
     unsynced: list[tuple[int, bytes]] = field(default_factory=list)
     outbox: list[Send] = field(default_factory=list)
-    todo: list[tuple[int, Decided]] = field(default_factory=list)
+    todo: list[tuple[int, Decided | InstallState | Refilled]] = field(default_factory=list)
     durable: int = 0
     sync_due: bool = False
     life: int = 0  # restarts; events of an earlier life are void
@@ -179,7 +199,8 @@ Outgoing = Callable[[int, int, bytes], list[bytes]]
 class Cluster:
     """n replicas, a network with faults, and the oracles."""
 
-    def __init__(self, n: int = 4, seed: int = 0, **config: int) -> None:
+    def __init__(self, n: int = 4, seed: int = 0, *, ballast: bytes = b"", **config: int) -> None:
+        self.ballast = ballast
         self.random = random.Random(seed)
         self.members = members(n)
         self.config = {"checkpoint_interval": 8, "window": 16, **config}
@@ -230,12 +251,19 @@ class Cluster:
         """Start or restart from what is on the disk."""
         node = self.nodes[index]
         node.life += 1
-        node.app = App()
-        for sequence, (batch, _) in enumerate(node.table, 1):
+        last, saved = node.saved or (0, App(ballast=self.ballast).save())
+        node.app = App.load(saved)
+        for sequence, (batch, _) in enumerate(node.table[last:], last + 1):
             node.app.execute(sequence, batch)
         node.durable = node.journal[-1][0] if node.journal else node.durable
         config = Config(membership=self.members, index=index, sign=signer(index), **self.config)
-        recovered = Recovered(records=tuple(node.journal), executed=len(node.table))
+        holes = [at for at, entry in enumerate(node.table, 1) if entry == HOLE]
+        recovered = Recovered(
+            records=tuple(node.journal),
+            executed=len(node.table),
+            state=node.saved,
+            gap=(holes[0], holes[-1]) if holes else None,
+        )
         node.replica = Replica(config, recovered)
         for sequence in sorted(node.roots):
             if sequence <= len(node.table):
@@ -274,7 +302,7 @@ class Cluster:
                     self.release(index, effect)
                 else:
                     node.outbox.append(effect)
-            elif isinstance(effect, Decided):
+            elif isinstance(effect, Decided | InstallState | Refilled):
                 last = node.unsynced[-1][0] if node.unsynced else node.durable
                 node.todo.append((last, effect))
             elif isinstance(effect, Prune):
@@ -311,7 +339,13 @@ class Cluster:
         for send in ready:
             self.release(index, send)
         while node.todo and node.todo[0][0] <= node.durable:
-            self.execute(node, node.todo.pop(0)[1])
+            effect = node.todo.pop(0)[1]
+            if isinstance(effect, Decided):
+                self.execute(node, effect)
+            elif isinstance(effect, InstallState):
+                self.install(node, effect)
+            else:
+                self.refill(node, effect)
 
     def execute(self, node: Node, decided: Decided) -> None:
         assert decided.sequence == len(node.table) + 1, "in order, exactly once"
@@ -325,16 +359,35 @@ class Cluster:
         node.app.execute(decided.sequence, decided.batch)
         assert len(set(node.app.executed)) == len(node.app.executed), "at most once"
         assert decided.checkpoint == (decided.sequence % self.config["checkpoint_interval"] == 0)
+        state = None
         if decided.checkpoint:
-            node.roots[decided.sequence] = node.app.state_root()
-        self.step(node.index, Executed(decided.sequence, node.app.state_root()))
+            state = node.app.save()
+            node.saved = (decided.sequence, state)
+            node.roots[decided.sequence] = state_root(state)
+        root = bytes(32) if state is None else state_root(state)
+        self.step(node.index, Executed(decided.sequence, root, state))
+
+    def install(self, node: Node, effect: InstallState) -> None:
+        assert state_root(effect.state) == effect.state_root
+        assert effect.first_missing == len(node.table) + 1, "states come between batches"
+        node.table += [HOLE] * (effect.sequence - len(node.table))
+        node.app = App.load(effect.state)
+        node.saved = (effect.sequence, effect.state)
+        node.installed.append(effect.sequence)
+
+    def refill(self, node: Node, effect: Refilled) -> None:
+        assert node.table[effect.sequence - 1] == HOLE
+        assert HOLE not in node.table[: effect.sequence - 1], "holes are filled in order"
+        digest = batch_digest(effect.batch)
+        verify_quorum_proof(effect.proof, self.members, effect.sequence, digest)
+        assert self.agreed.setdefault(effect.sequence, digest) == digest, "agreement"
+        node.table[effect.sequence - 1] = (effect.batch, effect.proof)
 
     def serve(self, index: int, effect: ServeHistory) -> None:
         table = self.nodes[index].table
-        entries = tuple(
-            (sequence, *table[sequence - 1])
-            for sequence in range(effect.from_sequence, effect.to_sequence + 1)
-        )
+        asked = range(effect.from_sequence, effect.to_sequence + 1)
+        held = takewhile(lambda sequence: table[sequence - 1] != HOLE, asked)
+        entries = tuple((sequence, *table[sequence - 1]) for sequence in held)
         life = self.nodes[index].life
         self.at(
             1,

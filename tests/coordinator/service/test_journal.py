@@ -18,9 +18,9 @@ from chain.records.score_log import (
     decode_leaf,
     encode_leaf,
 )
-from coordinator.effects import Append, BlockAccepted, SaveState
+from coordinator.effects import Append, BlockAccepted, Installed, Restored, SaveState
 from coordinator.service import journal as journals
-from coordinator.service.journal import STATES_KEPT, Journal, JournalError
+from coordinator.service.journal import SCHEMA_VERSION, STATES_KEPT, Journal, JournalError
 from coordinator.service.reader import JournalReader
 
 CHAIN, KEY = b"c" * 32, b"k" * 33
@@ -195,10 +195,21 @@ def test_a_journal_serves_one_replica_of_one_chain(
 def test_a_newer_schema_is_refused(path: Path) -> None:
     filled(path)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     connection.close()
-    with pytest.raises(ConfigError, match="schema 2"):
+    with pytest.raises(ConfigError, match=f"schema {SCHEMA_VERSION + 1}"):
         reopen(path)
+
+
+def test_an_older_schema_is_brought_up_to_date(path: Path) -> None:
+    filled(path)
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE gap")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    journal = reopen(path)
+    assert journal.recover().log_size == 8
+    journal.close()
 
 
 def test_another_database_is_no_journal(path: Path) -> None:
@@ -326,3 +337,93 @@ def test_blocks_and_evidence_are_kept_once(path: Path) -> None:
     assert reader.block(b"i" * 32) is None
     assert reader.accusations() == ((2, "two commits"),)
     reader.close()
+
+
+INSTALLED = Installed(
+    sequence=7,
+    state=b"state 7",
+    state_root=b"r" * 32,
+    end_index=14,
+    base_sequence=4,
+    base_index=8,
+    base=b"state 4",
+)
+
+
+def transferred(path: Path, *after: Append | Restored) -> None:
+    """Four batches, then the state after the seventh, then what follows."""
+    filled(path)
+    journal = reopen(path)
+    journal.commit([Persist(5, b"stable"), INSTALLED, Prune(4)])
+    journal.commit(after)
+    journal.close()
+
+
+def test_a_state_that_came_from_others_is_there_after_a_restart(path: Path) -> None:
+    transferred(path)
+    journal = reopen(path)
+    recovery = journal.recover()
+    journal.close()
+    assert recovery.consensus.executed == 7
+    assert (recovery.saved_sequence, recovery.saved, recovery.tail) == (7, b"state 7", ())
+    assert recovery.log_size == 14
+    gap = recovery.gap
+    assert gap is not None
+    assert (gap.sequence, gap.index, gap.last_sequence, gap.end_index) == (4, 8, 7, 14)
+    assert (gap.base, gap.batches, gap.state_root) == (b"state 4", (), b"r" * 32)
+
+
+def test_the_log_goes_on_behind_the_gap_and_the_gap_closes_from_its_beginning(path: Path) -> None:
+    fifth = Restored(append=append(5), base=b"state 5", closed=False)
+    sixth = Restored(append=append(6), base=None, closed=False)
+    transferred(path, append(8), fifth, sixth)
+    journal = reopen(path)
+    recovery = journal.recover()
+    assert recovery.consensus.executed == 8
+    assert recovery.tail == ((8, batch(8)),)
+    assert recovery.log_size == 16
+    gap = recovery.gap
+    assert gap is not None
+    assert (gap.sequence, gap.index, gap.base) == (6, 12, b"state 5")
+    assert gap.batches == ((6, batch(6)),)
+    journal.commit([Restored(append=append(7), base=None, closed=True), append(9)])
+    journal.close()
+    journal = reopen(path)
+    recovery = journal.recover()
+    journal.close()
+    assert recovery.gap is None
+    assert (recovery.log_size, recovery.consensus.executed) == (18, 9)
+
+
+def test_a_reader_hands_out_nothing_across_a_gap(path: Path) -> None:
+    """What looks contiguous is contiguous, for auditors as for late replicas."""
+    transferred(path, append(8), Restored(append=append(5), base=None, closed=False))
+    reader = JournalReader(path)
+    assert [entry.index for entry in reader.entries(6, 100, 10**6)] == [6, 7, 8, 9]
+    assert [entry.index for entry in reader.entries(6, 100, 10**6, derived_only=True)] == [7, 9]
+    assert reader.entries(10, 100, 10**6) == ()
+    assert [entry.index for entry in reader.entries(14, 100, 10**6)] == [14, 15]
+    assert [sequence for sequence, *_ in reader.history(3, 9, 100, 10**6)] == [3, 4, 5]
+    assert reader.history(6, 9, 100, 10**6) == ()
+    assert [sequence for sequence, *_ in reader.history(8, 9, 100, 10**6)] == [8]
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE gap SET base = x'00'",
+        "UPDATE gap SET end_idx = 13",
+        "DELETE FROM gap",
+        "DELETE FROM log WHERE idx = 6",
+        "DELETE FROM log WHERE idx = 14",
+        "UPDATE states SET state = x'00' WHERE sequence = 7",
+    ],
+)
+def test_damage_around_a_gap_is_found(path: Path, damage: str) -> None:
+    transferred(path, append(8))
+    edit(path, damage)
+    journal = reopen(path)
+    with pytest.raises(ConfigError, match="forgotten"):
+        journal.recover()
+    journal.close()
