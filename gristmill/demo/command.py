@@ -35,7 +35,12 @@ from gristmill.demo.plan import Fault, Plan
     help="Where keys, journals and logs go; must be new or empty. Default: a temporary directory.",
 )
 @click.option("--keep", is_flag=True, help="Keep the temporary directory.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object at the end, no progress.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON object on stdout at the end; progress on stderr.",
+)
 @click.option("--plain", is_flag=True, help="Plain lines also on a terminal.")
 @click.pass_context
 def demo(

@@ -5,12 +5,13 @@ Every process is a child that this module started; it ends those and no others.
 
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,6 @@ class Fleet:
         context.set_forkserver_preload(["gristmill.demo.preload"])
         self._context = context
         self._processes: dict[str, BaseProcess] = {}
-
-    def event(self) -> Event:
-        """A flag that a process may raise when it is ready."""
-        return self._context.Event()
 
     def start(self, name: str, log: Path, target: Callable[..., int | None], *args: object) -> None:
         """Start `target(*args)` as `name`; its standard output and error are appended to `log`."""
@@ -93,4 +90,15 @@ class Fleet:
                 process.kill()
                 process.join()
                 killed.append(name)
+        return killed
+
+    def close(self) -> list[str]:
+        """`stop`, then end the process that forked them too, and wait for it.
+
+        Python ends that one only after this process, so a look at the process list would still
+        find it.  It offers no public way to end it earlier.
+        """
+        killed = self.stop()
+        multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined]
+        multiprocessing.resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
         return killed

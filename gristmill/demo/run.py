@@ -69,7 +69,7 @@ class Demonstration:
         try:
             return asyncio.run(self._run(started))
         finally:
-            killed = self._fleet.stop()
+            killed = self._fleet.close()
             if killed:
                 self._view.say(f"had to be killed: {', '.join(killed)}")
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-END_S = 5
 SMALL = ("--miners", "2", "--nodes", "1", "--cycles", "1")
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -39,20 +37,9 @@ def demonstration(*args: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def left_in_session(session: int) -> list[int]:
-    """Processes of a session that still run when each had END_S to end by itself.
-
-    The process that forked the others sees its parent's end, and follows.
-    """
-    left = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _is_in_session(int(entry.name), session):
-            with contextlib.suppress(ProcessLookupError):
-                descriptor = os.pidfd_open(int(entry.name))
-                ended, _, _ = select.select([descriptor], [], [], END_S)
-                os.close(descriptor)
-                if not ended:
-                    left.append(int(entry.name))
-    return left
+    """Processes of a session that still run."""
+    numbers = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [number for number in numbers if _is_in_session(number, session)]
 
 
 def _is_in_session(process: int, session: int) -> bool:
