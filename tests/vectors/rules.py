@@ -1,0 +1,149 @@
+"""Vectors of decisions: sampling, assignment, scores, lottery."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from bft.codec.canonical import encode
+from bft.crypto.hashing import sha256
+from bft.crypto.merkle import merkle_root
+from chain.records.contribution import Profile, WorkUnit
+from chain.records.evaluation import EvaluationRow, EvaluationTable
+from chain.rules import assignment, scoring
+from chain.rules.lottery import draw
+from chain.rules.sampling import Stream, permutation, sample
+from tests.vectors.cast import JOB, MINERS, PARAMS
+
+SEED = sha256(b"seed")
+BOUNDS = (1, 2, 10, 2**32, 2**63 - 1, 2**255 + 1)
+CYCLE = 7
+CAPACITIES = (9_999, 10_000, 25_000, 40_000, 10**12)  # of the miners; the first earns nothing
+
+
+def sampling() -> dict[str, Any]:
+    """One tag and seed: draws one after the other, a permutation, a sample."""
+    stream = Stream("gristmill/lottery/v1", SEED)
+    return {
+        "tag": "gristmill/lottery/v1",
+        "seed": SEED,
+        "below": [{"bound": bound, "drawn": stream.below(bound)} for bound in BOUNDS],
+        "permutation_of_12": permutation("gristmill/lottery/v1", SEED, 12),
+        "sample_of_5": {
+            "population": list(range(100, 112)),
+            "chosen": sample("gristmill/lottery/v1", SEED, range(100, 112), 5),
+        },
+    }
+
+
+def assignments() -> list[dict[str, Any]]:
+    """Units for one unit a miner at most, and for several, with more capacity than data."""
+    profiles = {
+        miner.public_key: Profile(device=b"cpu", capacity=capacity, memory_bytes=1)
+        for miner, capacity in zip(MINERS, CAPACITIES, strict=True)
+    }
+    found = []
+    for most in (1, 3):
+        params = replace(PARAMS, units_per_miner_max=most)
+        units = assignment.assign(SEED, profiles, params, JOB)
+        found.append(
+            {
+                "seed": SEED,
+                "units_per_miner_max": most,
+                "unit_capacity": params.unit_capacity,
+                "job": JOB,
+                "capacities": {key.hex(): profiles[key].capacity for key in sorted(profiles)},
+                "units": units,
+            }
+        )
+    return found
+
+
+def data() -> dict[str, Any]:
+    """Which records a chunk, the challenge batch and a unit's own test have."""
+    params = replace(PARAMS, challenge_records=6, own_records=4)
+    chunk = assignment.chunk_records(SEED, JOB, 2)
+    return {
+        "seed": SEED,
+        "job": JOB,
+        "chunk": 2,
+        "chunk_records": chunk,
+        "challenge_count": params.challenge_records,
+        "challenge_records": assignment.challenge_records(SEED, params, JOB),
+        "own_count": params.own_records,
+        "unit": 5,
+        "own_records": assignment.own_records(SEED, 5, chunk, params),
+    }
+
+
+# Four replicas' (valid, gain, advantage) of each unit; the last replica lies.
+MEASURED = (
+    ((1, 350_000, 45_000), (1, 350_001, 44_999), (1, 349_999, 45_001), (1, 9_999_999, 9_999_999)),
+    ((1, 700_001, 90_001), (1, 800_000, 100_000), (1, 900_000, 95_000), (0, 0, 0)),
+    ((0, 0, 0), (0, 0, 0), (0, 0, 0), (1, 700_000, 90_000)),
+    ((1, -1, 10), (1, -2, 11), (1, -3, 12), (1, -4, 13)),
+    ((1, 123_457, 1), (1, 123_456, 2), (1, 123_455, 3), (1, 123_454, 4)),
+)
+UNITS = {
+    unit: WorkUnit(
+        unit=unit, miner=MINERS[unit % 3].public_key, segment=unit % 2, chunk=unit, steps=10
+    )
+    for unit in range(len(MEASURED))
+}
+
+
+def scores() -> dict[str, Any]:
+    """From tables to rows, tickets, the contributions root and the next references."""
+    tables = {
+        replica: EvaluationTable(
+            cycle=CYCLE,
+            rows=tuple(
+                EvaluationRow(unit=unit, valid=said[0], gain=said[1], advantage=said[2])
+                for unit, said in enumerate(told[replica] for told in MEASURED)
+            ),
+        )
+        for replica in range(4)
+    }
+    references = scoring.initial_references(PARAMS, JOB)
+    found = []
+    for counted in ((0, 1, 2, 3), (0, 1, 3)):
+        agreed = scoring.agree({replica: tables[replica] for replica in counted})
+        rows = scoring.score(CYCLE, UNITS, agreed, references, PARAMS, JOB)
+        tickets = scoring.tickets_by_miner(rows)
+        found.append(
+            {
+                "counted": counted,
+                "agreed": agreed,
+                "rows": rows,
+                "tickets": {miner.hex(): tickets[miner] for miner in sorted(tickets)},
+                "contributions_root": merkle_root([encode(row) for row in rows]),
+                "next_references": scoring.next_references(references, rows, PARAMS),
+            }
+        )
+    return {
+        "job": JOB,
+        "volume_shift": PARAMS.volume_shift,
+        "reference_floor_micronats": PARAMS.reference_floor_micronats,
+        "references": references,
+        "units": list(UNITS.values()),
+        "tables": [tables[replica] for replica in range(4)],
+        "results": found,
+    }
+
+
+def lotteries() -> list[dict[str, Any]]:
+    """Draws of ranks; who has no ticket is not drawn."""
+    held = {
+        miner.public_key: weight for miner, weight in zip(MINERS, (5, 0, 1, 40, 7), strict=True)
+    }
+    great = {miner.public_key: 2**63 - 1 for miner in MINERS}
+    cases = [(sha256(b"draw %d" % number), held, 8) for number in range(4)]
+    cases += [(SEED, held, 2), (SEED, great, 3), (SEED, {}, 3)]
+    return [
+        {
+            "randomness": randomness,
+            "tickets": {miner.hex(): tickets[miner] for miner in sorted(tickets)},
+            "ranks_max": ranks_max,
+            "ranks": draw(randomness, tickets, ranks_max),
+        }
+        for randomness, tickets, ranks_max in cases
+    ]

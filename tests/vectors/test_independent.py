@@ -1,0 +1,331 @@
+"""The vectors hold for whoever reads docs/PROTOCOL.md: nothing of ours is imported here.
+
+Only the standard library, py_ecc for pairings and `cryptography` for ECDSA.
+"""
+
+import json
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from hashlib import sha256
+from math import floor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from tests.bft.crypto.py_ecc_verifier import py_ecc_verifies
+
+V: dict[str, Any] = json.loads(
+    (Path(__file__).parent / "gristmill" / "protocol.json").read_text(encoding="utf-8")
+)
+b = bytes.fromhex
+
+
+def tagged(tag: str, data: bytes) -> bytes:
+    prefix = sha256(tag.encode()).digest()
+    return sha256(prefix + prefix + data).digest()
+
+
+# Section 1: encoding.
+
+
+def pack(value: Any) -> bytes:
+    """Shortest MessagePack of integers, bytes and arrays."""
+    if isinstance(value, bytes):
+        for head, size in ((b"\xc4", "B"), (b"\xc5", ">H"), (b"\xc6", ">I")):
+            if len(value) < 2 ** (8 * struct.calcsize(size)):
+                return head + struct.pack(size, len(value)) + value
+    if isinstance(value, int):
+        if -32 <= value < 128:
+            return struct.pack("B" if value >= 0 else "b", value)
+        unsigned = ((b"\xcc", ">B"), (b"\xcd", ">H"), (b"\xce", ">I"), (b"\xcf", ">Q"))
+        signed = ((b"\xd0", ">b"), (b"\xd1", ">h"), (b"\xd2", ">i"), (b"\xd3", ">q"))
+        for head, size in unsigned if value >= 0 else signed:
+            bits = 8 * struct.calcsize(size) - (value < 0)
+            if -(2**bits) <= value < 2**bits:
+                return head + struct.pack(size, value)
+    assert isinstance(value, list)
+    head = (
+        bytes([0x90 + len(value)]) if len(value) < 16 else b"\xdc" + struct.pack(">H", len(value))
+    )
+    return head + b"".join(pack(entry) for entry in value)
+
+
+def fields(shown: Any) -> Any:
+    """A record as the vectors show it, as a list of its fields in order."""
+    if isinstance(shown, dict):
+        return [fields(value) for value in shown.values()]
+    if isinstance(shown, list):
+        return [fields(value) for value in shown]
+    return b(shown) if isinstance(shown, str) else shown
+
+
+def integer(shown: int | str) -> int:
+    return int(shown)
+
+
+def test_records_are_messagepack_arrays_in_their_shortest_form() -> None:
+    for case in V["records"]["accepted"]:
+        values = [
+            int(value) if name in ("gain", "advantage") else fields(value)
+            for name, value in case["fields"].items()
+        ]
+        assert pack(values).hex() == case["encoded"]
+    genesis = V["genesis"]
+    shown = genesis["fields"]
+    assert pack(fields(shown)).hex() == genesis["encoded"]
+    assert tagged("gristmill.genesis/1", b(genesis["encoded"])).hex() == genesis["chain_id"]
+
+
+# Sections 1, 3 and 4: envelopes, genesis, requests, proofs.
+
+
+def pre_image(tag: bytes, body: bytes) -> bytes:
+    return b"DSSEv1 %d %b %d %b" % (len(tag), tag, len(body), body)
+
+
+def ecdsa(signer: bytes, signature: bytes, message: bytes) -> None:
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256K1(), signer)
+    r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
+    key.verify(encode_dss_signature(r, s), message, ec.ECDSA(SHA256()))
+
+
+def test_the_envelope_is_an_ecdsa_signature_over_tag_and_body() -> None:
+    case = V["envelope"]
+    tag, body = case["tag"].encode(), b(case["body"])
+    signer, signature = b(case["signer"]), b(case["signature"])
+    assert pre_image(tag, body).hex() == case["signed"]
+    assert pack([tag, body, signer, signature]).hex() == case["envelope"]
+    assert pack(fields(case["fields"])) == body
+    ecdsa(signer, signature, b(case["signed"]))
+    with pytest.raises(InvalidSignature):
+        ecdsa(signer, signature, b(case["signed"]) + b"x")
+
+
+def test_block_0_follows_from_the_genesis_record() -> None:
+    case = V["genesis"]
+    seconds = case["fields"]["created_ms"] // 1000
+    header = struct.pack(
+        "<I32s32sIII", 0x20000000, bytes(32), b(case["chain_id"]), seconds, 0x207FFFFF, 0
+    )
+    assert header.hex() == case["header"]
+    assert sha256(sha256(header).digest()).hexdigest() == case["block_hash"]
+
+
+def test_a_batch_and_its_proof_are_checked_from_scratch() -> None:
+    case = V["ordering"]
+    for request in case["requests"]:
+        body = pack(fields(request["fields"]))
+        signed = pre_image(b"bft.request/1", body)
+        assert sha256(signed).hexdigest() == request["digest"]
+        assert body in b(request["sealed"])
+    batch = pack([case["batch"]["timestamp_ms"], [b(r["sealed"]) for r in case["requests"]]])
+    assert batch.hex() == case["batch"]["encoded"]
+    assert tagged("bft.batch/1", batch).hex() == case["batch"]["digest"]
+    proof = case["quorum_proof"]
+    for replica, member in enumerate(case["members"]):
+        commit = [b(case["chain_id"]), 0, proof["view"], proof["sequence"], b(proof["digest"])]
+        signed = pre_image(b"pbft.commit/1", pack([*commit, replica]))
+        assert signed.hex() == proof["signed"][replica]
+        for accepted in map(b, proof["accepted"]):
+            at = accepted.find(bytes([0x92, replica, 0xC4, 64]))
+            if at > 0:
+                ecdsa(b(member), accepted[at + 4 : at + 68], signed)
+
+
+def tree(leaves: list[bytes]) -> bytes:
+    """RFC 6962, section 2.1, word for word."""
+    if not leaves:
+        return sha256(b"").digest()
+    if len(leaves) == 1:
+        return sha256(b"\0" + leaves[0]).digest()
+    k = 1
+    while 2 * k < len(leaves):
+        k *= 2
+    return sha256(b"\1" + tree(leaves[:k]) + tree(leaves[k:])).digest()
+
+
+def test_trees_are_those_of_rfc_6962() -> None:
+    leaves = [b(leaf) for leaf in V["hashes"]["leaves"]]
+    assert [tree(leaves[:size]).hex() for size in range(9)] == V["hashes"]["roots"]
+    rows = [
+        pack([integer(v) if n != "miner" else b(v) for n, v in case["fields"].items()])
+        for case in V["contributions"]["accepted"]
+    ]
+    assert [row.hex() for row in rows] == [case["row"] for case in V["contributions"]["accepted"]]
+    assert tree(rows).hex() == V["contributions"]["root"]
+
+
+# Sections 8 to 11: decisions.
+
+
+def words(tag: str, seed: bytes) -> Iterator[int]:
+    counter = 0
+    while True:
+        yield int.from_bytes(tagged(tag, seed + counter.to_bytes(8, "big")), "big")
+        counter += 1
+
+
+def below(stream: Iterator[int], bound: int) -> int:
+    return next(word for word in stream if word < 2**256 // bound * bound) % bound
+
+
+def shuffled(tag: str, seed: bytes, size: int) -> list[int]:
+    stream, places = words(tag, seed), list(range(size))
+    for place in reversed(range(1, size)):
+        other = below(stream, place + 1)
+        places[place], places[other] = places[other], places[place]
+    return places
+
+
+def test_sampling() -> None:
+    case = V["sampling"]
+    stream = words(case["tag"], b(case["seed"]))
+    for draw in case["below"]:
+        assert below(stream, integer(draw["bound"])) == integer(draw["drawn"])
+    assert shuffled(case["tag"], b(case["seed"]), 12) == case["permutation_of_12"]
+
+
+def test_assignment() -> None:
+    for case in V["assignment"]:
+        seed, job, tag = b(case["seed"]), case["job"], "gristmill/assignment/order/v1"
+        keys = sorted(case["capacities"])
+        left = {
+            key: min(case["units_per_miner_max"], case["capacities"][key] // case["unit_capacity"])
+            for key in keys
+        }
+        order = [keys[place] for place in shuffled(tag, seed, len(keys))]
+        dealt: list[str] = []
+        while any(left.values()):
+            for key in order:
+                if left[key]:
+                    left[key] -= 1
+                    dealt.append(key)
+        dealt = dealt[: job["train_records"] // job["chunk_records"]]
+        first = below(words(tag + "/segment", seed), len(job["segment_widths"]))
+        assert case["units"] == [
+            {
+                "unit": unit,
+                "miner": miner,
+                "segment": (unit + first) % len(job["segment_widths"]),
+                "chunk": unit,
+                "steps": job["steps"],
+            }
+            for unit, miner in enumerate(dealt)
+        ]
+
+
+def test_data() -> None:
+    case = V["data"]
+    seed, job = b(case["seed"]), case["job"]
+    size, train = job["chunk_records"], job["train_records"]
+    order = shuffled("gristmill/assignment/chunks/v1", seed, train)
+    chunk = order[case["chunk"] * size : (case["chunk"] + 1) * size]
+    assert chunk == case["chunk_records"]
+    held = shuffled("gristmill/evaluation/challenge/v1", seed, job["heldout_records"])
+    assert [train + place for place in held[: case["challenge_count"]]] == case["challenge_records"]
+    own = shuffled("gristmill/evaluation/own/v1", seed + struct.pack(">I", case["unit"]), size)
+    assert [chunk[place] for place in own[: case["own_count"]]] == case["own_records"]
+
+
+def median(values: list[int]) -> int:
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def share(value: int, reference: int) -> int:
+    return floor(min(Fraction(1), max(Fraction(0), Fraction(value, reference))) * 2**16)
+
+
+def test_scores() -> None:
+    case = V["scores"]
+    for result in case["results"]:
+        counted = [case["tables"][replica]["rows"] for replica in result["counted"]]
+        for unit, (assigned, row) in enumerate(zip(case["units"], result["rows"], strict=True)):
+            for column in ("valid", "gain", "advantage"):
+                assert row[column] == median([table[unit][column] for table in counted])
+            reference = case["references"][assigned["segment"]]
+            c = share(row["advantage"], reference["advantage"]) * row["valid"]
+            q = share(row["gain"], reference["gain"]) * row["valid"]
+            assert (row["coverage"], row["quality"]) == (c, q)
+            volume = row["parameters"] * row["samples"] >> case["volume_shift"]
+            assert row["tickets"] == volume * c * q >> 32
+        rows = [
+            pack([integer(v) if n != "miner" else b(v) for n, v in row.items()])
+            for row in result["rows"]
+        ]
+        assert tree(rows).hex() == result["contributions_root"]
+
+
+def test_the_lottery() -> None:
+    for case in V["lottery"]:
+        stream = words("gristmill/lottery/v1", b(case["randomness"]))
+        left = {key: integer(held) for key, held in sorted(case["tickets"].items()) if held}
+        ranks: list[tuple[str, int]] = []
+        while left and len(ranks) < case["ranks_max"]:
+            point = below(stream, sum(left.values()))
+            for key in left:
+                if point < left[key]:
+                    break
+                point -= left[key]
+            ranks.append((key, left.pop(key)))
+        assert ranks == [(rank["miner"], integer(rank["tickets"])) for rank in case["ranks"]]
+
+
+# Sections 6 and 13: what the federation signs.
+
+LAYOUT = "<B32sIQIB32sII32s33sQqQQ32s32sQ32s32s"
+
+
+def test_beacon_rounds_and_the_chain_hash() -> None:
+    case = V["beacon"]
+    for entry in case["rounds"]:
+        message = sha256(struct.pack(">Q", integer(entry["round"]))).digest()
+        assert message.hex() == entry["message"]
+        assert sha256(b(entry["signature"])).hexdigest() == entry["randomness"]
+    assert py_ecc_verifies(b(case["federation_key"]), b(entry["signature"]), message)
+    chain = case["chain"]
+    head = struct.pack(">IQ", chain["period"], chain["genesis_time"]) + b(case["federation_key"])
+    hashed = sha256(head + b(chain["genesis_seed"]) + chain["beacon_id"].encode())
+    assert hashed.hexdigest() == chain["hash"]
+
+
+def test_certificates() -> None:
+    key = b(V["certificates"]["federation_key"])
+    for case in V["certificates"]["accepted"]:
+        values = [
+            b(value) if isinstance(value, str) and len(value) > 20 else int(value)
+            for value in case["fields"].values()
+        ]
+        body = struct.pack(LAYOUT, 1, *values)
+        assert len(body) == 323 and body.hex() == case["body"]
+        message = tagged("gristmill/certificate/v1", body)
+        assert message.hex() == case["message"]
+        assert case["body"] + case["signature"] == case["certificate"]
+    assert py_ecc_verifies(key, b(case["signature"]), message)
+
+
+def test_finality_and_activation() -> None:
+    for case in V["finality"]:
+        place = b(case["chain_id"]) + struct.pack(">I", case["height"]) + b(case["block_hash"])
+        assert tagged("gristmill/finality/v1", place).hex() == case["message"]
+    assert py_ecc_verifies(b(case["federation_key"]), b(case["signature"]), b(case["message"]))
+    case = V["federation_key"]
+    made = b(case["chain_id"]) + struct.pack(">I", case["epoch"]) + b("".join(case["commitments"]))
+    assert tagged("gristmill/activation/v1", made).hex() == case["activation_message"]
+    assert len({entry["signature"] for entry in case["combined"]}) == 1
+    encoded = pack(fields(case["record"]))
+    assert encoded.hex() == case["encoded"]
+    assert tagged("gristmill.federation-key/1", encoded).hex() == case["digest"]
+
+
+def test_commitments_to_updates() -> None:
+    for case in V["commitments"]:
+        shown = case["fields"]
+        place = struct.pack(">QI", shown["cycle"], shown["unit"])
+        data = b(case["chain_id"]) + place + b(case["miner"] + case["update_digest"] + case["salt"])
+        assert tagged("gristmill/commitment/v1", data).hex() == shown["commitment"]

@@ -1,0 +1,113 @@
+"""The vectors follow from the code, and the code refuses what they say must be refused."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bft.codec.canonical import Record, decode
+from bft.codec.envelope import open_as
+from bft.crypto import bls
+from bft.errors import BadSignature, DecodeError, Refused
+from bft.ordering.proof import verify_quorum_proof
+from bft.ordering.request import Request
+from chain.records.contribution import Profile, Register
+from chain.records.evaluation import EvaluationRow
+from chain.validation import verify_certificate, verify_contribution
+from tests.vectors.cast import MEMBERSHIP
+from tests.vectors.generate import PATH, text
+
+VECTORS: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
+RECORDS: dict[str, type[Record]] = {
+    kind.__name__: kind for kind in (EvaluationRow, Profile, Register, Request)
+}
+bytes_of = bytes.fromhex
+
+
+def refusals(section: Any) -> list[Any]:
+    """One test each, named by why."""
+    return [pytest.param(case, id=case["why"]) for case in section["refused"]]
+
+
+def test_the_committed_vectors_are_what_the_code_makes() -> None:
+    """`python -m tests.vectors.generate` writes them anew, after a change of the protocol."""
+    assert PATH.read_text(encoding="utf-8") == text()
+
+
+def test_every_accepted_record_decodes() -> None:
+    for case in VECTORS["records"]["accepted"]:
+        decode(RECORDS[case["record"]], bytes_of(case["encoded"]))
+
+
+@pytest.mark.parametrize("case", refusals(VECTORS["records"]))
+def test_bytes_that_are_no_record_are_refused(case: Any) -> None:
+    with pytest.raises(DecodeError):
+        decode(RECORDS[case["record"]], bytes_of(case["encoded"]))
+
+
+@pytest.mark.parametrize("case", refusals(VECTORS["envelope"]))
+def test_an_envelope_that_nobody_signed_is_refused(case: Any) -> None:
+    open_as(Register, bytes_of(VECTORS["envelope"]["envelope"]))
+    with pytest.raises((BadSignature, DecodeError)):
+        open_as(Register, bytes_of(case["envelope"]))
+
+
+def check_proof(data: str) -> int:
+    proof = VECTORS["ordering"]["quorum_proof"]
+    digest, sequence = bytes_of(proof["digest"]), proof["sequence"]
+    return verify_quorum_proof(bytes_of(data), MEMBERSHIP, sequence, digest)
+
+
+def test_every_strong_quorum_proves_the_batch() -> None:
+    proof = VECTORS["ordering"]["quorum_proof"]
+    assert [check_proof(data) for data in proof["accepted"]] == [proof["view"]] * 2
+
+
+@pytest.mark.parametrize("case", refusals(VECTORS["ordering"]["quorum_proof"]))
+def test_a_proof_without_a_strong_quorum_is_refused(case: Any) -> None:
+    with pytest.raises((BadSignature, DecodeError)):
+        check_proof(case["proof"])
+
+
+@pytest.mark.parametrize("case", refusals(VECTORS["signatures"]))
+def test_a_signature_that_is_none_is_refused_alone_and_in_a_batch(case: Any) -> None:
+    item = tuple(bytes_of(case[name]) for name in ("key", "signature", "message"))
+    with pytest.raises(BadSignature):
+        bls.verify(*item)
+    with pytest.raises(BadSignature):
+        bls.verify_batch([item, item])  # type: ignore[list-item]
+
+
+def test_every_accepted_certificate_verifies() -> None:
+    section = VECTORS["certificates"]
+    key, chain_id = bytes_of(section["federation_key"]), bytes_of(section["chain_id"])
+    for case in section["accepted"]:
+        found = verify_certificate(bytes_of(case["certificate"]), key, chain_id)
+        assert found.body().hex() == case["body"]
+
+
+@pytest.mark.parametrize("case", refusals(VECTORS["certificates"]))
+def test_a_certificate_that_is_none_is_refused(case: Any) -> None:
+    section = VECTORS["certificates"]
+    key, chain_id = bytes_of(section["federation_key"]), bytes_of(section["chain_id"])
+    with pytest.raises((BadSignature, DecodeError, Refused)):
+        verify_certificate(bytes_of(case["certificate"]), key, chain_id)
+
+
+def check_contribution(case: Any) -> None:
+    section, certificates = VECTORS["contributions"], VECTORS["certificates"]
+    key, chain_id = bytes_of(certificates["federation_key"]), bytes_of(certificates["chain_id"])
+    certificate = verify_certificate(bytes_of(section["certificate"]), key, chain_id)
+    proof = [bytes_of(hashed) for hashed in case["proof"]]
+    verify_contribution(bytes_of(case["row"]), case["index"], case["size"], proof, certificate)
+
+
+def test_every_contribution_stands_under_its_certificate() -> None:
+    for case in VECTORS["contributions"]["accepted"]:
+        check_contribution(case)
+
+
+@pytest.mark.parametrize("case", refusals(VECTORS["contributions"]))
+def test_a_contribution_elsewhere_is_refused(case: Any) -> None:
+    with pytest.raises(DecodeError):
+        check_contribution(case)
