@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 
 from bft.codec.canonical import encode
 from bft.codec.envelope import seal
-from bft.crypto.identity import PrivateKey
 from chain.federation.transport import base_url
 from chain.node import config as node
 from chain.records.contribution import Profile
@@ -239,7 +238,7 @@ def _words() -> list[Target]:
     ]
 
 
-def _resealed(body: bytes, key: PrivateKey) -> bytes:
+def _resealed(body: bytes, key: cluster.Key) -> bytes:
     from tests.fuzz.federation import sealed
 
     return sealed(discovery.Endpoints.TAG, body, key)

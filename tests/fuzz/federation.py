@@ -36,7 +36,7 @@ CHAIN = cluster.CHAIN
 WINDOW, INTERVAL = 16, 8
 
 
-def sealed(tag: str, body: bytes, key: PrivateKey = KEY) -> bytes:
+def sealed(tag: str, body: bytes, key: cluster.Key = KEY) -> bytes:
     """An envelope whose signature stands, whatever the body is."""
     message = pre_authentication_encoding(tag.encode(), body)
     return encode(

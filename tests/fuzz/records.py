@@ -15,11 +15,11 @@ ITEMS_MAX = 3  # beyond the least number that a list must have
 BYTES_MAX = 40  # beyond the least length that a field must have
 
 
-def _sample(kind: Any, random: Random) -> Any:
+def make_value(kind: Any, random: Random) -> Any:
     """A value of a type as msgspec describes it."""
     match kind:
         case inspect.StructType(cls=cls, fields=fields):
-            return cls(**{field.name: _sample(field.type, random) for field in fields})
+            return cls(**{field.name: make_value(field.type, random) for field in fields})
         case inspect.EnumType(cls=cls):
             return random.choice(list(cls))
         case inspect.IntType(ge=low, le=high):
@@ -32,11 +32,11 @@ def _sample(kind: Any, random: Random) -> Any:
         case inspect.VarTupleType(item_type=item, min_length=low, max_length=high):
             low = low or 0
             size = random.randint(low, min(high or 2**20, low + ITEMS_MAX))
-            return tuple(_sample(item, random) for _ in range(size))
+            return tuple(make_value(item, random) for _ in range(size))
         case inspect.TupleType(item_types=items):
-            return tuple(_sample(item, random) for item in items)
+            return tuple(make_value(item, random) for item in items)
         case inspect.UnionType(types=types):
-            return _sample(random.choice(types), random)
+            return make_value(random.choice(types), random)
         case inspect.NoneType():
             return None
     raise AssertionError(f"no sample is known for {kind}")
@@ -44,7 +44,7 @@ def _sample(kind: Any, random: Random) -> Any:
 
 def sample(kind: type[Record], seed: int) -> Record:
     """A value of `kind` that fits its field types and means nothing."""
-    made = _sample(inspect.type_info(kind), Random(f"{kind.TAG} {seed}"))
+    made = make_value(inspect.type_info(kind), Random(f"{kind.TAG} {seed}"))
     assert isinstance(made, kind)
     return made
 
