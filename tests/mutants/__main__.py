@@ -1,7 +1,8 @@
 """Does the suite see bugs?  Plants one fault after another and runs the tests that should see it.
 
 `python -m tests.mutants [--only NAME] [--budget SECONDS]`.  Works in a copy of the tree.  Exit
-status 0: all were killed; 6: some survived; 2: a mutant's text stands in the product no more.
+status 0: all were killed; 6: some survived; 2: a mutant's text stands in the product no more, or
+the tests fail without any mutant (not asked under --budget, after the suite has passed).
 """
 
 import argparse
@@ -27,6 +28,7 @@ STALE = 2
 TESTS_FAILED = 1  # pytest's statuses
 TESTS_PASSED = 0
 PATIENCE_S = 300
+UNMUTATED_S = 1_800
 
 
 def copy_tree(to: Path) -> None:
@@ -61,7 +63,7 @@ class Tree:
             for file in files:
                 self.write(file, before[file])
 
-    def test(self, tests: Sequence[str]) -> str:
+    def test(self, tests: Sequence[str], patience_s: int = PATIENCE_S) -> str:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
         environment = {**os.environ, "PYTHONPATH": str(self.root)}
         try:
@@ -69,7 +71,7 @@ class Tree:
                 command,
                 cwd=self.root,
                 env=environment,
-                timeout=PATIENCE_S,
+                timeout=patience_s,
                 capture_output=True,
                 text=True,
             )
@@ -101,6 +103,12 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as place:
         tree = Tree(Path(place))
         copy_tree(tree.root)
+        if options.budget is None:
+            judges = sorted({test for mutant in chosen for test in mutant.tests})
+            sound = tree.test(judges, UNMUTATED_S)
+            if sound != "survived":
+                print(f"without any mutant the tests are {sound}", file=sys.stderr)
+                return STALE
         for mutant in chosen:
             if time.monotonic() >= end_s:
                 break

@@ -10,6 +10,7 @@ LIVENESS = ("tests/bft/pbft/test_liveness.py",)
 DURABILITY = ("tests/bft/pbft/test_durability.py",)
 CATCHING_UP = ("tests/bft/pbft/test_catchup.py",)
 MESSAGES = ("tests/bft/pbft/test_messages.py",)
+LIMITS = ("tests/bft/pbft/test_limits.py",)
 POOL = ("tests/bft/pbft/test_pool.py", "tests/bft/pbft/test_clients.py")
 
 LISTED = (
@@ -107,11 +108,16 @@ LISTED = (
     Mutant(
         "dedupe-not-in-state",
         "the client table is part of the state that checkpoints name",
-        ("tests/coordinator/cycle/test_refusals.py",),
+        POOL,
         (
-            "coordinator/cycle/machine.py",
-            "merkle_root([encode(state), clients.encode()])",
-            "merkle_root([encode(state)])",
+            "bft/pbft/clients.py",
+            "                    for client, (high, bits, sequence) in self._of.items()\n",
+            "                    for client, (high, bits, sequence) in list[Any]()\n",
+        ),
+        (
+            "bft/pbft/clients.py",
+            "from typing import Annotated\n",
+            "from typing import Annotated, Any\n",
         ),
     ),
     Mutant(
@@ -177,7 +183,7 @@ FURTHER = (
     Mutant(
         "sent-before-durable",
         "nothing leaves before its record is durable",
-        DURABILITY,
+        VOTES,
         (CORE, "        self.send(None, message, lsn)\n", "        self.send(None, message)\n"),
     ),
     Mutant(
@@ -258,7 +264,7 @@ FURTHER = (
     Mutant(
         "unproven-history",
         "each entry of history is proven",
-        CATCHING_UP,
+        LIMITS,
         (
             "bft/pbft/history.py",
             "    verify_decision(proof, entry.sequence, digest, core.verifier)\n",
@@ -426,7 +432,7 @@ FURTHER = (
     Mutant(
         "view-changes-verified-without-limit",
         "a replica may cost us one large verification in so much time",
-        LIVENESS,
+        LIMITS,
         (
             VIEWS,
             "    return last_ms is None or core.now - last_ms >= CHECK_GAP_MS\n",
