@@ -113,7 +113,9 @@ class MinerApi:
         wait_ms = number(request, "wait_ms", api.REQUEST_WAIT_MS_MAX, api.REQUEST_WAIT_MS_MAX)
         sealed = await read_body(request, REQUEST_BYTES_MAX + ENVELOPE_BYTES, self._body_s)
         opened = open_request(sealed, self._rules.chain_id)
-        self._admit_client(opened.client)
+        if self._runtime.replica.fresh(opened.client, opened.cseq):
+            # The log is public: whoever repeats what stands there uses up nobody else's budget.
+            self._admit_client(opened.client)
         operation = decode_operation(opened.operation)
         if not isinstance(operation, MINER_OPERATIONS):
             kind = type(operation).__name__

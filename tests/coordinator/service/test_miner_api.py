@@ -253,6 +253,22 @@ async def test_one_key_has_a_budget_and_others_are_not_harmed(tmp_path: Path) ->
         assert await quiet.post(quiet.miner.register(1)) == (200, "accepted")
 
 
+async def test_what_others_repeat_from_the_public_log_uses_up_no_miners_budget(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, 1, STILL, start=0) as mill, aiohttp.ClientSession() as session:
+        settings = Home(mill.homes[0]).config
+        limits = "limits: {client_burst: 2, client_requests_s: 1}\n"
+        settings.write_text(settings.read_text() + limits)
+        await mill.start(0)
+        await mill.reach(Phase.REGISTRATION)
+        trial = Trial(mill, Miner(7, mill.genesis.chain_id), session)
+        executed = trial.miner.register(1)
+        for _ in range(9):
+            assert await trial.post(executed) == (200, "accepted")
+        assert await trial.post(trial.miner.register(1)) == (409, "twice")
+
+
 async def test_one_address_has_a_budget_before_anything_is_verified(tmp_path: Path) -> None:
     async with running(tmp_path, 1, STILL, start=0) as mill, aiohttp.ClientSession() as session:
         settings = Home(mill.homes[0]).config
