@@ -1,7 +1,7 @@
 """A federation that has signed both rounds of one cycle, and stands still with its certificate.
 
 Four real replicas, one miner; measurements come from `EasyPool`.  The block of the certificate's
-rank is waited for, for hours.
+rank is waited for, for half an hour.
 """
 
 from collections.abc import AsyncIterator
@@ -17,12 +17,13 @@ from bft.crypto.hashing import sha256
 from chain.federation import api
 from chain.records.contribution import UpdateReveal, UploadAuthorization
 from chain.records.phase import Phase
+from chain.rules.founding import BLOCK_MS_MAX
 from chain.rules.rounds import challenge_round, draw_round
 from tests.coordinator.service.grinding import GRINDING, RESOURCES, SALT, EasyPool, Grinder
 from tests.coordinator.service.mill import Mill, running
 
 UPDATE = b"an update's bytes"
-WAITING = replace(GRINDING, block_ms=3_600_000)
+WAITING = replace(GRINDING, block_ms=BLOCK_MS_MAX)
 REPLICAS = 4
 
 
