@@ -19,6 +19,7 @@ from coordinator.cycle.machine import Answer
 ACCEPTED = "accepted"
 WAITING_MAX = 4_096  # requests for whose answers somebody waits
 REMEMBERED_MAX = 10_000  # accepted requests, and as many refusals
+SETTLING_S = 1.0  # from its execution until a batch is durable and its answers may be told
 
 Key = tuple[bytes, int, bytes]
 """(client, cseq, SHA-256 of the sealed request)."""
@@ -50,15 +51,25 @@ class Requests:
         accepted = self._accepted.get((request.client, request.cseq))
         if accepted == digest:
             return Answer(request.client, request.cseq, ACCEPTED, "")
-        if accepted is not None or not self._fresh(request.client, request.cseq):
-            text = f"sequence number {request.cseq} was executed or is too old"
+        text = f"sequence number {request.cseq} was executed or is too old"
+        if accepted is not None:
             raise Refused("executed-before", text)
         if digest in self._refused:
             return self._refused[digest]
         key = (request.client, request.cseq, digest)
         if len(self._waiting) >= WAITING_MAX and key not in self._waiting:
             raise Busy(f"{len(self._waiting)} requests wait for their execution; try again later")
-        self._submit(Submitted(sealed))
+        if self._fresh(request.client, request.cseq):
+            self._submit(Submitted(sealed))
+            return await self._answer(key, wait_s)
+        # Executed by way of another replica a moment ago, perhaps, and not durable here yet.
+        answer = await self._answer(key, min(wait_s, SETTLING_S))
+        if answer is None:
+            raise Refused("executed-before", text)
+        return answer
+
+    async def _answer(self, key: Key, wait_s: float) -> Answer | None:
+        """What `executed` will say of this request; None when that takes longer."""
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(answered)
         try:

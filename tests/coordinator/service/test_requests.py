@@ -9,6 +9,7 @@ from bft.errors import Busy, Refused
 from bft.ordering.request import Request
 from bft.pbft.events import Submitted
 from coordinator.cycle.machine import Answer
+from coordinator.service import requests as module
 from coordinator.service.requests import REMEMBERED_MAX, Requests
 
 CLIENT = b"\x02" * 33
@@ -60,10 +61,23 @@ async def test_another_request_under_a_used_number_is_refused() -> None:
     assert refused.value.code == "executed-before"
 
 
-async def test_a_number_used_before_the_restart_is_refused() -> None:
+async def test_a_number_used_before_the_restart_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SETTLING_S", 0.0)
     door = Door(executed={1})
     with pytest.raises(Refused, match="was executed"):
         await door.requests().ask(b"sealed", request(1), 30)
+    assert door.submitted == []
+
+
+async def test_a_request_that_was_executed_and_is_not_durable_yet_waits_for_its_answer() -> None:
+    """It came here second; the first copy's batch is on its way to the disk."""
+    door = Door(executed={1})
+    requests = door.requests()
+    task = await ask(requests, b"sealed", 1)
+    requests.executed([b"sealed"], [Answer(CLIENT, 1, "accepted", "")])
+    assert await task == Answer(CLIENT, 1, "accepted", "")
     assert door.submitted == []
 
 
