@@ -18,6 +18,7 @@ from chain.federation.server import problem, read_body
 from chain.records.contribution import StorageReceipt, UploadAuthorization
 from chain.records.operations import MINER_OPERATIONS, decode_operation
 from chain.records.phase import Phase
+from chain.rules.updates import update_bytes
 from coordinator.config import Limits
 from coordinator.cycle.state import Rules, State
 from coordinator.effects import BlockRefused
@@ -78,6 +79,10 @@ class MinerApi:
         """`clock`: monotonic seconds."""
         self._runtime, self._store, self._identity = runtime, store, identity
         self._rules: Rules = runtime.replica.rules
+        params, job = self._rules.params, self._rules.job
+        longest = max(update_bytes(job, segment) for segment in range(job.segments))
+        # No update of this job is longer, and what is longer would only fill the store.
+        self._update_bytes_max = min(params.update_bytes_max, longest)
         self._clock = clock
         self._addresses = Buckets(limits.address_requests_s, limits.address_burst)
         self._clients = Buckets(limits.client_requests_s, limits.client_burst)
@@ -202,11 +207,8 @@ class MinerApi:
         committed = [unit for unit in units if unit in state.commitments]
         if not committed:
             raise Refused("not-committed", "none of this miner's units has a commitment")
-        if not 0 < asked.size <= self._rules.params.update_bytes_max:
-            raise Refused(
-                "too-long",
-                f"{asked.size} bytes; 1 to {self._rules.params.update_bytes_max} allowed",
-            )
+        if not 0 < asked.size <= self._update_bytes_max:
+            raise Refused("too-long", f"{asked.size} bytes; 1 to {self._update_bytes_max} allowed")
         return len(committed)
 
     async def _store_update(self, asked: UploadAuthorization, data: bytes) -> None:

@@ -20,6 +20,7 @@ from chain.federation import api
 from chain.records.contribution import StorageReceipt, UploadAuthorization
 from chain.records.phase import Phase
 from chain.records.votes import Elapsed
+from chain.rules.updates import update_bytes
 from coordinator.config import Home, read_secret
 from coordinator.service.miner_api import ENVELOPE_BYTES
 from tests.coordinator.service.mill import PATIENT, STILL, Mill, Miner, running
@@ -367,6 +368,17 @@ async def test_an_update_above_the_chains_limit_is_refused(revealing: Trial) -> 
     limit = revealing.mill.genesis.params.update_bytes_max
     assert code(await revealing.put(size=limit + 1)) == (422, "too-long")
     assert code(await revealing.put(size=0)) == (422, "too-long")
+
+
+async def test_an_update_longer_than_any_of_this_job_is_refused(revealing: Trial) -> None:
+    """A store that junk could fill would turn the next cycle's updates away."""
+    genesis = revealing.mill.genesis
+    longest = max(update_bytes(genesis.job, segment) for segment in range(genesis.job.segments))
+    assert longest < genesis.params.update_bytes_max
+    assert code(await revealing.put(size=longest + 1)) == (422, "too-long")
+    data = bytes(longest)
+    status, _ = await revealing.put(data, size=longest, digest=sha256(data))
+    assert status == 201
 
 
 async def test_an_upload_by_somebody_without_a_unit_is_refused(revealing: Trial) -> None:
