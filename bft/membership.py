@@ -8,6 +8,9 @@ from functools import cached_property
 
 from bft import quorum
 
+REPLICAS_MAX = 63
+"""A set of replicas fits a mask of 63 bits."""
+
 
 @dataclass(frozen=True)
 class Membership:

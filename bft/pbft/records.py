@@ -9,9 +9,9 @@ from msgspec import Meta
 
 from bft.codec.canonical import Record
 from bft.codec.types import U8, U16, U32, U63, Bytes32, IdentitySignature
+from bft.membership import REPLICAS_MAX as REPLICAS_MAX
 from bft.ordering.proof import CommitSignature, QuorumProof
 
-REPLICAS_MAX = 63  # so that a set of replicas fits a mask of 63 bits
 WINDOW_MAX = 1024  # prepared proofs in one VIEW-CHANGE
 STATUS_SLOTS_MAX = 64
 HISTORY_ENTRIES_MAX = 128  # their proofs are checked in one step

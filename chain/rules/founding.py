@@ -6,8 +6,8 @@ Pure.
 """
 
 from bft.codec.canonical import decode
-from bft.dkg.messages import MEMBERS_MAX
 from bft.errors import ConfigError, DecodeError
+from bft.membership import REPLICAS_MAX
 from chain.records.block import TIME_MAX
 from chain.records.evaluation import UNITS_MAX
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
@@ -44,8 +44,8 @@ def check_genesis(genesis: Genesis) -> None:
     keys = [member.key for member in genesis.members]
     if len(set(keys)) != len(keys):
         raise ConfigError("two members of the genesis record have one key; each needs its own")
-    if len(keys) > MEMBERS_MAX:
-        raise ConfigError(f"{len(keys)} members; key generation takes at most {MEMBERS_MAX}")
+    if len(keys) > REPLICAS_MAX:
+        raise ConfigError(f"{len(keys)} members; consensus takes at most {REPLICAS_MAX}")
     if genesis.created_ms // 1000 > TIME_MAX:
         raise ConfigError(f"created_ms is {genesis.created_ms}; block times end in 2106")
     if genesis.params.block_ms > BLOCK_MS_MAX:

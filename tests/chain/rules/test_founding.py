@@ -5,6 +5,8 @@ from msgspec.structs import replace
 
 from bft.codec.canonical import encode
 from bft.errors import ConfigError
+from bft.membership import REPLICAS_MAX
+from bft.pbft.config import Config
 from chain.params import MAIN, MINIMAL
 from chain.records.federation import Genesis
 from chain.rules.founding import check_genesis, open_genesis
@@ -26,7 +28,7 @@ def test_both_presets_can_be_founded() -> None:
     [
         (replace(GENESIS, version=2), "genesis version 2"),
         (replace(GENESIS, members=GENESIS.members[:1] * 2), "have one key"),
-        (make_genesis(101), "101 members"),
+        (make_genesis(64), "64 members"),
         (replace(GENESIS, created_ms=2**32 * 1000), "block times end"),
         (make_genesis(params=replace(MAIN, block_ms=1_800_001)), "params.block_ms is 1800001"),
         (make_genesis(job=replace(JOB, train_records=99)), "there are 99 records"),
@@ -61,8 +63,10 @@ def test_no_divisor_of_the_job_is_nothing(field: str) -> None:
         check_genesis(make_genesis(job=replace(JOB, **{field: 0})))
 
 
-def test_a_hundred_members_are_the_most() -> None:
-    check_genesis(make_genesis(100))
+def test_as_many_members_as_consensus_takes_are_the_most() -> None:
+    genesis = make_genesis(REPLICAS_MAX)
+    check_genesis(genesis)
+    Config(membership=genesis.membership, index=0, sign=bytes)
 
 
 def test_a_job_that_cannot_stay_exact_cannot_be_founded() -> None:
