@@ -223,3 +223,15 @@ async def test_a_listener_does_not_hold_up_the_end(
         await read_events(response, 1)
         async with asyncio.timeout(20):
             await mill.stop(0)
+
+
+async def test_scripts_of_any_web_page_may_read_what_anybody_may(
+    mill: Mill, session: aiohttp.ClientSession
+) -> None:
+    """The answer to a POST stays with whoever sent it."""
+    header = "Access-Control-Allow-Origin"
+    for path in (api.STATUS, api.CERTIFICATE.format(cycle=1), api.EVENTS):
+        async with session.get(mill.urls[0] + path) as answer:
+            assert answer.headers[header] == "*"
+    async with session.post(mill.urls[0] + api.REQUESTS, data=b"no request") as answer:
+        assert answer.status == 400 and header not in answer.headers
