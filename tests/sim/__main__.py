@@ -1,21 +1,26 @@
-"""`python -m tests.sim --seed N --cycles K --fault ...`: one run, and a hash over all of it."""
+"""The simulator.  `--seed N --fault NAME`: one named bad day, and a hash over all of it.
 
-import argparse
+`--seed N --budget SECONDS`: a search; each seed chooses its own bad day.
+"""
+
 import sys
 
+from tests.search import arguments, command
 from tests.sim.scenarios import SCENARIOS, run
+from tests.sim.search import SEARCH
 
 
-def main(arguments: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """0: all checks passed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="decides everything (default 1)")
-    parser.add_argument("--seeds", type=int, default=1, help="how many seeds from there on")
-    parser.add_argument("--cycles", type=int, default=3, help="cycles to close (default 3)")
-    parser.add_argument("--replicas", type=int, default=4, help="replicas (default 4)")
-    parser.add_argument("--fault", choices=sorted(SCENARIOS), default="none")
-    options = parser.parse_args(arguments)
-    for seed in range(options.seed, options.seed + options.seeds):
+    parser = arguments("tests.sim", __doc__)
+    parser.add_argument("--fault", choices=sorted(SCENARIOS), help="this bad day only")
+    parser.add_argument("--cycles", type=int, default=3, help="with --fault (default 3)")
+    parser.add_argument("--replicas", type=int, default=4, help="with --fault (default 4)")
+    options = parser.parse_args(argv)
+    if options.fault is None:
+        return command(SEARCH, options)
+    first = options.seed or 1
+    for seed in range(first, first + (options.count or 1)):
         world = run(options.fault, seed, replicas=options.replicas, cycles=options.cycles)
         state = world.state
         print(

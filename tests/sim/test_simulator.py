@@ -137,6 +137,6 @@ def test_every_seed_has_its_own_history() -> None:
 
 @pytest.mark.parametrize("fault", sorted(SCENARIOS))
 def test_each_named_scenario_runs(fault: str) -> None:
-    """One seed each; `python -m tests.sim --fault NAME --seeds N` runs as many as you like."""
+    """One seed each; `python -m tests.sim --fault NAME --count N` runs as many as you like."""
     assert set(MINERS) <= set(SCENARIOS)
     assert run(fault, 7, cycles=1).closed >= 1
