@@ -94,7 +94,7 @@ def test_a_primary_that_is_cut_off_is_replaced_and_comes_back(lab: Lab) -> None:
     assert (away["cycle"], away["view"]) == (before["cycle"], before["view"])
     lab.network.heal()
     one_log_after(lab)
-    assert lab.status(primary)["view"] > before["view"]
+    lab.until("the new view", lambda told: told[primary]["view"] > before["view"])
 
 
 def test_halves_decide_nothing_and_go_on_by_themselves_once_healed(lab: Lab) -> None:
