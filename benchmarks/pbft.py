@@ -60,7 +60,7 @@ JOB = Job(
     genesis_model=bytes(32),
 )
 SETTINGS = DEFAULT_YAML + (
-    "limits: {address_requests_s: 1000000, address_burst: 1000000,"
+    "limits: {connections: 4096, address_requests_s: 1000000, address_burst: 1000000,"
     " client_requests_s: 1000000, client_burst: 1000000}\n"
 )
 READY_S = 120.0
@@ -171,9 +171,9 @@ def measure(n: int, arguments: argparse.Namespace) -> dict[str, Any]:
         alone = commands.make(int(arguments.seconds * SINGLE_COMMANDS_S))
         single = asyncio.run(pbft_load.run(doors, 1, alone, arguments.seconds))
         many = commands.make(int(arguments.seconds * LOAD_COMMANDS_S))
-        before = federation.usage()
+        before, client = federation.usage(), time.process_time()
         load = asyncio.run(pbft_load.run(doors, arguments.connections, many, arguments.seconds))
-        after = federation.usage()
+        after, client = federation.usage(), time.process_time() - client
         decided = len(load.latencies_s)
         cpu_us = [
             round(1e6 * (late.cpu_s - early.cpu_s) / decided)
@@ -189,6 +189,10 @@ def measure(n: int, arguments: argparse.Namespace) -> dict[str, Any]:
                 "connections": arguments.connections,
                 "commands_per_s": round(load.per_s),
                 "cpu_us_per_command": cpu_us,
+                "client_us_per_command": round(1e6 * client / decided),
+                "cpu_bound_per_s": round(
+                    (os.cpu_count() or 1) * 1e6 / _cpu_us(cpu_us, client, decided)
+                ),
                 "cores_used": round(decided * sum(cpu_us) / load.seconds / 1e6, 2),
             },
             "flood": {
@@ -228,6 +232,11 @@ def _latency(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _cpu_us(replicas: Sequence[int], client_s: float, commands: int) -> float:
+    """What one command costs this machine, its sender included."""
+    return sum(replicas) + 1e6 * client_s / commands
+
+
 def _floor(floor: Floor, p50_ms: float) -> dict[str, Any]:
     return {
         "floor_ms": round(floor.decision_ms, 2),
@@ -252,7 +261,8 @@ def show(found: dict[str, Any]) -> str:
             f"  load        {load['commands_per_s']} commands/s with {load['connections']} under "
             f"way; p50 {load['p50_ms']} ms, p99 {load['p99_ms']} ms",
             f"  CPU         {sum(cpu)} us a command ({', '.join(map(str, cpu))} by replica); "
-            f"{load['cores_used']} cores",
+            f"the client {load['client_us_per_command']}; {load['cores_used']} cores were ours, "
+            f"all of this machine would give {load['cpu_bound_per_s']} commands/s",
             f"  one client  p50 {one['p50_ms']} ms, p99 {one['p99_ms']} ms, "
             f"{one['times_floor']} x the floor",
             f"  floor       {one['floor_ms']} ms: 3 messages of {floor['message_ms']}, 4 commits "
@@ -271,7 +281,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", default="4", help="federation sizes, for example 4,7,10,16")
     parser.add_argument("--seconds", type=float, default=10.0, help="for each measurement")
-    parser.add_argument("--connections", type=int, default=256, help="commands under way")
+    parser.add_argument("--connections", type=int, default=512, help="commands under way")
     parser.add_argument("--spread", action="store_true", help="clients talk to all replicas")
     parser.add_argument("--directory", type=Path, help="on the disk that matters")
     parser.add_argument("--json", action="store_true")
