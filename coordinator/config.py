@@ -206,9 +206,11 @@ def load_setup(path: Path) -> Setup:
         ConfigError: a file is missing, damaged, readable by others, or does not fit the others.
     """
     home = Home(path)
-    for file in (home.genesis, home.config, home.tls_certificate, *home.secrets):
+    for file in (home.config, home.tls_certificate, *home.secrets):
         if not file.is_file():
             raise ConfigError(f"{file} is missing; `gristmill operator init` makes a home")
+    if not home.genesis.is_file():
+        raise ConfigError(f"{home.genesis} is missing; `gristmill operator join` puts it there")
     for secret in home.secrets:
         mode = secret.stat().st_mode & 0o777
         if mode & 0o077:

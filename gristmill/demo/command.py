@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -65,8 +66,8 @@ def demo(
     something took too long.
     """
     temporary = home is None
-    place = Path(tempfile.mkdtemp(prefix="gristmill-demo-")) if home is None else home.absolute()
-    if place.exists() and any(place.iterdir()):
+    place = Path() if home is None else home.absolute()
+    if not temporary and place.exists() and any(place.iterdir()):
         raise ConfigError(f"--home {place} is not empty; a demonstration starts from nothing")
     plan = Plan(
         replicas=replicas,
@@ -76,6 +77,9 @@ def demo(
         fault=Fault(fault),
         home=place,
     )
+    if temporary:
+        place = Path(tempfile.mkdtemp(prefix="gristmill-demo-"))
+        plan = replace(plan, home=place)
     signal.signal(signal.SIGTERM, _interrupt)
     finished = False
     try:

@@ -76,10 +76,15 @@ def test_a_configuration_is_bounded(tmp_path: Path) -> None:
         load_config(path)
 
 
-@pytest.mark.parametrize("name", ["genesis.bin", "replica.yaml", "seed.key", "tls.crt"])
-def test_a_missing_file_is_named(home: Home, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("genesis.bin", "join"), ("replica.yaml", "init"), ("seed.key", "init"), ("tls.crt", "init")],
+)
+def test_a_missing_file_is_named_with_the_command_that_makes_it(
+    home: Home, name: str, remedy: str
+) -> None:
     (home.path / name).unlink()
-    with pytest.raises(ConfigError, match=name):
+    with pytest.raises(ConfigError, match=f"{name} is missing; `gristmill operator {remedy}`"):
         load_setup(home.path)
 
 

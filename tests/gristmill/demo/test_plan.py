@@ -44,6 +44,14 @@ def test_a_dead_miner_needs_one_that_lives() -> None:
         plan(fault=Fault.DEAD_MINER, miners=1)
 
 
+def test_what_is_refused_leaves_no_directory_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(["demo", "--replicas", "0"]) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_home_that_holds_something_is_left_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
