@@ -45,7 +45,7 @@ def base_url(text: str) -> str:
     """
     try:
         url = URL(text)
-    except ValueError as error:
+    except (ValueError, IndexError) as error:  # yarl 1.25: IndexError for "http://[::1]:@"
         raise ConfigError(f"{text!r} is no URL: {error}") from None
     if url.scheme not in ("http", "https") or not url.host or url.query_string or url.fragment:
         raise ConfigError(f"{text!r} came; http://host:port or https://host:port expected")
