@@ -10,7 +10,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from bft.codec.canonical import Record, decode, encode
-from bft.codec.types import U63, IdentityKey
+from bft.codec.types import U32, U63, IdentityKey
+from bft.errors import DecodeError
 from bft.ordering.request import CLIENTS_MAX, CSEQ_WINDOW
 
 _MASK = (1 << CSEQ_WINDOW) - 1
@@ -21,8 +22,8 @@ class ClientEntry(Record):
 
     client: IdentityKey
     high: U63
-    bits_low: U63  # bit i: high - i was executed, for i in 0..31
-    bits_high: U63  # the same for 32..63
+    bits_low: U32  # bit i: high - i was executed, for i in 0..31
+    bits_high: U32  # the same for 32..63
     sequence: U63  # batch of the last execution
 
 
@@ -94,9 +95,11 @@ class ClientTable:
 
     @classmethod
     def decode(cls, data: bytes) -> "ClientTable":
-        """Raises DecodeError: malformed or too many clients."""
+        """Raises DecodeError: malformed, too many clients, or one of them twice."""
         table = cls()
         for entry in decode(_Table, data).entries:
+            if entry.client in table._of:
+                raise DecodeError(f"client {entry.client.hex()[:16]}... stands there twice")
             bits = entry.bits_high << 32 | entry.bits_low
             table._of[entry.client] = (entry.high, bits & _MASK, entry.sequence)
         return table

@@ -233,6 +233,24 @@ FRAMES = (
 )
 
 
+FOREIGN = (
+    makers.header(1, 1, makers.D1),
+    makers.prepare(0, 1, makers.D1, 1),
+    makers.commit(0, 1, makers.D1, 1),
+    makers.checkpoint(8, 1),
+    makers.view_change(
+        2,
+        1,
+        makers.prepared(1, 9, backups=(2, 3)),
+        low=8,
+        certificate=makers.stable(8, signers=(1, 2, 3)),
+    ),
+    makers.new_view(1, tuple(makers.view_change(1, i) for i in (1, 2, 3)), ()),
+)
+"""By member 1, without a word of member 0, who halts at one that its journal does not know."""
+PROVING = (pbft.ViewChange.TAG.encode(), pbft.NewView.TAG.encode())
+
+
 def _signed_by_one(data: bytes) -> bytes:
     """A frame of member 1 around "tag NUL body", its signature good."""
     tag, _, body = data.partition(b"\x00")
@@ -321,8 +339,9 @@ def _consensus() -> list[Target]:
         Target(
             name="pbft-step",
             read=_step,
-            samples=frames,
-            inner=said,
+            samples=tuple(makers.signed(message).frame for message in FOREIGN),
+            inner=tuple(m.TAG.encode() + b"\x00" + encode(m) for m in FOREIGN)
+            + tuple(data for data in said if not data.startswith(PROVING)),
             wrap=_signed_by_one,
             slow=True,
         ),

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import pytest_asyncio
 
 from bft.codec.canonical import encode
 from bft.crypto.identity import PrivateKey
@@ -28,10 +29,11 @@ from coordinator.service import peers, tls
 from tests.fuzz.mutation import TOKENS
 from tests.hostile.victim import PATIENCE_S, Victim, replica
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
-MEMBERS = 13  # each attack spoils one member's link for a while
-FEW = 4
+# Each attack spoils its member's link for a while.
+CLOSING_FIRST, BROKEN_FIRST, FLOOD, ATTACHED, NO_WEBSOCKET, HONEST = 1, 11, 21, 22, 23, 24
+MEMBERS = HONEST + 1
 BINARY, TEXT, CLOSE, PING, CONTINUATION = 2, 1, 8, 9, 0
 
 
@@ -56,7 +58,6 @@ class Attacker:
 
     def __init__(self, victim: Victim, genesis: Genesis, homes: tuple[Path, ...]) -> None:
         self.victim, self.genesis, self.homes = victim, genesis, homes
-        self.honest = len(homes) - 1  # a member that does no harm
         self.address = genesis.members[0].link.decode()
 
     def context(self, member: int) -> ssl.SSLContext:
@@ -125,13 +126,19 @@ async def closed(reader: asyncio.StreamReader) -> None:
             pass
 
 
-@asynccontextmanager
-async def under_attack(root: Path, members: int = FEW) -> AsyncIterator[Attacker]:
-    async with replica(root, members=members) as (victim, genesis, homes):
-        attacker = Attacker(victim, genesis, homes)
-        async with victim.storm():
-            yield attacker
-            assert await attacker.is_heard(attacker.honest)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def victim(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Attacker]:
+    """One replica for all storms; at its end it must have logged no bug."""
+    root = tmp_path_factory.mktemp("links")
+    async with replica(root, members=MEMBERS) as (process, genesis, homes):
+        yield Attacker(process, genesis, homes)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def attacker(victim: Attacker) -> AsyncIterator[Attacker]:
+    async with victim.victim.storm():
+        yield victim
+        assert await victim.is_heard(HONEST)
 
 
 CLOSING: tuple[tuple[str, Callable[[], bytes]], ...] = (
@@ -153,11 +160,10 @@ def _pieces(count: int) -> bytes:
     return first + ws_frame(CONTINUATION, bytes(1 << 18), final=False) * count
 
 
-async def test_frames_that_no_replica_sends_close_the_link_and_only_that(tmp_path: Path) -> None:
-    async with (
-        under_attack(tmp_path, MEMBERS) as attacker,
-        attacker.link(attacker.honest) as (answers, honest),
-    ):
+async def test_frames_that_no_replica_sends_close_the_link_and_only_that(
+    attacker: Attacker,
+) -> None:
+    async with attacker.link(HONEST) as (answers, honest):
 
         async def attack(member: int, data: bytes) -> None:
             async with attacker.link(member) as (reader, writer):
@@ -165,73 +171,78 @@ async def test_frames_that_no_replica_sends_close_the_link_and_only_that(tmp_pat
                 await closed(reader)
 
         await asyncio.gather(
-            *(attack(member, make()) for member, (_, make) in enumerate(CLOSING, start=1))
+            *(
+                attack(member, make())
+                for member, (_, make) in enumerate(CLOSING, start=CLOSING_FIRST)
+            )
         )
-        honest.write(ws_frame(BINARY, attacker.message(attacker.honest)) + ws_frame(PING, b"here"))
+        honest.write(ws_frame(BINARY, attacker.message(HONEST)) + ws_frame(PING, b"here"))
         async with asyncio.timeout(PATIENCE_S):
             await answers.readuntil(b"here")
 
 
-async def test_a_flood_of_valid_messages_is_taken_in_turn(tmp_path: Path) -> None:
+async def test_a_flood_of_valid_messages_is_taken_in_turn(attacker: Attacker) -> None:
     """Replays, far places, votes without a proposal, other members' words: nothing piles up."""
-    async with under_attack(tmp_path) as attacker:
-        chain_id = attacker.genesis.chain_id
-        flood = b""
-        for number in range(300):
-            vote = Prepare(
-                chain_id=chain_id,
-                epoch=0,
-                view=number % 3 * 2**40,
-                sequence=2**62 + number,
-                digest=bytes(32),
-                replica=1,
-            )
-            history = FetchHistory(chain_id=chain_id, epoch=0, first=1, last=2**63 - 1, replica=1)
-            status = Status(
-                chain_id=chain_id,
-                epoch=0,
-                view=2**63 - 1,
-                pending_view=2**63 - 1,
-                low=2**63 - 1,
-                decided=2**63 - 1,
-                helper=0,
-                slots=(),
-                replica=1,
-            )
-            for message in (vote, history, status):
-                flood += ws_frame(BINARY, attacker.signed(1, message))
-            flood += ws_frame(BINARY, attacker.message(2))  # said by 2, brought by 1
-        async with attacker.link(1) as (reader, writer):
-            writer.write(flood * 2 + ws_frame(PING, b"end"))
-            async with asyncio.timeout(PATIENCE_S):
-                await reader.readuntil(b"end")
-
-
-async def test_broken_messages_close_the_link(tmp_path: Path) -> None:
-    """A member's good message with one strange token in its middle."""
-    async with under_attack(tmp_path, MEMBERS) as attacker:
-
-        async def attack(member: int, token: bytes) -> None:
-            good = attacker.message(member)
-            async with attacker.link(member) as (reader, writer):
-                broken = good[: len(good) // 2] + token + good[len(good) // 2 :]
-                writer.write(ws_frame(BINARY, broken))
-                await closed(reader)
-
-        members = range(1, attacker.honest)
-        await asyncio.gather(*map(attack, members, TOKENS[11 : 11 + len(members)]))
-
-
-async def test_attachments_that_do_not_belong_there_close_the_link(tmp_path: Path) -> None:
-    async with under_attack(tmp_path) as attacker, attacker.link(1) as (reader, writer):
-        message = FetchBatch(
-            chain_id=attacker.genesis.chain_id, epoch=0, sequence=1, digest=bytes(32), replica=1
+    chain_id = attacker.genesis.chain_id
+    flood = b""
+    for number in range(300):
+        vote = Prepare(
+            chain_id=chain_id,
+            epoch=0,
+            view=number % 3 * 2**40,
+            sequence=2**62 + number,
+            digest=bytes(32),
+            replica=FLOOD,
         )
-        writer.write(ws_frame(BINARY, attacker.signed(1, message, attachment=b"x")))
+        history = FetchHistory(chain_id=chain_id, epoch=0, first=1, last=2**63 - 1, replica=FLOOD)
+        status = Status(
+            chain_id=chain_id,
+            epoch=0,
+            view=2**63 - 1,
+            pending_view=2**63 - 1,
+            low=2**63 - 1,
+            decided=2**63 - 1,
+            helper=0,
+            slots=(),
+            replica=FLOOD,
+        )
+        for message in (vote, history, status):
+            flood += ws_frame(BINARY, attacker.signed(FLOOD, message))
+        flood += ws_frame(BINARY, attacker.message(2))  # said by 2, brought by another
+    async with attacker.link(FLOOD) as (reader, writer):
+        writer.write(flood * 2 + ws_frame(PING, b"end"))
+        async with asyncio.timeout(PATIENCE_S):
+            await reader.readuntil(b"end")
+
+
+async def test_broken_messages_close_the_link(attacker: Attacker) -> None:
+    """A member's good message with one strange token in its middle."""
+
+    async def attack(member: int, token: bytes) -> None:
+        good = attacker.message(member)
+        async with attacker.link(member) as (reader, writer):
+            broken = good[: len(good) // 2] + token + good[len(good) // 2 :]
+            writer.write(ws_frame(BINARY, broken))
+            await closed(reader)
+
+    members = range(BROKEN_FIRST, FLOOD)
+    await asyncio.gather(*map(attack, members, TOKENS[11 : 11 + len(members)]))
+
+
+async def test_attachments_that_do_not_belong_there_close_the_link(attacker: Attacker) -> None:
+    async with attacker.link(ATTACHED) as (reader, writer):
+        message = FetchBatch(
+            chain_id=attacker.genesis.chain_id,
+            epoch=0,
+            sequence=1,
+            digest=bytes(32),
+            replica=ATTACHED,
+        )
+        writer.write(ws_frame(BINARY, attacker.signed(ATTACHED, message, attachment=b"x")))
         await closed(reader)
 
 
-async def test_what_is_no_websocket_is_refused(tmp_path: Path) -> None:
+async def test_what_is_no_websocket_is_refused(attacker: Attacker) -> None:
     heads = (
         b"GET /link HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         b"GET /other HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -239,27 +250,25 @@ async def test_what_is_no_websocket_is_refused(tmp_path: Path) -> None:
         b"\x00" * 500 + b"\r\n\r\n",
         encode(Frame(envelope=b"", attachment=b"")) * 300 + b"\r\n\r\n",
     )
-    async with under_attack(tmp_path) as attacker:
-        for head in heads:
-            async with attacker.tls(1) as (reader, writer):
-                writer.write(head)
-                async with asyncio.timeout(PATIENCE_S):
-                    status = (await reader.readline()).split(b" ")
-                assert status[1][:1] == b"4", status
+    for head in heads:
+        async with attacker.tls(NO_WEBSOCKET) as (reader, writer):
+            writer.write(head)
+            async with asyncio.timeout(PATIENCE_S):
+                status = (await reader.readline()).split(b" ")
+            assert status[1][:1] == b"4", status
 
 
-async def test_strangers_without_tls_change_nothing(tmp_path: Path) -> None:
-    async with under_attack(tmp_path) as attacker:
-        before = attacker.victim.open_files
-        for data in (
-            b"",
-            b"\x16\x03\x01\xff\xff",
-            Random(1).randbytes(2_000),
-            b"GET /link HTTP/1.1\r\n\r\n",
-        ):
-            for _ in range(40):
-                _, writer = await attacker.victim.connect(attacker.address)
-                writer.write(data)
-                writer.transport.abort()
-        assert await attacker.is_heard(attacker.honest)
-        assert attacker.victim.open_files <= before + 2
+async def test_strangers_without_tls_change_nothing(attacker: Attacker) -> None:
+    before = attacker.victim.open_files
+    for data in (
+        b"",
+        b"\x16\x03\x01\xff\xff",
+        Random(1).randbytes(2_000),
+        b"GET /link HTTP/1.1\r\n\r\n",
+    ):
+        for _ in range(40):
+            _, writer = await attacker.victim.connect(attacker.address)
+            writer.write(data)
+            writer.transport.abort()
+    assert await attacker.is_heard(HONEST)
+    assert attacker.victim.open_files <= before + 2

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from random import Random
 
 import pytest
+import pytest_asyncio
 
 from chain.records import peer_message as peers
 from tests.chain.federation_fixture import CHAIN_ID
@@ -14,7 +13,7 @@ from tests.fuzz.mutation import TOKENS
 from tests.fuzz.outsiders import PAYLOADS
 from tests.hostile.victim import PATIENCE_S, Victim, node
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 GREETING = b"".join(
     peers.encode_frame(CHAIN_ID, name, PAYLOADS[name]) for name in ("version", "verack")
@@ -34,18 +33,24 @@ def framed(command: bytes, length: int, checksum: bytes = bytes(4), payload: byt
     )
 
 
-@asynccontextmanager
-async def under_attack(root: Path) -> AsyncIterator[Victim]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def process(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Victim]:
+    """One node for all storms; at its end it must have logged no bug."""
+    async with node(tmp_path_factory.mktemp("node")) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def victim(process: Victim) -> AsyncIterator[Victim]:
     """An honest peer stays connected through the storm, and is heard after it."""
-    async with node(root) as victim:
-        reader, writer = await victim.connect(victim.p2p)
-        writer.write(GREETING)
-        async with victim.storm():
-            yield victim
-            writer.write(PING)
-            async with asyncio.timeout(PATIENCE_S):
-                await reader.readuntil(PONG)
-        writer.transport.abort()
+    reader, writer = await process.connect(process.p2p)
+    writer.write(GREETING)
+    async with process.storm():
+        yield process
+        writer.write(PING)
+        async with asyncio.timeout(PATIENCE_S):
+            await reader.readuntil(PONG)
+    writer.transport.abort()
 
 
 async def said_to(victim: Victim, data: bytes) -> bytes:
@@ -97,53 +102,47 @@ BROKEN = (
 
 
 async def test_garbage_and_lying_lengths_cost_the_connection_and_nothing_else(
-    tmp_path: Path,
+    victim: Victim,
 ) -> None:
-    async with under_attack(tmp_path) as victim:
-        await asyncio.gather(*(said_to(victim, data) for data in BROKEN * 3))
+    await asyncio.gather(*(said_to(victim, data) for data in BROKEN * 3))
 
 
-async def test_a_flood_of_good_messages_is_cut_off(tmp_path: Path) -> None:
-    async with under_attack(tmp_path) as victim:
-        floods = [
-            GREETING + peers.encode_frame(CHAIN_ID, name, PAYLOADS[name]) * 20_000
-            for name in ("ping", "inv", "getdata", "getcerthdrs", "finality", "block")
-        ]
-        floods.append(GREETING + peers.encode_frame(CHAIN_ID, "unknown", bytes(1_000)) * 20_000)
-        await asyncio.gather(*(said_to(victim, flood) for flood in floods))
+async def test_a_flood_of_good_messages_is_cut_off(victim: Victim) -> None:
+    floods = [
+        GREETING + peers.encode_frame(CHAIN_ID, name, PAYLOADS[name]) * 20_000
+        for name in ("ping", "inv", "getdata", "getcerthdrs", "finality", "block")
+    ]
+    floods.append(GREETING + peers.encode_frame(CHAIN_ID, "unknown", bytes(1_000)) * 20_000)
+    await asyncio.gather(*(said_to(victim, flood) for flood in floods))
 
 
 async def test_announced_megabytes_that_never_come_are_not_held_and_hold_nobody_up(
-    tmp_path: Path,
+    victim: Victim,
 ) -> None:
-    async with under_attack(tmp_path) as victim:
-        before = victim.open_files
-        writers = []
-        for _ in range(60):
-            _, writer = await victim.connect(victim.p2p)
-            writer.write(
-                GREETING + framed(b"unknown", peers.PAYLOAD_BYTES_MAX, payload=bytes(1_000))
-            )
-            writers.append(writer)
+    before = victim.open_files
+    writers = []
+    for _ in range(60):
+        _, writer = await victim.connect(victim.p2p)
+        writer.write(GREETING + framed(b"unknown", peers.PAYLOAD_BYTES_MAX, payload=bytes(1_000)))
+        writers.append(writer)
+    assert await victim.answers()
+    for writer in writers:
+        writer.transport.abort()
+    for _ in range(3):
         assert await victim.answers()
-        for writer in writers:
-            writer.transport.abort()
-        for _ in range(3):
-            assert await victim.answers()
-        assert victim.open_files <= before + 2
+    assert victim.open_files <= before + 2
 
 
-async def test_no_more_strangers_are_let_in_than_there_are_places(tmp_path: Path) -> None:
+async def test_no_more_strangers_are_let_in_than_there_are_places(victim: Victim) -> None:
     """Those who are in stay in; the next are hung up on at once."""
-    async with under_attack(tmp_path) as victim:
-        readers = []
-        writers = []
-        for _ in range(200):
-            reader, writer = await victim.connect(victim.p2p)
-            readers.append(reader)
-            writers.append(writer)
-        async with asyncio.timeout(PATIENCE_S):
-            refused = await asyncio.wait_for(readers[-1].read(1), PATIENCE_S)
-        assert refused == b""
-        for writer in writers:
-            writer.transport.abort()
+    readers = []
+    writers = []
+    for _ in range(200):
+        reader, writer = await victim.connect(victim.p2p)
+        readers.append(reader)
+        writers.append(writer)
+    async with asyncio.timeout(PATIENCE_S):
+        refused = await asyncio.wait_for(readers[-1].read(1), PATIENCE_S)
+    assert refused == b""
+    for writer in writers:
+        writer.transport.abort()

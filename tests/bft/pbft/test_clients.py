@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from bft.codec.canonical import encode
 from bft.errors import DecodeError
 from bft.pbft import clients
-from bft.pbft.clients import CSEQ_WINDOW, ClientTable
+from bft.pbft.clients import CSEQ_WINDOW, ClientEntry, ClientTable
 
 A, B = b"\x02" + bytes(32), b"\x03" + bytes(32)
 
@@ -88,3 +90,18 @@ def test_a_copy_is_independent() -> None:
 def test_noise_is_no_table() -> None:
     with pytest.raises(DecodeError):
         ClientTable.decode(b"noise")
+
+
+def test_a_table_has_one_encoding() -> None:
+    """Found by fuzzing: bits beyond the window, and one client twice, were read and lost."""
+    entry = ClientEntry(client=b"\x02" * 33, high=5, bits_low=1, bits_high=0, sequence=1)
+    table = ClientTable()
+    table.mark(entry.client, 5, 1)
+    for entries in (
+        (replace(entry, bits_high=2**32),),
+        (replace(entry, bits_low=2**32),),
+        (entry, entry),
+    ):
+        with pytest.raises(DecodeError):
+            ClientTable.decode(encode((entries,)))
+    assert ClientTable.decode(encode(((entry,),))).encode() == table.encode()
