@@ -118,6 +118,17 @@ def hunt(
     return sum(ran for ran, _ in done), [seed for _, failed in done for seed in failed]
 
 
+def until_first(search: Search, first: int, count: int) -> int:
+    """1 as soon as a seed fails, without making it small; 0 if none does."""
+    search.prepare()
+    for ran, seed in enumerate(range(first, first + count), 1):
+        found = None if search.skip(seed) else failing(search, seed, frozenset())
+        if found is not None:
+            print(f"{search.name}: seed {seed}, number {ran}, fails: {found[1].splitlines()[-1]}")
+            return 1
+    return 0
+
+
 def known(name: str) -> list[int]:
     """Seeds of this kind that ever failed."""
     lines = (line.split("#")[0].split() for line in SEEDS.read_text().splitlines())
@@ -131,6 +142,7 @@ def arguments(program: str, description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, help="how many seeds")
     parser.add_argument("--budget", type=int, help="seconds")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--first", action="store_true", help="end with the first that fails")
     parser.add_argument("--known", action="store_true", help="only those of tests/seeds.txt")
     return parser
 
@@ -143,6 +155,8 @@ def command(search: Search, options: argparse.Namespace) -> int:
         ran, failed = work(search, known(search.name), NO_END, float("inf"))
         print(f"{search.name}: {ran} known seeds, {len(failed)} failed")
         return 1 if failed else 0
+    if options.first:
+        return until_first(search, options.seed or 0, options.count or NO_END)
     first = random.SystemRandom().randrange(FRESH) if options.seed is None else options.seed
     count = 1 if options.count is None and options.budget is None else options.count
     print(f"{search.name}: seeds from {first} on", file=sys.stderr, flush=True)

@@ -1,8 +1,8 @@
 """Does the suite see bugs?  Plants one fault after another and runs the tests that should see it.
 
-`python -m tests.mutants [--only NAME] [--budget SECONDS]`.  Works in a copy of the tree.  Exit
-status 0: all were killed; 6: some survived; 2: a mutant's text stands in the product no more, or
-the tests fail without any mutant (not asked under --budget, after the suite has passed).
+`python -m tests.mutants [--only NAME] [--budget SECONDS] [--search SEEDS]`.  Works in a copy of the
+tree.  Exit status 0: all were killed; 6: some survived; 2: a mutant's text stands in the product no
+more, or the tests fail without any mutant (not asked under --budget and --search).
 """
 
 import argparse
@@ -28,6 +28,7 @@ STALE = 2
 TESTS_FAILED = 1  # pytest's statuses
 TESTS_PASSED = 0
 PATIENCE_S = 300
+SEARCHES = ("tests.twins", "tests.bft.pbft.chaos")
 UNMUTATED_S = 1_800
 
 
@@ -51,14 +52,14 @@ class Tree:
         (self.root / file).write_text(text)
         os.utime(self.root / file, (self.clock, self.clock))
 
-    def judge(self, mutant: Mutant) -> str:
-        """Plant, test, take out: "killed", "survived", or what went wrong."""
+    def judge(self, mutant: Mutant, seeds: int | None) -> str:
+        """Plant, test (or search), take out: "killed", "survived", or what went wrong."""
         files = sorted({file for file, _, _ in mutant.edits})
         before = {file: (ROOT / file).read_text() for file in files}
         for file in files:
             self.write(file, mutated(before[file], mutant, file))
         try:
-            return self.test(mutant.tests)
+            return self.test(mutant.tests) if seeds is None else self.search(seeds)
         finally:
             for file in files:
                 self.write(file, before[file])
@@ -84,11 +85,24 @@ class Tree:
             return "killed by " + failed[0].split(" - ")[0].removeprefix("FAILED ")
         return f"error {done.returncode}: {done.stdout[-500:]}"
 
+    def search(self, seeds: int) -> str:
+        """Twins, then random histories: the first of them that fails kills."""
+        for name in SEARCHES:
+            command = [sys.executable, "-m", name, "--first", "--seed", "1", "--count", str(seeds)]
+            done = subprocess.run(command, cwd=self.root, capture_output=True, text=True)
+            if done.returncode:
+                last = (done.stdout.splitlines() or done.stderr.splitlines())[-1]
+                return "killed by " + last
+        return "survived"
+
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", action="append", default=[], help="a name; may be repeated")
     parser.add_argument("--budget", type=int, help="seconds; a random selection")
+    parser.add_argument(
+        "--search", type=int, metavar="SEEDS", help="let the searches judge, by so many seeds each"
+    )
     parser.add_argument("--list", action="store_true", help="names and laws")
     options = parser.parse_args(argv)
     chosen = [m for m in MUTANTS if not options.only or m.name in options.only]
@@ -103,7 +117,7 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as place:
         tree = Tree(Path(place))
         copy_tree(tree.root)
-        if options.budget is None:
+        if options.budget is None and options.search is None:
             judges = sorted({test for mutant in chosen for test in mutant.tests})
             sound = tree.test(judges, UNMUTATED_S)
             if sound != "survived":
@@ -113,7 +127,7 @@ def main(argv: Sequence[str]) -> int:
             if time.monotonic() >= end_s:
                 break
             try:
-                verdicts[mutant.name] = tree.judge(mutant)
+                verdicts[mutant.name] = tree.judge(mutant, options.search)
             except NoSuchText as error:
                 verdicts[mutant.name] = f"stale: {error}"
             print(f"{mutant.name:36} {verdicts[mutant.name]}", flush=True)
