@@ -3,7 +3,7 @@
 n replicas, at most f = (n - 1) // 3 of them Byzantine.
 strong = (n + f) // 2 + 1: two such sets share at least f + 1 replicas, so one correct one.
 weak = f + 1: at least one correct replica.
-For n = 3f + 1, strong is 2f + 1.  Source: pbft in docs/PROTOCOL.md, section "Quorums".
+For n = 3f + 1, strong is 2f + 1.  Source: docs/CONSENSUS.md, "Quorums".
 Pure.
 """
 

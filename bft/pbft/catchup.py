@@ -1,13 +1,13 @@
 """Helping those who lack something, and getting what we lack: votes, decisions, batches.
 
 Nothing is sent again unless a STATUS shows that it is missing.  What is large is asked of one
-replica at a time.  Source: docs/PROTOCOL.md, "Retransmission".  Pure.
+replica at a time.  Source: docs/CONSENSUS.md, "Retransmission".  Pure.
 """
 
 from collections.abc import Iterable
 
 from bft.errors import DecodeError
-from bft.pbft import history, normal, stable, transfer, views
+from bft.pbft import amnesia, history, normal, stable, transfer, views
 from bft.pbft.certificates import verify_decision, verify_stable
 from bft.pbft.core import Core
 from bft.pbft.log import Slot
@@ -31,9 +31,7 @@ ALL_VOTES = 2**63 - 1
 
 def tick(core: Core) -> None:
     """Say where we are; ask for what we lack; take up proposals that were held."""
-    if core.now >= core.status_at and core.others:
-        core.status_at = core.now + core.config.status_ms
-        send_status(core)
+    tell(core)
     for slot in core.log.above(core.last_decided):
         normal.consider(core, slot)
     if core.now >= core.fetch_at:
@@ -42,6 +40,13 @@ def tick(core: Core) -> None:
     transfer.tick(core)
     history.fetch(core)
     history.refill(core)
+
+
+def tell(core: Core) -> None:
+    """Say where we are, from time to time."""
+    if core.now >= core.status_at and core.others:
+        core.status_at = core.now + core.config.status_ms
+        send_status(core)
 
 
 def next_helper(core: Core, after: int) -> int:
@@ -103,6 +108,7 @@ def on_status(core: Core, found: Verified) -> None:
     peer = core.peers[found.sender]
     peer.low, peer.decided = status.low, status.decided
     peer.view = max(peer.view, status.pending_view)
+    core.heard.add(found.sender)
     if peer.answered_ms is not None and core.now - peer.answered_ms < ANSWER_GAP_MS:
         return
     peer.answered_ms = core.now
@@ -111,6 +117,7 @@ def on_status(core: Core, found: Verified) -> None:
         views.send_new_view(core, found.sender)
     if status.low < core.log.low and core.stable is not None:
         send_stable(core, found.sender)
+    amnesia.show(core, found.sender, status)
     for sequence in sorted(core.own_checkpoints):
         if sequence > status.low:
             core.send(found.sender, *core.own_checkpoints[sequence])
@@ -198,6 +205,7 @@ def on_decision(core: Core, found: Verified) -> None:
         except DecodeError as error:
             core.accuse(found.sender, f"invalid decision: {error}", (found.envelope,))
             return
+        amnesia.check_decision(core, message.proof, message.sequence, message.digest)
         normal.learn(core, slot, message.digest, message.proof)
     normal.take_body(core, slot, found.attachment)
     if core.peers[found.sender].decided > core.last_decided:
@@ -219,6 +227,7 @@ def on_stable(core: Core, found: Verified) -> None:
     except DecodeError as error:
         core.accuse(found.sender, f"invalid stable checkpoint: {error}", (found.envelope,))
         return
+    amnesia.check_stable(core, message.proof)
     stable.on_stable(core, message.proof)
 
 

@@ -1,6 +1,6 @@
 """How one replica is set up, and what its journal gives back after a restart.
 
-Source of the defaults: docs/PROTOCOL.md, "Constants".  Pure.
+Source of the defaults: docs/CONSENSUS.md, "Constants".  Pure.
 """
 
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ class Config:
     forward_ms: int = 500
     fetch_ms: int = 250  # the next replica is asked for a missing batch
     history_ms: int = 2_000  # the next replica is asked for missing history
+    probation_ms: int = 0  # a started replica listens so long before it votes
     history_batches_max: int = 2_048  # a gap larger than this is closed by a state transfer
     transfer_ms: int = 1_000  # the next replica is asked for a manifest or a chunk
     pin_ms: int = 30_000  # a state that somebody fetches is kept so long after a question for it

@@ -42,6 +42,8 @@ class Peer:
     chunks: int = 0  # of a state, sent to it since chunks_ms
     chunks_ms: int = 0
     accusations: int = 0
+    vote: Verified | None = None  # of those that it signed, one with the highest sequence
+    vote_sequence: int = 0
 
 
 @dataclass(slots=True)
@@ -85,6 +87,9 @@ class Core:
         self.wall = 0  # Unix milliseconds of this step
         self.effects: list[Effect] = []
         self.halted = False
+        self.probation = False  # lately started: listens, and does not vote yet
+        self.probation_until: int | None = None
+        self.heard: set[int] = set()  # replicas that told their status since the start
 
         self.lsn = 0  # of the last record that we asked to persist
         self.durable = 0
@@ -148,7 +153,7 @@ class Core:
     @property
     def active(self) -> bool:
         """Whether this replica votes: it has left no view that it has not replaced."""
-        return self.pending_view == self.view
+        return self.pending_view == self.view and not self.probation
 
     @property
     def primary(self) -> int:

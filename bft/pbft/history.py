@@ -2,7 +2,7 @@
 
 Every replica keeps all decided batches with their proofs; the driver reads them.  One replica is
 asked at a time, and what it sends counts by its proofs alone.
-Source: docs/PROTOCOL.md, "Catch-up", level 2.  Pure.
+Source: docs/CONSENSUS.md, "Catch-up", level 2.  Pure.
 """
 
 from typing import Annotated
@@ -13,7 +13,7 @@ from bft.codec.canonical import Record, decode, encode
 from bft.errors import DecodeError
 from bft.ordering.batch import batch_digest, decode_batch
 from bft.ordering.proof import QuorumProof
-from bft.pbft import normal, stable
+from bft.pbft import amnesia, normal, stable
 from bft.pbft.certificates import verify_decision
 from bft.pbft.core import Core, Gap
 from bft.pbft.events import Refilled, ServeHistory
@@ -205,6 +205,7 @@ def take_entry(core: Core, entry: HistoryEntry) -> None:
     digest = batch_digest(entry.batch)
     proof = decode(QuorumProof, entry.proof)
     verify_decision(proof, entry.sequence, digest, core.verifier)
+    amnesia.check_decision(core, proof, entry.sequence, digest)
     decode_batch(entry.batch)
     slot = core.log.find(entry.sequence)
     if slot is not None:

@@ -1,7 +1,7 @@
 """What a replica must remember over a crash, as journal records.
 
 Merging takes maxima, never the last record, so that records may be written again in any order.
-Source: docs/PROTOCOL.md, "Persistence".  Pure.
+Source: docs/CONSENSUS.md, "Persistence".  Pure.
 """
 
 from dataclasses import dataclass, field

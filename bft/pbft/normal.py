@@ -1,7 +1,7 @@
 """The normal case: PRE-PREPARE, PREPARE, COMMIT, and delivery in order.
 
 Source: PBFT (OSDI 1999) section 4.2; learning from commit certificates alone as in
-docs/PROTOCOL.md, "Commit".  Pure.
+docs/CONSENSUS.md, "Commit".  Pure.
 """
 
 from bft.codec.canonical import encode

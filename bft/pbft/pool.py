@@ -1,6 +1,6 @@
 """Pending requests: bounded, fair between clients, each with its own deadline.
 
-Source: docs/PROTOCOL.md, "Client request"; per-request deadlines after Aardvark (NSDI 2009).
+Source: docs/CONSENSUS.md, "Client request"; per-request deadlines after Aardvark (NSDI 2009).
 Pure.
 """
 

@@ -1,6 +1,6 @@
 """A replica after a restart: a pure function of its journal and of what its application holds.
 
-Source: docs/PROTOCOL.md, "Persistence".  Pure.
+Source: docs/CONSENSUS.md, "Persistence".  Pure.
 """
 
 from bft.errors import ConfigError

@@ -6,7 +6,7 @@ Pure: no clock, no randomness, no I/O.  The driver's part stands in `bft.pbft.ev
 
 from collections.abc import Callable
 
-from bft.pbft import catchup, history, normal, offers, requests, stable, transfer, views
+from bft.pbft import amnesia, catchup, history, normal, offers, requests, stable, transfer, views
 from bft.pbft.config import Config as Config
 from bft.pbft.config import Recovered as Recovered
 from bft.pbft.core import Core
@@ -15,6 +15,7 @@ from bft.pbft.events import (
     Effect,
     Event,
     Executed,
+    Halt,
     HistoryRead,
     Prune,
     Received,
@@ -65,6 +66,16 @@ _HANDLERS: dict[type[Message], Callable[[Core, Verified], None]] = {
     StateChunk: transfer.on_chunk,
     ForwardedRequest: requests.on_forwarded,
 }
+_ON_PROBATION = (
+    Status,
+    Stable,
+    FetchBatch,
+    FetchHistory,
+    FetchState,
+    FetchChunk,
+    ForwardedRequest,
+)
+"""What a replica handles before it votes; the rest is sent again when it is missed."""
 _FROM_SELF = (Prepare, Commit, Checkpoint, ViewChange)
 
 
@@ -78,6 +89,7 @@ class Replica:
             ConfigError: the journal is damaged; this replica must not vote again.
         """
         self._core = restore(config, recovered or Recovered())
+        self._core.probation = config.probation_ms > 0 and len(self._core.others) > 0
 
     def step(self, event: Event, now_ms: int, wall_ms: int) -> list[Effect]:
         """Take one event.
@@ -99,19 +111,24 @@ class Replica:
         if core.suspicion is not None and core.active:
             views.leave(core, core.pending_view + 1)
         effects, core.effects = core.effects, []
+        if core.halted:
+            last = next(at for at, effect in enumerate(effects) if isinstance(effect, Halt))
+            return effects[: last + 1]
         return effects
 
     def _dispatch(self, event: Event) -> None:
         core = self._core
         if isinstance(event, Tick):
+            if amnesia.on_probation(core):
+                catchup.tell(core)
+                return
             normal.deliver(core)
             catchup.tick(core)
             requests.tick(core)
             normal.propose(core)
             views.tick(core)
         elif isinstance(event, Received):
-            if event.message.sender != core.index:
-                _HANDLERS[type(event.message.message)](core, event.message)
+            self._receive(event.message)
         elif isinstance(event, Submitted):
             requests.submit(core, event.request)
         elif isinstance(event, Durable):
@@ -122,6 +139,16 @@ class Replica:
             stable.on_executed(core, event.sequence, event.state_root, event.state)
         elif isinstance(event, HistoryRead):
             history.read(core, event.to, event.entries)
+
+    def _receive(self, found: Verified) -> None:
+        core = self._core
+        kind = type(found.message)
+        if found.sender == core.index:
+            amnesia.on_own(core, found)
+            return
+        amnesia.remember(core, found)
+        if not core.probation or kind in _ON_PROBATION:
+            _HANDLERS[kind](core, found)
 
     def _count_durable(self) -> None:
         """Our own votes count from the moment that no crash can erase them."""

@@ -1,6 +1,6 @@
 """How pending requests reach the primary, and all others if it is slow.
 
-Source: docs/PROTOCOL.md, "Client request".  Pure.
+Source: docs/CONSENSUS.md, "Client request".  Pure.
 """
 
 from bft.crypto.hashing import sha256

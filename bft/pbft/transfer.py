@@ -8,7 +8,7 @@ Source: docs/CONSENSUS.md, "State transfer".  Pure.
 
 from bft.crypto.merkle import leaf_hash, root_of_hashes
 from bft.errors import DecodeError
-from bft.pbft import journal, normal, stable
+from bft.pbft import amnesia, journal, normal, stable
 from bft.pbft.certificates import verify_stable
 from bft.pbft.core import Core, Gap, Transfer
 from bft.pbft.events import InstallState
@@ -126,6 +126,7 @@ def on_manifest(core: Core, found: Verified) -> None:
     except DecodeError as error:
         core.accuse(found.sender, f"invalid manifest: {error}", (found.envelope,))
         return
+    amnesia.check_stable(core, message.proof)
     if first:
         aim(core, transfer, message)
         return

@@ -1,10 +1,10 @@
 """Leaving a view, joining others that leave, and starting the next one.
 
-Source: PBFT (OSDI 1999) section 4.4 and docs/PROTOCOL.md, "View change".  Pure.
+Source: PBFT (OSDI 1999) section 4.4 and docs/CONSENSUS.md, "View change".  Pure.
 """
 
 from bft.errors import DecodeError, ProtocolViolation
-from bft.pbft import journal, normal, stable
+from bft.pbft import amnesia, journal, normal, stable
 from bft.pbft.certificates import pre_prepare
 from bft.pbft.core import Core
 from bft.pbft.messages import NewView, PreparedProof, Proposal, Verified, ViewChange
@@ -79,6 +79,8 @@ def on_view_change(core: Core, found: Verified) -> None:
                 window=config.window,
                 interval=config.checkpoint_interval,
             )
+            for proof in message.prepared:
+                amnesia.check_prepared(core, proof)
         core.view_changes.add(found, core.pending_view)
     except ProtocolViolation as violation:
         core.convict(violation)
@@ -97,6 +99,8 @@ def due(core: Core, last_ms: int | None) -> bool:
 
 def follow(core: Core) -> None:
     """Join the weak-th largest view; start the timer at a strong quorum; start the view if ours."""
+    if core.probation:
+        return
     asked = [core.view_changes.highest(i) for i in core.others]
     proven = weakest_proven([*asked, core.pending_view], core.members.weak)
     if proven > core.pending_view:
@@ -171,7 +175,9 @@ def on_new_view(core: Core, found: Verified) -> None:
         if found.sender == primary and message.view == core.pending_view:
             leave(core, message.view + 1)
         return
-    install(core, found, plan, headers)
+    amnesia.check_view_changes(core, message)
+    if not core.halted:
+        install(core, found, plan, headers)
 
 
 def install(core: Core, nv: Verified, plan: Plan, headers: tuple[Verified, ...]) -> None:

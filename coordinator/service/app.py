@@ -40,6 +40,7 @@ from coordinator.service.runtime import Runtime
 from coordinator.service.work import Artifacts, Pool, PoolWorker
 
 SHUTDOWN_S = 2.0
+PROBATION_MS = 1_000  # twice what a STATUS takes to be sent, and long enough for its answer
 
 log = logging.getLogger("gristmill.replica")
 
@@ -99,7 +100,12 @@ class ReplicaService:
         recovery = journal.recover()
         replica = CoordinatorReplica(
             Rules(genesis),
-            Config(membership=genesis.membership, index=setup.index, sign=setup.identity.sign),
+            Config(
+                membership=genesis.membership,
+                index=setup.index,
+                sign=setup.identity.sign,
+                probation_ms=PROBATION_MS,
+            ),
             setup.seed,
             recovery.consensus,
             recovery.saved,

@@ -228,12 +228,12 @@ class Runtime:
         assert self._network is not None
         rest: list[Effect] = []
         while effects:
-            for effect in effects:
-                if isinstance(effect, pbft.Halt):
-                    raise Halted(effect.reason)
             kept = durable(effects)
             if kept:
                 await self._commit(kept)
+            for effect in effects:
+                if isinstance(effect, pbft.Halt):
+                    raise Halted(effect.reason)  # its reason may be on the disk; nothing is sent
             lsn = max((e.lsn for e in kept if isinstance(e, pbft.Persist)), default=0)
             self._durable_lsn = max(self._durable_lsn, lsn)
             for effect in effects:

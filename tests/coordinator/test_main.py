@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,35 @@ async def test_a_wrong_home_is_the_operators_error(tmp_path: Path) -> None:
         async with started(mill, 0) as process:
             assert await process.wait() == CONFIG
         assert "chmod 600" in Home(mill.homes[0]).log.read_text()
+
+
+def restore(home: Path, backup: Path) -> None:
+    shutil.rmtree(home)
+    shutil.copytree(backup, home)
+
+
+def wipe(home: Path, backup: Path) -> None:
+    for file in home.glob("journal*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize("forget", [restore, wipe])
+async def test_a_replica_that_has_forgotten_refuses_to_vote(
+    tmp_path: Path, forget: Callable[[Path, Path], None]
+) -> None:
+    """Scenario 77: yesterday's copy, or a directory without its journal."""
+    async with running(tmp_path, 4, BUSY, start=3) as mill:
+        home = Home(mill.homes[3])
+        async with started(mill, 3) as process:
+            await process.reach_cycle(2)
+        backup = tmp_path / "yesterday"
+        shutil.copytree(home.path, backup)
+        async with started(mill, 3) as process:
+            await process.reach_cycle(mill.state().cycle + 2)
+        forget(home.path, backup)
+        for status in (HALTED, CONFIG):  # and it knows so when it is started again
+            async with started(mill, 3) as process:
+                assert await process.wait() == status
+            assert "must not vote under its key again" in home.log.read_text()
+        cycle = mill.state().cycle
+        await mill.until(lambda: mill.state().cycle > cycle)

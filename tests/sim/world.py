@@ -93,6 +93,7 @@ class Settings:
     view_change_ms: int = 1_500
     noise_micronats: int = 300
     history_batches_max: int = 2_048
+    probation_ms: int = 0
 
 
 @dataclass(slots=True)

@@ -79,6 +79,8 @@ class Chaos:
         self.heard: list[bytes] = []
         self.requests: list[tuple[int, int]] = []
         self.cluster.outgoing = self.outgoing
+        # A liar does not stop because it is shown its lies.
+        self.cluster.incoming = lambda to, found: to not in self.behaviour or found.sender != to
         self.weather(rng)
         self.extra = request(99, seed + 1, b"equivocation")
         self.cluster.submitted.add(self.extra)

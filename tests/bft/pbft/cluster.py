@@ -203,7 +203,12 @@ class Cluster:
         self.ballast = ballast
         self.random = random.Random(seed)
         self.members = members(n)
-        self.config = {"checkpoint_interval": 8, "window": 16, **config}
+        self.config = {
+            "checkpoint_interval": 8,
+            "window": 16,
+            "probation_ms": 0,
+            **config,
+        }
         self.now = 0
         self.queue: list[tuple[int, int, Callable[[], None]]] = []
         self.order = 0
@@ -318,6 +323,7 @@ class Cluster:
                 self.serve(index, effect)
             elif isinstance(effect, Halt):
                 node.halted = effect.reason
+                node.journal, node.unsynced = node.journal + node.unsynced, []
                 assert index in self.byzantine, f"{index} halts: {effect.reason}"
         if not node.sync_due:
             node.sync_due = True

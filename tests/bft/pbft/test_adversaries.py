@@ -251,6 +251,6 @@ def test_what_a_liar_sends_ahead_takes_no_honest_vote_away() -> None:
     slots = list(replica_of(cluster, 3)._core.log)
     assert len(slots) == 16
     assert all(len(slot.prepares._of) <= 3 for slot in slots)
-    changes = (view_change(1, 0, prepared(0, 1)), view_change(1, 1), view_change(1, 3))
+    changes = (view_change(1, 0, prepared(0, 1)), view_change(1, 1), view_change(1, 2))
     tell(cluster, 3, new_view(1, changes, ((1, D1),)))
     assert cluster.sent[Commit] == 1
