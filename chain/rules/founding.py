@@ -16,6 +16,7 @@ from chain.rules.limits import FUTURE_S_MAX, WINDOW_FACTOR
 from chain.rules.scoring import TICKETS_MAX
 
 GENESIS_VERSION = 1
+_NOT_IN_HOSTS = frozenset(" /?#@\\")
 BLOCK_MS_MAX = 1000 * FUTURE_S_MAX // WINDOW_FACTOR
 
 
@@ -53,9 +54,36 @@ def check_genesis(genesis: Genesis) -> None:
             f"params.block_ms is {genesis.params.block_ms}; at most {BLOCK_MS_MAX}, or nodes would "
             "refuse blocks that their certificates allow"
         )
+    _check_texts(genesis)
     _check_positive(genesis)
     check_job(genesis.job)
     _check_tickets(genesis)
+
+
+def _check_texts(genesis: Genesis) -> None:
+    """What people read is text, and what clients dial is an address."""
+    job = genesis.job
+    names = [genesis.name, genesis.params.name, job.name, job.model, job.dataset]
+    for name in (*names, *(member.operator for member in genesis.members)):
+        if not _text(name, "utf-8"):
+            raise ConfigError(f"the name {name!r} is not printable UTF-8")
+    for index, member in enumerate(genesis.members):
+        for address in (member.link, member.api):
+            host, _, port = _text(address, "ascii").rpartition(":")
+            number = int(port) if port.isdigit() else 0
+            if not host or set(host) & _NOT_IN_HOSTS or not 0 < number < 65536:
+                raise ConfigError(
+                    f"member {index} has the address {address!r}; it must be host:port"
+                )
+
+
+def _text(data: bytes, encoding: str) -> str:
+    """The text in `data`; empty when it is none, or not printable."""
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        return ""
+    return text if text.isprintable() else ""
 
 
 def _check_positive(genesis: Genesis) -> None:

@@ -41,6 +41,25 @@ def test_what_cannot_be_founded_is_named(genesis: Genesis, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "address", [b"\xff\xff:1", b"host", b":7400", b"host:0", b"host:65536", b"host:+1", b"a/b:1"]
+)
+def test_every_member_has_addresses_that_can_be_dialled(address: bytes) -> None:
+    """One operator's record must not stop every client of the chain."""
+    for field in ("link", "api"):
+        bad = replace(GENESIS.members[2], **{field: address})
+        with pytest.raises(ConfigError, match="member 2 has the address"):
+            check_genesis(replace(GENESIS, members=(*GENESIS.members[:2], bad)))
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"two\nlines", b"\x1b[2J"])
+def test_names_are_text(name: bytes) -> None:
+    bad = replace(GENESIS.members[0], operator=name)
+    for genesis in (replace(GENESIS, name=name), replace(GENESIS, members=(bad,))):
+        with pytest.raises(ConfigError, match="not printable UTF-8"):
+            check_genesis(genesis)
+
+
+@pytest.mark.parametrize(
     "field",
     [
         "miners_max",
