@@ -154,9 +154,10 @@ class Checkers:
 
     def sent(self, host: Host, frame: bytes) -> None:
         """A correct replica votes once in each place, over all its lives."""
-        if not host.correct:
-            return
-        message = self._world.open(frame).message
+        found = self._world.open(frame)
+        if not host.correct or found.sender != host.index:
+            return  # what it passes on, others have said
+        message = found.message
         place, said = 0, b""
         match message:
             case PrePrepare() | Prepare() | Commit():

@@ -103,6 +103,8 @@ class Host:
         self._busy = self._ticking = False
         self._effects: list[Effect] = []
         self.replica = self.build()
+        if not self.correct:  # a liar goes on whatever it is shown
+            self.replica._consensus._core.halt = lambda reason: None  # type: ignore[method-assign]
         self.settled = self.replica.state  # the newest state that is safe on the disk
         self.world.checkers.started(self)
         life = self.life
