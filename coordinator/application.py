@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from bft.codec.canonical import Record, decode, encode
 from bft.pbft.clients import ClientTable
+from bft.pbft.snapshots import STATE_BYTES_MAX
 from bft.pbft.snapshots import state_root
 from coordinator.cycle.machine import Answer, execute
 from coordinator.cycle.state import Rules, State, opening_state
@@ -36,7 +37,7 @@ class Application:
         if saved is None:
             self.state, self.clients = opening_state(rules), ClientTable()
         else:
-            stored = decode(Saved, saved)
+            stored = decode(Saved, saved, bytes_max=STATE_BYTES_MAX)
             self.state, self.clients = stored.state, ClientTable.decode(stored.clients)
 
     def execute(self, sequence: int, batch: bytes) -> Applied:

@@ -3,7 +3,7 @@
 Each event changes what is known; what is owed then (miner/duties.py) and not under way goes out.
 An action that failed is owed again at the next `Seen`, never at once.  A step that the federation
 refused is reported and its unit given up; the next cycle goes on as if nothing had been.
-Source: paper, section V-A, steps 1 to 4 and 9; docs/PROTOCOL.md, "One cycle".
+Source: paper, section V-A, steps 1 to 4 and 9; docs/PROTOCOL.md, "The cycle".
 Pure.
 """
 
