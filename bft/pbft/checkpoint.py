@@ -3,6 +3,8 @@
 Source: PBFT (OSDI 1999) section 4.3.  Pure.
 """
 
+from collections import Counter
+
 from bft.crypto.hashing import tagged_hash
 from bft.errors import ProtocolViolation
 from bft.membership import Membership
@@ -57,6 +59,15 @@ class Checkpoints:
             state_root=message.state_root,
             signatures=signatures(same, self.membership.strong),
         )
+
+    def divided(self, sequence: int) -> bool:
+        """Whether no strong quorum can agree at `sequence` any more, however the rest votes.
+
+        Correct replicas alone are a strong quorum, so more than f are faulty, or state diverges.
+        """
+        votes = self._votes.get(sequence, {})
+        largest = max(Counter(_state(vote) for vote in votes.values()).values(), default=0)
+        return largest + self.membership.n - len(votes) < self.membership.strong
 
     def advance(self, low: int) -> None:
         """Forget votes through `low`."""

@@ -46,8 +46,14 @@ def on_checkpoint(core: Core, vote: Verified) -> None:
     except ProtocolViolation as violation:
         core.convict(violation)
         return
+    assert isinstance(vote.message, Checkpoint)
     if proof is not None:
         on_stable(core, proof)
+    elif core.checkpoints.divided(vote.message.sequence):
+        core.halt(
+            f"replicas are divided about the state at {vote.message.sequence}: no quorum can sign "
+            "it any more, so more than f replicas are faulty or their software differs"
+        )
 
 
 def on_stable(core: Core, proof: StableProof) -> None:

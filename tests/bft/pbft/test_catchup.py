@@ -51,6 +51,18 @@ def test_a_replica_that_signs_two_states_is_convicted() -> None:
         kept.add(signed(checkpoint(8, 1, root=D2)))
 
 
+def test_votes_are_divided_when_no_strong_quorum_can_agree_any_more() -> None:
+    kept = Checkpoints(FOUR, 8, 16)
+    kept.add(signed(checkpoint(8, 0)))
+    kept.add(signed(checkpoint(8, 1, root=D2)))
+    assert not kept.divided(8)
+    kept.add(signed(checkpoint(8, 2, root=D2)))
+    assert not kept.divided(8)
+    kept.add(signed(checkpoint(8, 3)))
+    assert kept.divided(8)
+    assert not kept.divided(16)
+
+
 def test_checkpoint_votes_are_kept_between_the_watermarks_only() -> None:
     kept = Checkpoints(FOUR, 8, 16)
     for sequence in (0, 7, 9, 24, 8_000):
@@ -189,6 +201,18 @@ def test_a_replica_whose_state_differs_from_the_quorums_stops() -> None:
     assert cluster.nodes[2].halted is not None
     assert "state" in cluster.nodes[2].halted
     assert replica_of(cluster, 0).low_watermark == 16
+
+
+def test_a_federation_that_is_divided_about_its_state_stops_loudly() -> None:
+    """Scenario 65: f + 1 replicas came to other states; nothing becomes stable, nobody goes on."""
+    cluster = Cluster(**FAST)
+    cluster.byzantine = {0, 1, 2, 3}  # no replica can know on which side the fault is
+    cluster.nodes[2].app.root = bytes([1]) * 32
+    cluster.nodes[3].app.root = bytes([2]) * 32
+    load(cluster, 1, 10)
+    cluster.run(1_000)
+    assert ["divided" in (node.halted or "") for node in cluster.nodes] == [True] * 4
+    assert all(len(node.table) >= 8 for node in cluster.nodes)
 
 
 def test_history_that_was_not_asked_for_is_ignored() -> None:
