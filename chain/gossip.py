@@ -4,7 +4,7 @@
 carries out the effects in their order, and what they save is on disk before anything is sent.
 A header is never kept without a verified certificate, so headers are not free to make.  Trouble
 has three outcomes only: ignore, disconnect, disconnect and discourage.
-Source: Bitcoin Core, net_processing.cpp; docs/PROTOCOL.md, chain.
+Source: Bitcoin Core, net_processing.cpp; docs/PROTOCOL.md, "Blocks".
 Pure.
 """
 

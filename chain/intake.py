@@ -1,7 +1,7 @@
 """Taking in what is true: blocks, the federation's word on them, evidence.
 
 Knows no peers; what others should hear is an `Announce`.
-Source: docs/PROTOCOL.md, chain.
+Source: docs/PROTOCOL.md, "Blocks".
 Pure.
 """
 

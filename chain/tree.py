@@ -7,7 +7,7 @@ never reaches below the final tip.
 
 Fork choice among candidates: the latest cycle (its certificate shows that earlier cycles at this
 height were closed without a block), then the lowest rank, then the smaller hash.
-Source: docs/PROTOCOL.md, chain; design notes on finality.
+Source: docs/PROTOCOL.md, "Blocks"; design notes on finality.
 Pure: blocks that come in here are valid (chain/validation.py).
 """
 

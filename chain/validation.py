@@ -3,7 +3,7 @@
 Coordinator, node and auditor call these functions and no others.  Each returns the decoded, checked
 thing, or raises: DecodeError or BadSignature for bytes that prove nothing, Refused with a code for
 a rule that was broken.
-Source: docs/PROTOCOL.md, chain; Bitcoin Core, validation.cpp, where the rule is Bitcoin's.
+Source: docs/PROTOCOL.md, "Blocks"; Bitcoin Core, validation.cpp, where the rule is Bitcoin's.
 Pure: no clock.  What depends on the present (a block from the future) is the node's to decide.
 """
 

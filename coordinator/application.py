@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from bft.codec.canonical import Record, decode, encode
 from bft.pbft.clients import ClientTable
-from bft.pbft.snapshots import STATE_BYTES_MAX
-from bft.pbft.snapshots import state_root
+from bft.pbft.snapshots import STATE_BYTES_MAX, state_root
 from coordinator.cycle.machine import Answer, execute
 from coordinator.cycle.state import Rules, State, opening_state
 
