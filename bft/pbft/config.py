@@ -24,7 +24,8 @@ class Config:
     pipeline: int = 16  # undecided batches that a primary keeps in flight
     batch_requests: int = BATCH_REQUESTS_MAX
     batch_bytes: int = 1024 * 1024
-    batch_ms: int = 15  # times the square of batches in flight: so long one waits for more requests
+    batch_ms: int = 15  # while others are in flight, a batch waits at least so long for requests
+    batch_ms_max: int = 250  # or half as long as the last decision took, but no longer than this
     request_ms: int = 4_000  # a pending request older than this is the primary's fault
     progress_ms: int = 2_000  # an assigned, undecided batch older than this as well
     view_change_ms: int = 4_000  # T_base; doubles with each failed view

@@ -112,6 +112,7 @@ class Core:
 
         self.log = Log(config.window)
         self.next_sequence = 1
+        self.decision_ms = 0  # how long our last decided proposal took
         self.last_timestamp = 0
         self.last_decided = 0
         self.last_executed = 0

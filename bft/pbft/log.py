@@ -70,6 +70,7 @@ class Slot:
 
     sequence: int
     since_ms: int  # when the newest thing that matters was learnt
+    proposed_ms: int | None = None  # when we proposed here, in this life
     header: Verified | None = None  # PRE-PREPARE of the highest view that proposed here
     accepted: bool = False  # the header is ours to prepare: PREPARE was sent, or it is our own
     rejected: bool = False  # the header's batch is no valid batch

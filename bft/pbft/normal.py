@@ -26,9 +26,7 @@ def propose(core: Core) -> None:
         if in_flight >= config.pipeline or not core.log.holds(core.next_sequence):
             return
         full = core.pool.waiting >= config.batch_requests
-        # The more are under way, the longer: every batch costs the same votes, however small it is.
-        wait_ms = config.batch_ms * in_flight * in_flight
-        if not full and core.now - core.pool.waiting_since_ms < wait_ms:
+        if in_flight and not full and core.now - core.pool.waiting_since_ms < gathering_ms(core):
             return
         requests = core.pool.take(config.batch_requests, config.batch_bytes, core.now)
         if not requests:
@@ -40,8 +38,19 @@ def propose(core: Core) -> None:
         slot = core.log.slot(core.next_sequence, core.now)
         core.next_sequence += 1
         set_header(core, slot, header)
+        slot.proposed_ms = core.now
         slot.bodies[digest] = batch
         accept(core, slot)
+
+
+def gathering_ms(core: Core) -> int:
+    """How long a batch that is not full waits for more requests while others are under way.
+
+    Each costs the same votes, however small it is: the slower decisions come, the fewer and larger
+    batches are worth it.
+    """
+    config = core.config
+    return max(config.batch_ms, min(core.decision_ms // 2, config.batch_ms_max))
 
 
 def set_header(core: Core, slot: Slot, header: Verified) -> None:
@@ -291,6 +300,8 @@ def hand_up(
     slot = core.log.find(sequence)
     if slot is not None:
         slot.journaled(lsn)
+        if slot.proposed_ms is not None:
+            core.decision_ms = core.now - slot.proposed_ms
     checkpoint = sequence % core.config.checkpoint_interval == 0
     if checkpoint:
         core.chains[sequence] = core.chain
