@@ -53,6 +53,7 @@ class Chaos:
         self.random = random.Random(f"{seed}/lies")
         self.loads = random.Random(f"{seed}/load")
         rng = random.Random(f"{seed}/world")
+        catching_up = random.Random(f"{seed}/catching up")
         n = rng.choice((4, 4, 4, 4, 5, 6, 7, 10))
         interval = rng.choice((2, 4, 8))
         self.told = Told(
@@ -66,6 +67,8 @@ class Chaos:
             progress_ms=1_000,
             view_change_ms=1_000,
             view_change_ms_max=8_000,
+            history_batches_max=catching_up.choice((4, 2_048)),
+            probation_ms=catching_up.choice((0, 400)),
         )
         self.cluster: Cluster = self.told
         f = self.cluster.members.f
