@@ -26,8 +26,13 @@ NO_END = 2**63
 class Run(Protocol):
     """One seed's history.  `run` raises where a check fails."""
 
-    faults: list[str]  # what was done to it, by names that are the same in every run of the seed
-    story: list[str]
+    @property
+    def faults(self) -> list[str]:
+        """What was done to it, by names that are the same in every run of the seed."""
+
+    @property
+    def story(self) -> list[str]:
+        """What happened, for people."""
 
     def run(self) -> None: ...
 
