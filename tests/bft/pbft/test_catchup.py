@@ -52,6 +52,7 @@ def test_a_replica_that_signs_two_states_is_convicted() -> None:
 
 
 def test_votes_are_divided_when_no_strong_quorum_can_agree_any_more() -> None:
+    """Scenario 65: counted so that f liars alone never bring it about."""
     kept = Checkpoints(FOUR, 8, 16)
     kept.add(signed(checkpoint(8, 0)))
     kept.add(signed(checkpoint(8, 1, root=D2)))
