@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coordinator.evaluation.evaluator import Candidate
-from coordinator.evaluation.pool import EvaluationPool
 from msgspec.structs import replace
 
 from chain.params import Params
 from chain.records.evaluation import EvaluationRow
 from chain.records.job import Job
+from coordinator.evaluation.evaluator import Candidate
+from coordinator.evaluation.pool import EvaluationPool
 
 LIE_MICRONATS = 5_000_000
 """How much better the liar makes the first unit look, and how much worse all others."""
