@@ -49,7 +49,7 @@ _STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (click.Abort, INTERRUPTED),
 )
 # Libraries of an extra -> the extra.  All others come with gristmill itself.
-_EXTRA = {"torch": "miner", "sklearn": "miner", "obstore": "coordinator", "uvloop": "speed"}
+_EXTRA = {"torch": "miner", "sklearn": "miner", "obstore": "coordinator"}
 _OURS = ("bft", "chain", "miner", "coordinator", "deploy", "gristmill")
 
 
