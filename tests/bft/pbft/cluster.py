@@ -273,7 +273,8 @@ class Cluster:
             node.replica = Replica(config, recovered)
         except ConfigError as error:
             # A liar's key signed what its replica never said; shown it, the replica halts for good.
-            assert index in self.byzantine, error
+            if index not in self.byzantine:
+                raise
             node.halted = str(error)
             return
         for sequence in sorted(node.roots):
