@@ -8,6 +8,7 @@ import sys
 
 from bft.codec.canonical import encode
 from bft.crypto.hashing import sha256
+from bft.errors import ConfigError
 from bft.pbft.clients import CSEQ_WINDOW
 from bft.pbft.events import Event
 from tests import keyed_signatures
@@ -148,7 +149,7 @@ class Chaos:
         node = self.cluster.nodes[index]
         if kind <= 3:
             if node.replica is None:
-                self.cluster.start(index)
+                self.start(index)
             elif kind <= 1:
                 self.cluster.crash(index)
         elif kind == 4:
@@ -157,6 +158,14 @@ class Chaos:
             self.cluster.cut = links if kind == 5 else set()
         else:
             node.paused = not node.paused
+
+    def start(self, index: int) -> None:
+        """A liar's key signed what its replica never said; shown it, the replica stays down."""
+        try:
+            self.cluster.start(index)
+        except ConfigError:
+            if index not in self.cluster.byzantine:
+                raise
 
     def load(self) -> None:
         """A client asks, unless too many of its requests are still under way."""
@@ -200,7 +209,7 @@ class Chaos:
                 if node.replica is not None and self.allowed(f"R{node.index} stays down for good"):
                     cluster.crash(node.index)
             elif node.replica is None:
-                cluster.start(node.index)
+                self.start(node.index)
 
     def finish(self) -> None:
         cluster = self.cluster

@@ -16,7 +16,7 @@ from typing import Protocol
 from bft.codec.canonical import decode, encode
 from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
-from bft.errors import ConfigError, DecodeError
+from bft.errors import DecodeError
 from bft.membership import Membership
 from bft.ordering.batch import batch_digest, decode_batch
 from bft.ordering.proof import Commit, verify_quorum_proof
@@ -269,14 +269,7 @@ class Cluster:
             state=node.saved,
             gap=(holes[0], holes[-1]) if holes else None,
         )
-        try:
-            node.replica = Replica(config, recovered)
-        except ConfigError as error:
-            # A liar's key signed what its replica never said; shown it, the replica halts for good.
-            if index not in self.byzantine:
-                raise
-            node.halted = str(error)
-            return
+        node.replica = Replica(config, recovered)
         for sequence in sorted(node.roots):
             if sequence <= len(node.table):
                 self.step(index, Executed(sequence, node.roots[sequence]))
