@@ -1,0 +1,86 @@
+"""Bitcoin Core's own conformance data."""
+
+from typing import Any
+
+import pytest
+
+from bft.errors import Refused
+from chain.bitcoin.flags import Flag
+from chain.bitcoin.sighash import SignatureHasher
+from chain.bitcoin.verify import verify_input
+from chain.records.transaction import TxOut, decode_transaction
+from tests.chain.bitcoin.core_vectors import assemble, flags, load, spending
+
+
+def _outcome(entry: list[Any]) -> tuple[str, str]:
+    """(what our engine says, what Core's says)."""
+    witness: tuple[bytes, ...] = ()
+    value = 0
+    if isinstance(entry[0], list):
+        *items, amount = entry[0]
+        witness = tuple(bytes.fromhex(item) for item in items)
+        value = round(amount * 100_000_000)
+        entry = entry[1:]
+    script, spent, rules, expected = entry[:4]
+    transaction, output = spending(assemble(script), witness, assemble(spent), value)
+    try:
+        verify_input(SignatureHasher(transaction), 0, output, flags(rules))
+    except Refused as error:
+        return error.code, expected
+    return "OK", expected
+
+
+def _is_taproot(entry: list[Any]) -> bool:
+    """Entries with placeholders to be filled in by a Taproot implementation."""
+    return isinstance(entry[0], list) and any("#" in str(item) for item in entry[0])
+
+
+def _expected(name: str) -> str:
+    return name if name == "OK" else name.lower().replace("_", "-")
+
+
+def test_scripts_succeed_and_fail_as_in_bitcoin_core() -> None:
+    entries = [entry for entry in load("script_tests.json") if not _is_taproot(entry)]
+    wrong = []
+    for entry in entries:
+        ours, theirs = _outcome(entry)
+        if ours != _expected(theirs):
+            wrong.append((ours, theirs, entry))
+    assert len(entries) > 1_200
+    assert not wrong, wrong[:20]
+
+
+@pytest.mark.parametrize("begin", range(0, 500, 100))
+def test_legacy_digests_are_those_of_bitcoin_core(begin: int) -> None:
+    for raw, script, index, kind, digest in load("sighash.json")[begin : begin + 100]:
+        hasher = SignatureHasher(decode_transaction(bytes.fromhex(raw)))
+        assert hasher.legacy(index, bytes.fromhex(script), kind)[::-1].hex() == digest
+
+
+def _all_rules_but(names: str) -> Flag:
+    left = {str(flag.name) for flag in Flag} - set(names.split(","))
+    if "P2SH" not in left:
+        left.discard("WITNESS")
+    if "WITNESS" not in left:
+        left.discard("CLEANSTACK")
+    found = Flag(0)
+    for name in left:
+        found |= Flag[name]
+    return found
+
+
+def test_transactions_that_bitcoin_core_takes_are_taken() -> None:
+    entries = [entry for entry in load("tx_valid.json") if len(entry) == 3]
+    for spent, raw, excluded in entries:
+        transaction = decode_transaction(bytes.fromhex(raw))
+        outputs = {
+            (bytes.fromhex(name)[::-1], index & 0xFFFFFFFF): TxOut(
+                value=amount[0] if amount else 0, script=assemble(script)
+            )
+            for name, index, script, *amount in spent
+        }
+        hasher = SignatureHasher(transaction)
+        for at, entry in enumerate(transaction.inputs):
+            output = outputs[entry.previous, entry.index]
+            verify_input(hasher, at, output, _all_rules_but(excluded))
+    assert len(entries) > 100
