@@ -5,7 +5,6 @@ themselves, over the ordered log (bft/dkg), in a development federation as well.
 """
 
 import datetime
-import os
 import secrets
 import socket
 import time
@@ -27,7 +26,18 @@ from chain.params import Params
 from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import Job
 from chain.rules.founding import GENESIS_VERSION, check_genesis
-from coordinator.config import DEFAULT_YAML, SECRET_BYTES, Home, read_record, split_address
+from coordinator.config import (
+    DEFAULT_YAML,
+    IDENTITY,
+    SECRET_BYTES,
+    SEED,
+    TLS,
+    Home,
+    read_record,
+    split_address,
+)
+from coordinator.keys.files import write_whole
+from coordinator.keys.store import COST, Cost, create_keystore
 from coordinator.service.blobs import blob_path
 
 # Below the range from which systems take ports for outgoing connections.
@@ -38,12 +48,21 @@ NAME_BYTES_MAX = 64  # as the member record
 R = TypeVar("R", bound=Record)
 
 
-def create_identity(home: Path, operator_name: str, link: str, api: str) -> MemberRecord:
+def create_identity(
+    home: Path,
+    operator_name: str,
+    link: str,
+    api: str,
+    passphrase: bytes | None = None,
+    cost: Cost = COST,
+) -> MemberRecord:
     """Make a replica's keys and settings in `home`, which must not hold any.
 
     Args:
         operator_name: for people, at most 64 bytes of UTF-8.
         link, api: host:port at which others reach this replica.
+        passphrase: under which the keys are encrypted; None leaves them plain.
+        cost: of guessing it.
 
     Raises:
         ConfigError: there are keys already, which are never overwritten; or name or addresses
@@ -70,13 +89,14 @@ def create_identity(home: Path, operator_name: str, link: str, api: str) -> Memb
             api=api.encode(),
         ),
     )
-    _write(paths.identity_key, identity.secret.hex().encode() + b"\n", 0o600)
-    _write(paths.seed_key, secrets.token_bytes(SECRET_BYTES).hex().encode() + b"\n", 0o600)
-    _write(paths.tls_key, key, 0o600)
-    _write(paths.tls_certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
-    _write(paths.member, encode(member), 0o644)
+    keystore = create_keystore(home, passphrase, cost)
+    keystore.write(IDENTITY, identity.secret.hex().encode() + b"\n")
+    keystore.write(SEED, secrets.token_bytes(SECRET_BYTES).hex().encode() + b"\n")
+    keystore.write(TLS, key)
+    write_whole(paths.tls_certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_whole(paths.member, encode(member), 0o644)
     if not paths.config.exists():
-        _write(paths.config, DEFAULT_YAML.encode(), 0o644)
+        write_whole(paths.config, DEFAULT_YAML.encode(), 0o644)
     return member
 
 
@@ -124,10 +144,10 @@ def write_genesis(home: Path, genesis: Genesis, snapshot: bytes) -> None:
         raise ConfigError("the snapshot is not the genesis record's first model")
     if paths.genesis.exists() and paths.genesis.read_bytes() != encode(genesis):
         raise ConfigError(f"{paths.genesis} is of another chain; it is never overwritten")
-    _write(paths.genesis, encode(genesis), 0o644)
+    write_whole(paths.genesis, encode(genesis), 0o644)
     blob = paths.blobs / blob_path(genesis.job.genesis_model)
     blob.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(blob, snapshot, 0o644)
+    write_whole(blob, snapshot, 0o644)
 
 
 def local_federation(
@@ -228,15 +248,3 @@ def _tls_identity(operator_name: str) -> tuple[x509.Certificate, bytes]:
         serialization.NoEncryption(),
     )
     return certificate, pem
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """All of it or nothing: written beside, synced, renamed; never readable by others meanwhile."""
-    beside = path.with_name(path.name + ".new")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

@@ -7,6 +7,8 @@ record.  The home directory of one replica:
     member.bin     public   this replica's entry for the genesis record
     replica.yaml   public   settings, see ReplicaConfig
     tls.crt        public   PEM, stands in the genesis record
+    keystore.json  secret   the key of the *.key files, sealed under a passphrase; without it they
+                            are plain (coordinator/keys/store.py)
     identity.key   secret   hex, signs everything this replica says; its loss costs the membership
     seed.key       secret   hex, the share of the federation key derives from it
     tls.key        secret   PEM
@@ -29,6 +31,8 @@ from bft.errors import ConfigError, DecodeError
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis, MemberRecord
 from chain.rules.founding import check_genesis
 from chain.settings import SETTINGS_BYTES_MAX, parse_settings
+from coordinator.keys.passphrase import UNSAID, PassphraseSource, find_passphrase
+from coordinator.keys.store import Keystore, open_keystore
 
 SECRET_BYTES = 32
 PORT_DIGITS = 5
@@ -88,6 +92,7 @@ class ReplicaConfig(_Settings, frozen=True):
     storage: Storage = Storage()
     limits: Limits = Limits()
     evaluation: Evaluation = Evaluation()
+    passphrase: PassphraseSource = UNSAID  # of the keys, where they are encrypted
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -99,7 +104,12 @@ kind: Replica
 # storage: {blobs_bytes_max: 17179869184}
 # evaluation: {workers: 1}
 # log_level: info                                   # debug, info, warning or error
+# Where the passphrase of the keys is: {file: PATH}, {credential: NAME}, {command: [ARGV...]}
+# passphrase: {credential: gristmill-passphrase}
 """
+
+IDENTITY, SEED, TLS = "identity", "seed", "tls"
+"""Names in the keystore of the secrets that every home has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +187,7 @@ class Setup:
     config: ReplicaConfig
     genesis: Genesis
     index: int
+    keystore: Keystore
     identity: PrivateKey
     seed: bytes  # 32 bytes, secret
 
@@ -199,11 +210,15 @@ def load_config(path: Path) -> ReplicaConfig:
         return parse_settings(ReplicaConfig, file.read(SETTINGS_BYTES_MAX + 1), str(path))
 
 
-def load_setup(path: Path) -> Setup:
+def load_setup(path: Path, *, passphrase_file: Path | None = None) -> Setup:
     """The replica that lives at `path`.
 
+    Args:
+        passphrase_file: instead of what the settings say; see `find_passphrase`.
+
     Raises:
-        ConfigError: a file is missing, damaged, readable by others, or does not fit the others.
+        ConfigError: a file is missing, damaged, readable by others, or does not fit the others; or
+            the passphrase of the keys is wrong or nowhere.
     """
     home = Home(path)
     for file in (home.config, home.tls_certificate, *home.secrets):
@@ -211,22 +226,22 @@ def load_setup(path: Path) -> Setup:
             raise ConfigError(f"{file} is missing; `gristmill operator init` makes a home")
     if not home.genesis.is_file():
         raise ConfigError(f"{home.genesis} is missing; `gristmill operator join` puts it there")
-    for secret in home.secrets:
-        mode = secret.stat().st_mode & 0o777
-        if mode & 0o077:
-            raise ConfigError(f"{secret} has mode {mode:04o}; it must be 0600: chmod 600 {secret}")
     genesis = read_record(home.genesis, Genesis)
-    identity = PrivateKey(read_secret(home.identity_key))
+    config = load_config(home.config)
+    keystore = open_keystore(path, find_passphrase(path, config.passphrase, file=passphrase_file))
+    keystore.read(TLS)
+    identity = PrivateKey(_secret(keystore, IDENTITY))
     index = genesis.membership.index_by_key.get(identity.public_key)
     if index is None:
         raise ConfigError(f"{home.identity_key} belongs to no member of {home.genesis}")
     return Setup(
         home=home,
-        config=load_config(home.config),
+        config=config,
         genesis=genesis,
         index=index,
+        keystore=keystore,
         identity=identity,
-        seed=read_secret(home.seed_key),
+        seed=_secret(keystore, SEED),
     )
 
 
@@ -251,9 +266,17 @@ def read_record(path: Path, kind: type[R]) -> R:
 
 
 def read_secret(path: Path) -> bytes:
-    """32 bytes from a file of 64 hex digits.  Raises ConfigError; the content is never shown."""
+    """The 32 bytes in a plain file of 64 hex digits.  Raises ConfigError; never shows them."""
+    return _unhex(path.read_bytes(), path)
+
+
+def _secret(keystore: Keystore, name: str) -> bytes:
+    return _unhex(keystore.read(name), keystore.path(name))
+
+
+def _unhex(content: bytes, path: Path) -> bytes:
     try:
-        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
+        secret = bytes.fromhex(content.decode("ascii").strip())
     except ValueError:
         raise ConfigError(f"{path} is not {SECRET_BYTES} bytes in hex") from None
     if len(secret) != SECRET_BYTES:

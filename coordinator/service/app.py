@@ -18,7 +18,7 @@ from bft.errors import ConfigError
 from bft.pbft.config import Config
 from chain.federation.server import make_runner
 from chain.records.score_log import BlockFinal, CycleClosed
-from coordinator.config import Setup
+from coordinator.config import TLS, Setup
 from coordinator.cycle.state import Rules
 from coordinator.effects import Append
 from coordinator.replica import CoordinatorReplica
@@ -163,7 +163,7 @@ class ReplicaService:
 
     def _make_links(self) -> Links:
         setup, home = self._setup, self._setup.home
-        files = (home.tls_certificate, home.tls_key)
+        files = (home.tls_certificate, setup.keystore.read(TLS))
         clients = {
             peer: tls.client_context(setup.genesis, peer, *files)
             for peer in range(len(setup.genesis.members))

@@ -4,7 +4,9 @@ No certificate authority and no host names: a peer is who holds the key of the c
 stands in the member record.  TLS keeps strangers out; safety rests on signatures alone.
 """
 
+import secrets
 import ssl
+import tempfile
 from pathlib import Path
 
 from cryptography import x509
@@ -12,6 +14,9 @@ from cryptography.hazmat.primitives import serialization
 
 from bft.errors import ConfigError
 from chain.records.federation import Genesis
+
+Key = bytes | Path
+"""A private key in PEM, as bytes from the keystore or in a plain file."""
 
 
 def certificate_der(path: Path) -> bytes:
@@ -23,7 +28,7 @@ def certificate_der(path: Path) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
-def server_context(genesis: Genesis, certificate: Path, key: Path) -> ssl.SSLContext:
+def server_context(genesis: Genesis, certificate: Path, key: Key) -> ssl.SSLContext:
     """Lets in the holders of member certificates, nobody else.  Raises ConfigError."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, certificate, key)
     context.load_verify_locations(
@@ -33,20 +38,37 @@ def server_context(genesis: Genesis, certificate: Path, key: Path) -> ssl.SSLCon
     return context
 
 
-def client_context(genesis: Genesis, peer: int, certificate: Path, key: Path) -> ssl.SSLContext:
+def client_context(genesis: Genesis, peer: int, certificate: Path, key: Key) -> ssl.SSLContext:
     """Connects to member `peer`, to nobody else.  Raises ConfigError."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT, certificate, key)
     context.load_verify_locations(cadata=genesis.members[peer].tls_certificate)
     return context
 
 
-def _context(protocol: ssl._SSLMethod, certificate: Path, key: Path) -> ssl.SSLContext:
+def _context(protocol: ssl._SSLMethod, certificate: Path, key: Key) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # the pinned certificate is the identity
     context.verify_mode = ssl.CERT_REQUIRED
     try:
-        context.load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
-        raise ConfigError(f"{certificate} and {key} do not belong together: {error}") from None
+        if isinstance(key, Path):
+            context.load_cert_chain(certificate, key)
+        else:
+            _load_chain(context, certificate, key)
+    except (ValueError, ssl.SSLError) as error:
+        raise ConfigError(f"{certificate} and its key do not belong together: {error}") from None
     return context
+
+
+def _load_chain(context: ssl.SSLContext, certificate: Path, key: bytes) -> None:
+    """Python's ssl reads keys from files only: it gets one that nobody else can open."""
+    password = secrets.token_hex(32).encode()
+    sealed = serialization.load_pem_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(password),
+    )
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(sealed)
+        file.flush()
+        context.load_cert_chain(certificate, file.name, password)

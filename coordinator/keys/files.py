@@ -1,0 +1,49 @@
+"""Files that only their owner may read, written whole or not at all."""
+
+import os
+from pathlib import Path
+
+from bft.errors import ConfigError
+
+FILE_BYTES_MAX = 32 * 1024
+
+
+def read_private(path: Path) -> bytes:
+    """A file that only its owner may read.
+
+    Raises:
+        ConfigError: missing, others have rights, or longer than FILE_BYTES_MAX.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            data = file.read(FILE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing") from None
+    if mode & 0o077:
+        raise ConfigError(f"{path} has mode {mode:04o}; it must be 0600: chmod 600 {path}")
+    if len(data) > FILE_BYTES_MAX:
+        raise ConfigError(f"{path} is longer than {FILE_BYTES_MAX} bytes")
+    return data
+
+
+def write_whole(path: Path, data: bytes, mode: int) -> None:
+    """All of it or nothing: written beside, synced, renamed; never readable by others meanwhile."""
+    beside = path.with_name(path.name + ".new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make names that came or went in `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
