@@ -7,8 +7,9 @@ Pure.
 from bft.crypto.hashing import sha256
 from bft.errors import Refused
 from chain.bitcoin import signatures
-from chain.bitcoin.evaluation import Run, evaluate
+from chain.bitcoin.evaluation import evaluate
 from chain.bitcoin.flags import CONSENSUS, Flag
+from chain.bitcoin.run import Run
 from chain.bitcoin.script import (
     PUSH_BYTES_MAX,
     TruncatedPush,
@@ -34,7 +35,7 @@ SEQUENCE_MASK = 0xFFFF
 
 
 class InputChecker:
-    """Answers a script's questions about one input (chain.bitcoin.evaluation.Checker)."""
+    """Answers a script's questions about one input (chain.bitcoin.run.Checker)."""
 
     def __init__(self, hasher: SignatureHasher, index: int, value: int, *, witness: bool) -> None:
         """`value`: what the spent output holds; `witness`: whether BIP 143 digests are signed."""
