@@ -14,56 +14,17 @@ import argparse
 import asyncio
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
-
 from benchmarks import pbft_floor, pbft_load
+from benchmarks.pbft_federation import Federation, founded
 from benchmarks.pbft_floor import Floor
 from benchmarks.pbft_load import Commands, Outcome
-from chain.federation import api
-from chain.params import MINIMAL
-from chain.records.federation import Genesis
-from chain.records.job import Job
-from coordinator.ceremony import local_federation
-from coordinator.config import DEFAULT_YAML, Home
 
-STILL = replace(MINIMAL, registration_ms=3_600_000)
-"""Registration stays open as long as we measure."""
-JOB = Job(
-    name=b"benchmark",
-    model=b"mlp",
-    input_width=64,
-    segment_widths=(16, 16),
-    classes=10,
-    dataset=b"digits",
-    dataset_digest=bytes(32),
-    train_records=1440,
-    heldout_records=357,
-    chunk_records=144,
-    steps=10,
-    batch_records=32,
-    learning_rate_ppm=1_000,
-    outer_rate_numerator=1,
-    outer_rate_denominator=2,
-    fraction_bits=20,
-    genesis_model=bytes(32),
-)
-SETTINGS = DEFAULT_YAML + (
-    "limits: {connections: 4096, address_requests_s: 1000000, address_burst: 1000000,"
-    " client_requests_s: 1000000, client_burst: 1000000}\n"
-)
-READY_S = 120.0
 SINGLE_COMMANDS_S = 500  # made for one client; more than it can use
 LOAD_COMMANDS_S = 6_000  # made for the load
 FLOOD_CONNECTIONS = 1_024
@@ -71,101 +32,11 @@ FLOOD_S = 5.0
 INVALID = 4  # of so many commands in the flood one is valid
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What a process has used so far."""
-
-    cpu_s: float
-    rss_mb: float
-    rss_max_mb: float
-
-    @classmethod
-    def of(cls, pid: int) -> "Usage":
-        """From /proc."""
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        kilobytes = {line.split(":")[0]: line.split()[1] for line in lines if line.endswith("kB")}
-        return cls(
-            cpu_s=(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
-            rss_mb=int(kilobytes["VmRSS"]) / 1024,
-            rss_max_mb=int(kilobytes["VmHWM"]) / 1024,
-        )
-
-
-class Federation:
-    """The running processes of one federation."""
-
-    def __init__(self, genesis: Genesis, homes: tuple[Path, ...]) -> None:
-        self.genesis, self.homes = genesis, homes
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self) -> None:
-        """Start all replicas, wait until the key ceremony is over everywhere."""
-        for home in self.homes:
-            Home(home).config.write_text(SETTINGS)
-            command = [sys.executable, "-m", "benchmarks.pbft_replica", str(home)]
-            self.processes.append(subprocess.Popen(command))
-        deadline = time.monotonic() + READY_S
-        while not all(self.phase(index) == "REGISTRATION" for index in range(len(self.homes))):
-            if time.monotonic() > deadline:
-                raise SystemExit(f"no federation key after {READY_S:.0f} s")
-            time.sleep(0.2)
-
-    def stop(self) -> None:
-        """End them in good order."""
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            process.wait()
-
-    def status(self, index: int) -> dict[str, Any]:
-        """What a replica says about itself; nothing while it is starting."""
-        host, port = self.door(index)
-        try:
-            with urllib.request.urlopen(f"http://{host}:{port}{api.STATUS}", timeout=10) as answer:
-                found: dict[str, Any] = json.load(answer)
-                return found
-        except (urllib.error.URLError, OSError):
-            return {}
-
-    def phase(self, index: int) -> str:
-        """The cycle's phase at one replica."""
-        return str(self.status(index).get("phase", ""))
-
-    def door(self, index: int) -> tuple[str, int]:
-        """Host and port of its HTTP door."""
-        host, _, port = self.genesis.members[index].api.decode().rpartition(":")
-        return host, int(port)
-
-    def doors(self, spread: bool) -> list[tuple[str, int]]:
-        """The primary's, or everybody's."""
-        if spread:
-            return [self.door(index) for index in range(len(self.homes))]
-        return [self.door(int(self.status(0)["primary"]))]
-
-    def usage(self) -> list[Usage]:
-        """Of each replica."""
-        return [Usage.of(process.pid) for process in self.processes]
-
-
-@contextmanager
-def running(n: int, directory: Path | None) -> Iterator[tuple[Federation, Floor]]:
-    """A federation of n replicas that is ready for requests, and its machine's floor."""
-    with tempfile.TemporaryDirectory(dir=directory) as root:
-        snapshot = b"no model is trained here"
-        genesis, homes = local_federation(Path(root), n, STILL, JOB, snapshot)
-        floor = pbft_floor.measure(genesis, homes, Path(root))
-        federation = Federation(genesis, homes)
-        try:
-            federation.start()
-            yield federation, floor
-        finally:
-            federation.stop()
-
-
 def measure(n: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """All figures of one federation size."""
-    with running(n, arguments.directory) as (federation, floor):
+    with founded(n, arguments.directory) as federation:
+        floor = pbft_floor.measure(federation.genesis, federation.homes, federation.homes[0].parent)
+        federation.start()
         doors = federation.doors(arguments.spread)
         commands = Commands(federation.genesis.chain_id)
         alone = commands.make(int(arguments.seconds * SINGLE_COMMANDS_S))
