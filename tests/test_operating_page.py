@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from coordinator.ceremony import free_ports
+from tests.ports import claim_ports
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "OPERATING.md"
 PATIENCE_S = 180
@@ -35,10 +35,10 @@ def steps(page: str) -> list[Step]:
     return found
 
 
-def with_free_ports(page: str) -> str:
+def with_own_ports(page: str) -> str:
     """The page for a machine where its own ports may be taken."""
     named = sorted(set(re.findall(r"127\.0\.0\.1:(\d+)", page)))
-    for port, free in zip(named, free_ports(len(named)), strict=True):
+    for port, free in zip(named, claim_ports(len(named)), strict=True):
         page = page.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free}")
     return page
 
@@ -63,7 +63,7 @@ def alike(shown: str, told: str) -> bool:
 
 
 def test_the_operators_page_does_what_it_says(tmp_path: Path) -> None:
-    listed = steps(with_free_ports(PAGE.read_text(encoding="utf-8")))
+    listed = steps(with_own_ports(PAGE.read_text(encoding="utf-8")))
     assert len(listed) > 20
     out, home = tmp_path / "out", tmp_path / "home"
     out.mkdir()

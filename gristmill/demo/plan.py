@@ -1,6 +1,5 @@
 """What a demonstration is made of: how many processes, which fault, where everything lies."""
 
-import socket
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -67,13 +66,3 @@ class Plan:
     def node_home(self, index: int) -> Path:
         """Where node `index` keeps its chain."""
         return self.home / f"node-{index}"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on the loopback address that nobody listened on just now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [held.getsockname()[1] for held in sockets]
-    finally:
-        for held in sockets:
-            held.close()

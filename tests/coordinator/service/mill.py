@@ -16,11 +16,11 @@ from chain.records.federation import Genesis
 from chain.records.job import Job
 from chain.records.operations import encode_operation
 from chain.records.phase import Phase
-from coordinator.ceremony import local_federation
 from coordinator.config import load_setup
 from coordinator.cycle.state import State
 from coordinator.service.app import ReplicaService
 from coordinator.service.work import Pool
+from tests.ports import federation_here
 
 PATIENCE_S = 30.0
 SNAPSHOT = b"the first model"
@@ -119,7 +119,7 @@ async def running(
     pool: Callable[[], Pool] = NoPool,
 ) -> AsyncIterator[Mill]:
     """A federation, `start` of its replicas (all by default) running."""
-    genesis, homes = local_federation(root, replicas, params, JOB, SNAPSHOT)
+    genesis, homes = federation_here(root, replicas, params, JOB, SNAPSHOT)
     mill = Mill(genesis, homes, pool)
     try:
         for index in range(replicas if start is None else start):

@@ -15,7 +15,6 @@ from chain.params import MINIMAL
 from chain.records.block import Block
 from chain.records.federation import Genesis
 from chain.records.score_log import BlockFinal, Ordered
-from coordinator.ceremony import local_federation
 from coordinator.config import split_address
 from coordinator.effects import Append, BlockAccepted
 from coordinator.service import finals
@@ -27,6 +26,7 @@ from coordinator.service.reader import JournalReader
 from coordinator.service.work import Artifacts
 from tests.chain.federation_fixture import make_chain
 from tests.coordinator.service.mill import JOB, SNAPSHOT
+from tests.ports import federation_here
 
 CHAIN = make_chain(3)
 PATIENCE_S = 20.0
@@ -56,7 +56,7 @@ class Place:
     """Replica 0 with a log that names three final blocks, and no block."""
 
     def __init__(self, root: Path) -> None:
-        self.genesis, homes = local_federation(root, 4, MINIMAL, JOB, SNAPSHOT)
+        self.genesis, homes = federation_here(root, 4, MINIMAL, JOB, SNAPSHOT)
         self.journal = Journal(homes[0] / "journal.db", bytes(32), bytes(33))
         for sequence, block in enumerate(CHAIN, start=1):
             data = encode(Batch(timestamp_ms=sequence, requests=()))

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from chain.params import MINIMAL
-from coordinator.ceremony import free_ports, local_federation
 from coordinator.config import Home
 from coordinator.service import tls
 from coordinator.service.handshakes import Handshakes
 from tests.coordinator.service.mill import JOB, SNAPSHOT
+from tests.ports import claim_ports, federation_here
 
 PATIENCE_S = 20.0
 
@@ -22,11 +22,11 @@ class Place:
     """A server's and a member's side of TLS, and a port."""
 
     def __init__(self, root: Path) -> None:
-        genesis, homes = local_federation(root, 2, MINIMAL, JOB, SNAPSHOT)
+        genesis, homes = federation_here(root, 2, MINIMAL, JOB, SNAPSHOT)
         server, client = Home(homes[0]), Home(homes[1])
         self.server = tls.server_context(genesis, server.tls_certificate, server.tls_key)
         self.client = tls.client_context(genesis, 0, client.tls_certificate, client.tls_key)
-        (self.port,) = free_ports(1)
+        (self.port,) = claim_ports(1)
 
     @asynccontextmanager
     async def listening(self, places: int, patience_s: float) -> AsyncIterator[Handshakes]:

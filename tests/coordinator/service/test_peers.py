@@ -15,12 +15,13 @@ from bft.pbft import messages
 from bft.pbft.messages import FRAME_BYTES_MAX, FetchBatch, Verified, sign_message
 from chain.params import MINIMAL
 from chain.records.federation import Genesis
-from coordinator.ceremony import create_identity, local_federation
+from coordinator.ceremony import create_identity
 from coordinator.config import Home, read_secret
 from coordinator.service import peers, tls
 from coordinator.service.handshakes import HANDSHAKES_MAX
 from coordinator.service.peers import Links
 from tests.coordinator.service.mill import JOB, SNAPSHOT
+from tests.ports import federation_here
 
 PATIENCE_S = 20.0
 
@@ -35,7 +36,7 @@ class Federation:
     """Links without replicas behind them: what comes in is listed."""
 
     def __init__(self, root: Path, replicas: int) -> None:
-        self.genesis, self.homes = local_federation(root, replicas, MINIMAL, JOB, SNAPSHOT)
+        self.genesis, self.homes = federation_here(root, replicas, MINIMAL, JOB, SNAPSHOT)
         self.received: list[tuple[int, Verified]] = []
         self.links: list[Links] = []
 

@@ -12,7 +12,6 @@ from bft.errors import Unavailable
 from bft.pbft.config import Config
 from bft.pbft.events import Persist
 from bft.pbft.messages import PrePrepare, open_message
-from coordinator.ceremony import local_federation
 from coordinator.config import Setup, load_setup
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Rules
@@ -24,6 +23,7 @@ from coordinator.service.runtime import Halted, Runtime
 from coordinator.service.work import ATTEMPTS
 from tests.coordinator.service.grinding import GRINDING, EasyPool, Grinder
 from tests.coordinator.service.mill import JOB, SNAPSHOT, STILL, running
+from tests.ports import federation_here
 
 PATIENCE_S = 20.0
 
@@ -86,7 +86,7 @@ def assemble(setup: Setup) -> tuple[Runtime, Journal, JournalReader]:
 @pytest.fixture
 def setup(tmp_path: Path) -> Setup:
     """The primary of four; the others are not there."""
-    _, homes = local_federation(tmp_path, 4, STILL, JOB, SNAPSHOT)
+    _, homes = federation_here(tmp_path, 4, STILL, JOB, SNAPSHOT)
     return load_setup(homes[0])
 
 

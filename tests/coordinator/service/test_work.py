@@ -16,7 +16,6 @@ from chain.params import MINIMAL
 from chain.records.contribution import WorkUnit
 from chain.records.evaluation import EvaluationRow, ScoreRow
 from chain.records.federation import Genesis
-from coordinator.ceremony import local_federation
 from coordinator.config import split_address
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Reveal
@@ -25,6 +24,7 @@ from coordinator.service import work
 from coordinator.service.blobs import BlobStore
 from coordinator.service.work import ATTEMPTS, Artifacts, PoolWorker
 from tests.coordinator.service.mill import JOB, SNAPSHOT
+from tests.ports import federation_here
 
 UPDATE = b"an update"
 DIGEST = sha256(UPDATE)
@@ -57,7 +57,7 @@ class Place:
     """Replica 0's store and what it can fetch; nobody else runs."""
 
     def __init__(self, root: Path) -> None:
-        self.genesis, self.homes = local_federation(root, 4, MINIMAL, JOB, SNAPSHOT)
+        self.genesis, self.homes = federation_here(root, 4, MINIMAL, JOB, SNAPSHOT)
         self.store = BlobStore(self.homes[0] / "blobs", 10**6)
         self.artifacts = Artifacts(self.genesis, 0, self.store)
 
