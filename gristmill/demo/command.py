@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 
 from bft.errors import ConfigError
+from gristmill.demo.orphans import adopt_orphans, wait_for_all
 from gristmill.demo.plan import Fault, Plan
 
 
@@ -106,8 +107,12 @@ def _run(plan: Plan, as_json: bool, plain: bool) -> dict[str, Any]:
     from gristmill.demo.view import choose
 
     console = Console(stderr=as_json)
-    with choose(console, plain or as_json) as view:
-        return Demonstration(plan, view).run()
+    adopt_orphans()
+    try:
+        with choose(console, plain or as_json) as view:
+            return Demonstration(plan, view).run()
+    finally:
+        wait_for_all()
 
 
 def _print(summary: dict[str, Any], *, kept: bool) -> None:
