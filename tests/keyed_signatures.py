@@ -13,7 +13,7 @@ from bft.crypto.hashing import sha256
 from bft.errors import BadSignature
 from bft.ordering import proof
 from bft.pbft import certificates, messages
-from tests.bft.pbft import cluster
+from tests.bft.pbft import identities
 
 
 def _signature(public_key: bytes, message: bytes) -> bytes:
@@ -42,6 +42,6 @@ def install() -> None:
     """From now on this process signs and verifies by hash.  Call it before any key is made."""
     for module in (envelope, proof, certificates, messages):
         module.verify = verify  # type: ignore[attr-defined]
-    cluster.make_key = KeyedKey
-    cluster.key.cache_clear()
-    cluster.members.cache_clear()
+    identities.make_key = KeyedKey
+    identities.key.cache_clear()
+    identities.members.cache_clear()

@@ -17,7 +17,7 @@ from deploy import discovery
 from miner import config as miner
 from miner import profile
 from miner.files import UnitStore
-from tests.bft.pbft import cluster
+from tests.bft.pbft import identities
 from tests.chain import federation_fixture as chain
 from tests.fuzz.records import sample
 from tests.fuzz.target import Target
@@ -142,7 +142,7 @@ def _url(data: bytes) -> None:
 
 
 def _board(data: bytes) -> None:
-    discovery.check(data, cluster.members(4), 1)
+    discovery.check(data, identities.members(4), 1)
 
 
 def _settings() -> list[Target]:
@@ -219,9 +219,9 @@ def _settings() -> list[Target]:
 
 
 def _words() -> list[Target]:
-    key = cluster.key("replica 1")
+    key = identities.key("replica 1")
     endpoints = discovery.Endpoints(
-        chain_id=cluster.CHAIN, epoch=0, replica=1, sequence=9, urls=(b"https://a.example:1",)
+        chain_id=identities.CHAIN, epoch=0, replica=1, sequence=9, urls=(b"https://a.example:1",)
     )
     return [
         Target(name="key-text", read=_key_text, samples=(chain.FEDERATION_KEY.hex().encode(),)),
@@ -238,7 +238,7 @@ def _words() -> list[Target]:
     ]
 
 
-def _resealed(body: bytes, key: cluster.Key) -> bytes:
+def _resealed(body: bytes, key: identities.Key) -> bytes:
     from tests.fuzz.federation import sealed
 
     return sealed(discovery.Endpoints.TAG, body, key)

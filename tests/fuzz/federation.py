@@ -27,16 +27,16 @@ from bft.pbft.journal import Accepted, Delivered, Prepared, decode_entry, encode
 from bft.pbft.records import PreparedProof, StableProof
 from bft.pbft.view_change import check_new_view, check_view_change
 from tests.bft.dkg.ceremony import honest_dealing, opened, seed_of, until
-from tests.bft.pbft import cluster, makers
+from tests.bft.pbft import identities, makers
 from tests.fuzz.records import sample
 from tests.fuzz.target import Target
 
 KEY = PrivateKey(bytes([7] * 32))
-CHAIN = cluster.CHAIN
+CHAIN = identities.CHAIN
 WINDOW, INTERVAL = 16, 8
 
 
-def sealed(tag: str, body: bytes, key: cluster.Key = KEY) -> bytes:
+def sealed(tag: str, body: bytes, key: identities.Key = KEY) -> bytes:
     """An envelope whose signature stands, whatever the body is."""
     message = pre_authentication_encoding(tag.encode(), body)
     return encode(
@@ -254,7 +254,7 @@ PROVING = (pbft.ViewChange.TAG.encode(), pbft.NewView.TAG.encode())
 def _signed_by_one(data: bytes) -> bytes:
     """A frame of member 1 around "tag NUL body", its signature good."""
     tag, _, body = data.partition(b"\x00")
-    key = cluster.key("replica 1")
+    key = identities.key("replica 1")
     envelope = sealed(tag.decode("latin-1")[:64] or "x", body, key)
     return encode(pbft.Frame(envelope=envelope, attachment=body[:64]))
 

@@ -22,7 +22,8 @@ from bft.pbft.events import (
 )
 from bft.pbft.messages import ForwardedRequest, PreparedProof, Verified
 from bft.pbft.replica import Config, Replica
-from tests.bft.pbft.cluster import WALL_0, members, opened, request, signer
+from tests.bft.pbft.cluster import WALL_0
+from tests.bft.pbft.identities import members, opened, request, signer
 
 N = 4
 MACHINES = N + 1  # the last is the second twin

@@ -12,7 +12,8 @@ from bft.errors import ConfigError
 from bft.pbft.clients import CSEQ_WINDOW
 from bft.pbft.events import Event
 from tests import keyed_signatures
-from tests.bft.pbft.cluster import Cluster, key, opened, request
+from tests.bft.pbft.cluster import Cluster
+from tests.bft.pbft.identities import key, opened, request
 from tests.bft.pbft.liars import BEHAVIOURS
 from tests.search import Search, arguments, command
 

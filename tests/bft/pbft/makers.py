@@ -19,7 +19,8 @@ from bft.pbft.messages import (
     ViewChange,
     sign_message,
 )
-from tests.bft.pbft.cluster import CHAIN, WALL_0, Cluster, members, request, signer
+from tests.bft.pbft.cluster import WALL_0, Cluster
+from tests.bft.pbft.identities import CHAIN, members, request, signer
 
 FOUR = members(4)
 D1, D2 = bytes([1]) * 32, bytes([2]) * 32

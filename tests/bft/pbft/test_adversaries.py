@@ -20,7 +20,9 @@ from bft.pbft.messages import (
 )
 from bft.pbft.view_change import check_new_view, plan_new_view
 from bft.quorum import faults, strong
-from tests.bft.pbft.cluster import CHAIN, Cluster, Node
+from tests.bft.pbft.cluster import Cluster
+from tests.bft.pbft.disk import Node
+from tests.bft.pbft.identities import CHAIN
 from tests.bft.pbft.makers import (
     D1,
     D2,

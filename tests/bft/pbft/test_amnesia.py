@@ -16,7 +16,8 @@ from bft.pbft.messages import (
     Verified,
     ViewChange,
 )
-from tests.bft.pbft.cluster import Cluster, Node
+from tests.bft.pbft.cluster import Cluster
+from tests.bft.pbft.disk import Node
 from tests.bft.pbft.makers import (
     D1,
     D2,

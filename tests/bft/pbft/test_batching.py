@@ -7,7 +7,8 @@ from bft.pbft import journal
 from bft.pbft.config import Config
 from bft.pbft.events import Persist, Received, Submitted, Tick
 from bft.pbft.replica import Replica
-from tests.bft.pbft.cluster import WALL_0, members, request, signer
+from tests.bft.pbft.cluster import WALL_0
+from tests.bft.pbft.identities import members, request, signer
 from tests.bft.pbft.makers import commit, signed
 
 

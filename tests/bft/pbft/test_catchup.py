@@ -7,7 +7,8 @@ from bft.errors import ProtocolViolation
 from bft.ordering.proof import QuorumProof
 from bft.pbft.checkpoint import Checkpoints, chain_after
 from bft.pbft.messages import Checkpoint, Decision, FetchHistory, History, Stable, Status
-from tests.bft.pbft.cluster import CHAIN, Cluster
+from tests.bft.pbft.cluster import Cluster
+from tests.bft.pbft.identities import CHAIN
 from tests.bft.pbft.makers import (
     D1,
     D2,

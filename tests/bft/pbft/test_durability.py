@@ -7,7 +7,8 @@ from bft.errors import ConfigError
 from bft.pbft.config import Config, Recovered
 from bft.pbft.journal import Entry, recall
 from bft.pbft.replica import Replica
-from tests.bft.pbft.cluster import Cluster, signer
+from tests.bft.pbft.cluster import Cluster
+from tests.bft.pbft.identities import signer
 from tests.bft.pbft.makers import FOUR, alone, operation, prepare, propose, tell
 from tests.bft.pbft.test_liveness import FAST, replica_of
 

@@ -7,7 +7,8 @@ from bft.errors import ConfigError, DecodeError
 from bft.pbft.config import Config, Recovered
 from bft.pbft.messages import ForwardedRequest
 from bft.pbft.replica import Replica
-from tests.bft.pbft.cluster import CHAIN, Cluster, key, request, signer
+from tests.bft.pbft.cluster import Cluster
+from tests.bft.pbft.identities import CHAIN, key, request, signer
 from tests.bft.pbft.makers import FOUR, alone
 from tests.bft.pbft.test_liveness import FAST, replica_of
 

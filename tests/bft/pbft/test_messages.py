@@ -15,7 +15,7 @@ from bft.ordering.batch import BATCH_BYTES_MAX
 from bft.pbft.config import Config
 from bft.pbft.log import Ballots, Log
 from bft.pbft.messages import Frame, Prepare, open_message, sign_message
-from tests.bft.pbft.cluster import key, signer
+from tests.bft.pbft.identities import key, signer
 from tests.bft.pbft.makers import D1, FOUR, header, new_view, prepare, prepared, signed, view_change
 
 GENUINE = prepare(0, 1, D1, 2)

@@ -6,7 +6,8 @@ from bft.crypto.hashing import sha256
 from bft.errors import DecodeError
 from bft.pbft.messages import ForwardedRequest
 from bft.pbft.pool import Digests, Pool
-from tests.bft.pbft.cluster import CHAIN, Cluster, key, request
+from tests.bft.pbft.cluster import Cluster
+from tests.bft.pbft.identities import CHAIN, key, request
 from tests.bft.pbft.makers import alone
 from tests.bft.pbft.test_liveness import FAST, replica_of
 

@@ -17,7 +17,9 @@ from bft.pbft.messages import (
     Verified,
 )
 from bft.pbft.snapshots import missing, snapshot, split, state_root
-from tests.bft.pbft.cluster import CHAIN, HOLE, Cluster
+from tests.bft.pbft.cluster import Cluster
+from tests.bft.pbft.disk import HOLE
+from tests.bft.pbft.identities import CHAIN
 from tests.bft.pbft.makers import alone, stable, tell
 from tests.bft.pbft.test_catchup import load
 from tests.bft.pbft.test_liveness import FAST, replica_of

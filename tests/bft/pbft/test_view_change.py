@@ -25,7 +25,8 @@ from bft.pbft.view_change import (
     plan_new_view,
     weakest_proven,
 )
-from tests.bft.pbft.cluster import Cluster, opened
+from tests.bft.pbft.cluster import Cluster
+from tests.bft.pbft.identities import opened
 from tests.bft.pbft.makers import (
     D1,
     D2,

@@ -8,7 +8,8 @@ from bft.errors import DecodeError
 from bft.ordering.batch import batch_digest
 from bft.ordering.request import Request, open_request
 from bft.pbft.messages import Commit, FetchBatch, Prepare, PrePrepare, Verified, ViewChange
-from tests.bft.pbft.cluster import CHAIN, WALL_0, Cluster, key, request
+from tests.bft.pbft.cluster import WALL_0, Cluster
+from tests.bft.pbft.identities import CHAIN, key, request
 from tests.bft.pbft.makers import (
     alone,
     batch_of,

@@ -1,0 +1,83 @@
+"""Who is who in the tests: deterministic keys, memberships and signed requests.
+
+Signing and opening are remembered: a search spends most of its time in them otherwise.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Protocol
+
+from bft.codec.canonical import encode
+from bft.crypto.hashing import sha256
+from bft.crypto.identity import PrivateKey
+from bft.errors import DecodeError
+from bft.membership import Membership
+from bft.ordering.request import seal_request
+from bft.pbft.messages import Verified, open_message
+
+CHAIN = sha256(b"test federation")
+
+
+class Key(Protocol):
+    """What a test needs of a private key."""
+
+    public_key: bytes
+
+    def sign(self, message: bytes) -> bytes: ...
+
+
+make_key: Callable[[bytes], Key] = PrivateKey  # tests/keyed_signatures.py puts another here
+
+
+@cache
+def key(name: str) -> Key:
+    """A deterministic identity."""
+    return make_key(sha256(name.encode()))
+
+
+@cache
+def members(n: int) -> Membership:
+    """n replicas with deterministic keys."""
+    keys = tuple(key(f"replica {i}").public_key for i in range(n))
+    return Membership(chain_id=CHAIN, epoch=0, keys=keys)
+
+
+_signed: dict[tuple[int, bytes], bytes] = {}
+_opened: dict[bytes, Verified | None] = {}
+
+
+def signer(index: int) -> Callable[[bytes], bytes]:
+    """Signs as replica `index`; RFC 6979 is deterministic, so remembering changes nothing."""
+    private = key(f"replica {index}")
+
+    def sign(message: bytes) -> bytes:
+        found = _signed.get((index, message))
+        if found is None:
+            if len(_signed) > 200_000:
+                _signed.clear()
+            found = _signed[index, message] = private.sign(message)
+        return found
+
+    return sign
+
+
+def opened(data: bytes, membership: Membership) -> Verified | None:
+    """`open_message`, remembered; None where it refuses."""
+    name = sha256(data + bytes([membership.n]))
+    if name not in _opened:
+        if len(_opened) > 50_000:
+            _opened.clear()
+        try:
+            _opened[name] = open_message(data, membership)
+        except DecodeError:
+            _opened[name] = None
+    return _opened[name]
+
+
+def request(client: int, cseq: int, operation: bytes = b"op") -> bytes:
+    """A signed request of test client `client`."""
+    private = key(f"client {client}")
+    name = encode((client, cseq, operation))
+    if (-1, name) not in _signed:
+        _signed[-1, name] = seal_request(CHAIN, private.public_key, cseq, operation, private.sign)
+    return _signed[-1, name]

@@ -1,0 +1,62 @@
+"""What holds in every schedule, whatever else happens in it.
+
+Agreement, validity, no vote against an earlier promise, and nothing that no durable record permits.
+"""
+
+from collections import Counter
+
+from bft.ordering.batch import decode_batch
+from bft.ordering.proof import Commit
+from bft.pbft.messages import (
+    Checkpoint,
+    Message,
+    NewView,
+    Prepare,
+    PrePrepare,
+    Verified,
+    ViewChange,
+)
+from tests.bft.pbft.promises import Place, needed
+
+
+class Oracles:
+    """What correct replicas decided and said so far."""
+
+    def __init__(self) -> None:
+        self.byzantine: set[int] = set()  # no oracle holds for them
+        self.agreed: dict[int, bytes] = {}
+        self.submitted: set[bytes] = set()
+        self.said: dict[tuple[object, ...], bytes] = {}
+        self.left: dict[int, int] = {}
+        self.sent: Counter[type[Message]] = Counter()
+
+    def decided(self, sequence: int, digest: bytes, batch: bytes) -> None:
+        """A correct replica executes `batch`."""
+        assert self.agreed.setdefault(sequence, digest) == digest, "agreement"
+        for data in decode_batch(batch).requests:
+            assert data in self.submitted, "validity"
+
+    def watch(self, source: int, found: Verified, promises: set[Place]) -> None:
+        """A correct replica never says two things in one place, nor goes back on its word."""
+        message = found.message
+        self.sent[type(message)] += 1
+        if found.sender != source:
+            return
+        promise = needed(message, found.envelope)
+        assert promise is None or promise in promises, (
+            f"replica {source} says what no durable record of it permits: {message}"
+        )
+        if isinstance(message, ViewChange):
+            self.once(("vc", source, message.view), found.envelope)
+            self.left[source] = max(self.left.get(source, 0), message.view)
+        elif isinstance(message, NewView):
+            self.once(("nv", source, message.view), found.envelope)
+        elif isinstance(message, PrePrepare | Prepare | Commit):
+            place = (message.TAG, source, message.view, message.sequence)
+            self.once(place, message.digest)
+            assert message.view >= self.left.get(source, 0), f"{source} votes in a view it left"
+        elif isinstance(message, Checkpoint):
+            self.once(("cp", source, message.sequence), message.chain + message.state_root)
+
+    def once(self, place: tuple[object, ...], what: bytes) -> None:
+        assert self.said.setdefault(place, what) == what, f"{place} said twice"
