@@ -12,6 +12,7 @@ from dataclasses import replace
 from bft.codec.canonical import Record
 from bft.crypto.threshold import KeyShare, sign_share
 from bft.dkg import participant
+from bft.dkg.secrets import for_session
 from bft.errors import DecodeError, Refused
 from bft.ordering.request import seal_request
 from bft.pbft import events as pbft
@@ -303,7 +304,8 @@ class CoordinatorReplica:
         """Operations to get ordered for one duty, now."""
         match duty:
             case duties.Ceremony():
-                return participant.owed(self.state.transcript, self.index, self._seed)
+                secrets = for_session(self.state.transcript.session, self._seed)
+                return participant.owed(self.state.transcript, self.index, self.index, secrets)
             case duties.Sign():
                 return (self._share(duty),)
             case duties.Watch():
@@ -321,7 +323,8 @@ class CoordinatorReplica:
 
     def _share(self, duty: duties.Sign) -> SignatureShare:
         if self._key_share is None:
-            self._key_share = participant.key_share(self.state.transcript, self.index, self._seed)
+            secrets = for_session(self.state.transcript.session, self._seed)
+            self._key_share = participant.key_share(self.state.transcript, self.index, secrets)
         return SignatureShare(
             purpose=int(duty.asked.purpose),
             subject=duty.asked.subject,

@@ -10,12 +10,16 @@ what leaves this process is computed from them by `bls.public_key`, which is con
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from py_arkworks_bls12381 import G1Point, G2Point, Scalar
 
 from bft.crypto.bls import ORDER, load_g2, public_key
 
 Polynomial = tuple[int, ...]
+
+POLYNOMIALS_CACHED_MAX = 128
+"""Committed polynomials whose points are kept: all of one session."""
 
 
 def x_of(index: int) -> int:
@@ -66,16 +70,28 @@ def commit(polynomial: Polynomial) -> tuple[bytes, ...]:
     return tuple(public_key(coefficient) for coefficient in polynomial)
 
 
+@lru_cache(maxsize=POLYNOMIALS_CACHED_MAX)
+def load_commitments(commitments: tuple[bytes, ...]) -> tuple[G2Point, ...]:
+    """The points of a committed polynomial, each checked by `bls.load_g2`.
+
+    Raises:
+        DecodeError: a commitment is no valid point; failures are not cached.
+    """
+    return tuple(load_g2(commitment) for commitment in commitments)
+
+
 def evaluate_commitments(commitments: Sequence[G2Point], x: int) -> G2Point:
-    """The generator of G2 times the committed polynomial's value at `x`."""
-    powers, power = [], 1
-    for _ in commitments:
-        powers.append(Scalar(power))
-        power = power * x % ORDER
-    return G2Point.multiexp_unchecked(list(commitments), powers)
+    """The generator of G2 times the committed polynomial's value at `x`.
+
+    By Horner's rule: replicas' x are so small that this beats any multi-exponentiation.
+    """
+    value, at = G2Point.identity(), Scalar(x)
+    for commitment in reversed(commitments):
+        value = value * at + commitment
+    return value
 
 
-def share_matches(commitments: Sequence[bytes], x: int, value: int) -> bool:
+def share_matches(commitments: tuple[bytes, ...], x: int, value: int) -> bool:
     """Whether `value` is the committed polynomial's value at `x`.
 
     A value of 0 never matches: it cannot sign, and an honest dealer never makes one.
@@ -85,22 +101,26 @@ def share_matches(commitments: Sequence[bytes], x: int, value: int) -> bool:
     """
     if value == 0:
         return False
-    expected = evaluate_commitments([load_g2(point) for point in commitments], x)
+    expected = evaluate_commitments(load_commitments(commitments), x)
     return public_key(value) == expected.to_compressed_bytes()
 
 
-def add_commitments(dealings: Sequence[Sequence[bytes]]) -> tuple[bytes, ...]:
-    """Commitments to the sum of the dealt polynomials, which must have one length.
+def combine_commitments(
+    dealings: Sequence[tuple[bytes, ...]], weights: Sequence[int]
+) -> tuple[bytes, ...]:
+    """Commitments to the weighted sum of the dealt polynomials, which must have one length.
 
     Raises:
         DecodeError: a commitment is no valid point.
-        ValueError: the lengths differ, or a sum is the identity.
+        ValueError: the lengths differ, or a coefficient of the sum is 0.
     """
+    points = [load_commitments(dealing) for dealing in dealings]
+    multipliers = [Scalar(weight) for weight in weights]
+    if len(points) != len(multipliers):
+        raise ValueError(f"{len(points)} dealings came with {len(multipliers)} weights")
     sums = []
-    for column in zip(*dealings, strict=True):
-        total = G2Point.identity()
-        for point in column:
-            total = total + load_g2(point)
+    for column in zip(*points, strict=True):
+        total = G2Point.multiexp_unchecked(list(column), multipliers)
         if total == G2Point.identity():
             raise ValueError("a coefficient of the sum of the dealings is 0")
         sums.append(total.to_compressed_bytes())

@@ -1,6 +1,8 @@
-"""What replicas say during key generation.  Each is an operation in the ordered log.
+"""What replicas say during key generation and resharing.  Each is an operation in the ordered log.
 
-The enclosing request names and signs the author, so no message repeats it.
+The enclosing request names and signs the author, so no message repeats it.  In a resharing the
+dealers are the members of the old epoch, the receivers those of the new one; at genesis all
+members are both.
 Pure.
 """
 
@@ -20,8 +22,15 @@ CIPHERTEXT_BYTES = 80  # a 32-byte scalar, sealed
 Ciphertext = Annotated[bytes, Meta(min_length=CIPHERTEXT_BYTES, max_length=CIPHERTEXT_BYTES)]
 
 
+class Role(IntEnum):
+    """As what the author of a message speaks: its index is a position in that role's list."""
+
+    RECEIVER = 1  # position in `members`
+    DEALER = 2  # position in `dealers`
+
+
 class Phase(IntEnum):
-    """Where a session stands.  The first three end when all members have spoken."""
+    """Where a session stands.  The first three end when all have spoken, or are closed."""
 
     KEYS = 1  # one-time encryption keys are announced
     DEALING = 2  # polynomials are committed to, and their values sent out
@@ -40,7 +49,10 @@ class DkgKeys(Record):
 
 
 class DkgDealing(Record):
-    """The author, as dealer, commits to a polynomial and sends replica j its value at j + 1."""
+    """The author, as dealer, commits to a polynomial and sends receiver j its value at j + 1.
+
+    There is one ciphertext for each receiver that announced keys, by ascending index.
+    """
 
     TAG = "dkg.dealing/1"
 
@@ -52,7 +64,7 @@ class DkgDealing(Record):
 
 
 class DkgComplaint(Record):
-    """What `dealer` sealed to the author is bad; with the one-time secret key anyone can see it."""
+    """What `dealer` sealed to the author, a receiver, is bad; the one-time key shows it to all."""
 
     TAG = "dkg.complaint/1"
 
@@ -62,7 +74,7 @@ class DkgComplaint(Record):
 
 
 class DkgReady(Record):
-    """The author has examined every dealing of `phase` and complained where it had to."""
+    """The author, as receiver, has examined every dealing and complained where it had to."""
 
     TAG = "dkg.ready/1"
 
@@ -79,3 +91,8 @@ MESSAGES: tuple[type[DkgKeys | DkgDealing | DkgComplaint | DkgReady], ...] = (
     DkgReady,
 )
 """For those who decode operations by their TAG."""
+
+
+def role_of(message: Message) -> Role:
+    """As what one says this: who signs it is that role's identity key."""
+    return Role.DEALER if isinstance(message, DkgDealing) else Role.RECEIVER

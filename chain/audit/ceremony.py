@@ -1,10 +1,10 @@
 """The auditor's view of key generation and activation.
 
-The ceremony's public fold is bft/dkg/transcript.py: it needs no secret, so auditors run it too.
+The ceremony's public fold is bft/dkg/fold.py: it needs no secret, so auditors run it too.
 Pure.
 """
 
-from bft.dkg import transcript as dkg
+from bft.dkg import fold as dkg
 from bft.dkg.messages import DkgDealing, Message
 from bft.dkg.messages import Phase as Ceremony
 from bft.errors import Refused

@@ -13,9 +13,8 @@ from bft.codec.envelope import (
 from bft.crypto import bls, identity, sealing
 from bft.crypto.identity import PrivateKey
 from bft.dkg import dealing as dealings
+from bft.dkg.fold import apply
 from bft.dkg.messages import MESSAGES, Message, Phase
-from bft.dkg.participant import owed
-from bft.dkg.transcript import apply
 from bft.errors import DecodeError, Refused
 from bft.ordering.batch import Batch, batch_digest, decode_batch
 from bft.ordering.proof import QuorumProof, verify_quorum_proof
@@ -26,7 +25,7 @@ from bft.pbft.clients import ClientTable
 from bft.pbft.journal import Accepted, Delivered, Prepared, decode_entry, encode_entry
 from bft.pbft.records import PreparedProof, StableProof
 from bft.pbft.view_change import check_new_view, check_view_change
-from tests.bft.dkg.ceremony import honest_dealing, opened, seed_of, until
+from tests.bft.dkg.ceremony import honest_dealing, opened, said_by, until
 from tests.bft.pbft import identities, makers
 from tests.fuzz.records import sample
 from tests.fuzz.target import Target
@@ -201,7 +200,7 @@ def _key_generation() -> list[Target]:
             raise Refused("out-of-place", "no phase takes it")
 
     def open_share(data: bytes) -> None:
-        dealings.open_share(dealt, 0, 1, data)
+        dealings.open_share(dealt, 0, 1, dealt.ciphertexts[1], data)
 
     def said(record: Record) -> bytes:
         return record.TAG.encode() + b"\x00" + encode(record)
@@ -209,7 +208,7 @@ def _key_generation() -> list[Target]:
     samples = [
         said(message)
         for transcript in (keys, dealing, complaint)
-        for message in owed(transcript, 0, seed_of(0))
+        for message in said_by(transcript, 0)
     ]
     return [
         Target(name="key-generation", read=hear, samples=tuple(samples), slow=True),

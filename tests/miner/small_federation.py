@@ -17,6 +17,7 @@ from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
 from bft.crypto.threshold import sign_share
 from bft.dkg import participant
+from bft.dkg.secrets import for_session
 from bft.errors import DecodeError, FederationError, Refused
 from bft.ordering.batch import Batch
 from bft.ordering.request import open_request, seal_request
@@ -141,13 +142,13 @@ class SmallFederation:
     def _operations(self, index: int, duty: duties.Duty) -> tuple[Record, ...]:
         if duty not in duties.duties(self.rules, self.state, index):
             return ()  # what another duty led to
-        seed = sha256(b"seed %d" % index)
+        secrets = for_session(self.state.transcript.session, sha256(b"seed %d" % index))
         match duty:
             case duties.Ceremony():
-                return participant.owed(self.state.transcript, index, seed)
+                return participant.owed(self.state.transcript, index, index, secrets)
             case duties.Sign():
                 asked = duty.asked
-                share = participant.key_share(self.state.transcript, index, seed)
+                share = participant.key_share(self.state.transcript, index, secrets)
                 return (
                     SignatureShare(
                         purpose=asked.purpose,

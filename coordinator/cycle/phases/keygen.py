@@ -1,13 +1,13 @@
 """Key generation and activation: the federation makes its key before it does anything else.
 
-The transcript (bft/dkg) folds the ordered messages; the key counts only when enough replicas have
+A session (bft/dkg) folds the ordered messages; the key counts only when enough replicas have
 signed with their shares of it.
 Pure.
 """
 
+from bft.dkg.fold import apply, expire
 from bft.dkg.messages import Message
 from bft.dkg.messages import Phase as Ceremony
-from bft.dkg.transcript import apply, expire
 from chain.records.federation import FederationKey
 from chain.records.score_log import KeyActivated
 from coordinator.cycle.draft import Draft
@@ -17,7 +17,7 @@ from coordinator.cycle.state import Phase, Rules
 
 
 def on_message(rules: Rules, draft: Draft, author: int, message: Message) -> Draft:
-    """Fold one message of the ceremony.  Raises Refused, see bft/dkg/transcript.py."""
+    """Fold one message of the ceremony.  Raises Refused, see bft/dkg/fold.py."""
     return draft.set(transcript=apply(draft.state.transcript, author, message))
 
 

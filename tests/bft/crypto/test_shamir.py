@@ -75,13 +75,13 @@ def test_a_share_of_zero_never_matches() -> None:
 
 def test_the_sum_of_commitments_commits_to_the_sum() -> None:
     other = (1, 2, 3, 4)
-    added = shamir.add_commitments([COMMITMENTS, shamir.commit(other)])
+    added = shamir.combine_commitments([COMMITMENTS, shamir.commit(other)], (1, 1))
     assert added == shamir.commit(tuple(a + b for a, b in zip(CUBIC, other, strict=True)))
 
 
 def test_sums_of_unequal_length_or_to_zero_are_refused() -> None:
     with pytest.raises(ValueError):
-        shamir.add_commitments([COMMITMENTS, COMMITMENTS[:-1]])
+        shamir.combine_commitments([COMMITMENTS, COMMITMENTS[:-1]], (1, 1))
     negated = shamir.commit(tuple(bls.ORDER - coefficient for coefficient in CUBIC))
     with pytest.raises(ValueError):
-        shamir.add_commitments([COMMITMENTS, negated])
+        shamir.combine_commitments([COMMITMENTS, negated], (1, 1))

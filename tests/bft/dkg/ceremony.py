@@ -8,9 +8,11 @@ from bft.crypto import bls, sealing
 from bft.crypto.identity import PrivateKey
 from bft.crypto.threshold import KeyShare
 from bft.dkg import dealing as dealings
+from bft.dkg.fold import apply
 from bft.dkg.messages import DkgDealing, Message, Phase
 from bft.dkg.participant import key_share, owed
-from bft.dkg.transcript import Transcript, apply, open_session
+from bft.dkg.secrets import Secrets, for_session
+from bft.dkg.transcript import Transcript, open_session
 from bft.quorum import strong
 
 CHAIN_ID = bytes([9] * 32)
@@ -19,6 +21,21 @@ CHAIN_ID = bytes([9] * 32)
 def seed_of(index: int) -> bytes:
     """The 32-byte seed of member `index`."""
     return bytes([100 + index]) * 32
+
+
+def secrets_of(transcript: Transcript, index: int) -> Secrets:
+    """Member `index`'s, in this session."""
+    return for_session(transcript.session, seed_of(index))
+
+
+def said_by(transcript: Transcript, index: int) -> tuple[Message, ...]:
+    """What member `index`, who deals and receives, owes."""
+    return owed(transcript, index, index, secrets_of(transcript, index))
+
+
+def blamed(transcript: Transcript) -> tuple[tuple[int, bytes], ...]:
+    """(index, reason) of each fault."""
+    return tuple((fault.index, fault.reason) for fault in transcript.faults)
 
 
 def members(n: int) -> tuple[bytes, ...]:
@@ -32,7 +49,7 @@ def opened(n: int) -> Transcript:
 def say_all(transcript: Transcript, who: Iterable[int]) -> Transcript:
     """Whatever `who` owe at this moment gets ordered."""
     said: list[tuple[int, Message]] = [
-        (index, message) for index in who for message in owed(transcript, index, seed_of(index))
+        (index, message) for index in who for message in said_by(transcript, index)
     ]
     for index, message in said:
         transcript = apply(transcript, index, message)
@@ -51,11 +68,13 @@ def until(transcript: Transcript, phase: Phase, silent: Collection[int] = ()) ->
 
 
 def shares(transcript: Transcript) -> list[KeyShare]:
-    return [key_share(transcript, i, seed_of(i)) for i in range(len(transcript.members))]
+    return [
+        key_share(transcript, i, secrets_of(transcript, i)) for i in range(len(transcript.members))
+    ]
 
 
 def honest_dealing(transcript: Transcript, dealer: int) -> DkgDealing:
-    (dealing,) = owed(transcript, dealer, seed_of(dealer))
+    (dealing,) = said_by(transcript, dealer)
     assert isinstance(dealing, DkgDealing)
     return dealing
 

@@ -11,13 +11,17 @@ from bft.errors import DecodeError
 
 SEED, SESSION = bytes([1] * 32), bytes([2] * 32)
 SECRET_KEYS = [bytes([10 + receiver] * 32) for receiver in range(4)]
-RECIPIENTS = tuple(sealing.sealing_key(secret) for secret in SECRET_KEYS)
+RECIPIENTS = tuple(enumerate(sealing.sealing_key(secret) for secret in SECRET_KEYS))
 DEALING = deal(SEED, SESSION, 0, RECIPIENTS, 3)
+
+
+def open_own(receiver: int, secret_key: bytes) -> int:
+    return open_share(DEALING, 0, receiver, DEALING.ciphertexts[receiver], secret_key)
 
 
 def test_every_receiver_opens_its_value_and_any_t_values_are_the_secret() -> None:
     assert judge(DEALING, 0, 4, 3) is Verdict.STANDS
-    values = [open_share(DEALING, 0, receiver, SECRET_KEYS[receiver]) for receiver in range(4)]
+    values = [open_own(receiver, SECRET_KEYS[receiver]) for receiver in range(4)]
     for left_out in range(4):
         receivers = [receiver for receiver in range(4) if receiver != left_out]
         multipliers = shamir.lagrange_at_zero([receiver + 1 for receiver in receivers])
@@ -31,7 +35,7 @@ def test_nobody_opens_anothers_share() -> None:
     for receiver, other in product(range(4), range(4)):
         if receiver != other:
             with pytest.raises(DecodeError):
-                open_share(DEALING, 0, receiver, SECRET_KEYS[other])
+                open_own(receiver, SECRET_KEYS[other])
 
 
 def test_a_sealed_share_is_bound_to_session_dealer_receiver_and_commitments() -> None:
@@ -61,7 +65,8 @@ def test_no_secret_scalar_of_a_dealing_serves_twice() -> None:
 
 def test_an_ephemeral_key_seals_one_share_only() -> None:
     """Also if the same seed is asked to deal to other recipients in the same session."""
-    again = deal(SEED, SESSION, 0, RECIPIENTS[::-1], 3)
+    others = tuple((receiver, RECIPIENTS[3 - receiver][1]) for receiver in range(4))
+    again = deal(SEED, SESSION, 0, others, 3)
     sealed = [*DEALING.ciphertexts, *again.ciphertexts]
     assert len({ciphertext[:32] for ciphertext in sealed}) == 8
 

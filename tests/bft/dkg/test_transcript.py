@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from bft.codec.canonical import encode
 from bft.dkg.dealing import Verdict
+from bft.dkg.fold import apply
 from bft.dkg.messages import (
     MEMBERS_MAX,
     DkgComplaint,
@@ -16,17 +17,17 @@ from bft.dkg.messages import (
     Message,
     Phase,
 )
-from bft.dkg.participant import owed
-from bft.dkg.transcript import Fault, Transcript, apply, open_session
+from bft.dkg.transcript import Transcript, open_session
 from bft.errors import Refused
 from tests.bft.dkg.ceremony import (
     CHAIN_ID,
+    blamed,
     deal_all,
     honest_dealing,
     members,
     opened,
+    said_by,
     say_all,
-    seed_of,
     until,
     with_bad_share,
 )
@@ -35,11 +36,11 @@ KEYS = opened(4)
 DEALING = until(KEYS, Phase.DEALING)
 COMPLAINT = until(DEALING, Phase.COMPLAINT)
 DONE = until(COMPLAINT, Phase.DONE)
-ANNOUNCED = owed(KEYS, 0, seed_of(0))[0]
+ANNOUNCED = said_by(KEYS, 0)[0]
 DEALT = honest_dealing(DEALING, 0)
 READY = DkgReady(session=KEYS.session, phase=Phase.COMPLAINT)
 ACCUSED = deal_all(DEALING, {1: with_bad_share(DEALING, dealer=1, victim=2)})
-COMPLAINT_OF_2 = owed(ACCUSED, 2, seed_of(2))[0]
+COMPLAINT_OF_2 = said_by(ACCUSED, 2)[0]
 CONVICTED = apply(ACCUSED, 2, COMPLAINT_OF_2)
 FALSE = apply(COMPLAINT, 2, COMPLAINT_OF_2)
 
@@ -190,7 +191,7 @@ def test_a_void_dealing_is_recorded_with_its_reason_and_the_others_make_the_key(
 ) -> None:
     transcript = apply(DEALING, 0, spoil(DEALT))
     assert transcript.dealings[0].verdict is verdict
-    assert transcript.faults == (Fault(index=0, reason=b"void-dealing"),)
+    assert blamed(transcript) == ((0, b"void-dealing"),)
     assert refusal(transcript, 0, DEALT) == "twice"
     done = until(transcript, Phase.DONE)
     assert [dealt.author for dealt in done.qualified] == [1, 2, 3]
@@ -227,7 +228,7 @@ def test_a_complaint_reveals_the_key_that_was_announced_for_this_dealer() -> Non
 
 def test_a_dealing_that_is_out_needs_no_second_complaint() -> None:
     also_bad_for_3 = with_bad_share(DEALING, dealer=1, victim=3)
-    (complaint_of_3,) = owed(deal_all(DEALING, {1: also_bad_for_3}), 3, seed_of(3))
+    (complaint_of_3,) = said_by(deal_all(DEALING, {1: also_bad_for_3}), 3)
     assert refusal(CONVICTED, 3, complaint_of_3) == "already-out"
 
 

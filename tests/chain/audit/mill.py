@@ -15,6 +15,8 @@ from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
 from bft.crypto.threshold import KeyShare, sign_share
 from bft.dkg import participant
+from bft.dkg.messages import Message
+from bft.dkg.secrets import Secrets, for_session
 from bft.ordering.batch import Batch, batch_digest
 from bft.ordering.proof import Commit, CommitSignature, QuorumProof
 from bft.ordering.request import seal_request
@@ -175,8 +177,15 @@ class Mill:
     def seed(self, replica: int) -> bytes:
         return sha256(b"seed %d" % replica)
 
+    def secrets(self, replica: int) -> Secrets:
+        return for_session(self.state.transcript.session, self.seed(replica))
+
+    def owed(self, replica: int) -> tuple[Message, ...]:
+        """What this replica has to say in the ceremony."""
+        return participant.owed(self.state.transcript, replica, replica, self.secrets(replica))
+
     def key_share(self, replica: int) -> KeyShare:
-        return participant.key_share(self.state.transcript, replica, self.seed(replica))
+        return participant.key_share(self.state.transcript, replica, self.secrets(replica))
 
     def ceremony_round(self, replicas: Iterable[int] | None = None) -> list[str]:
         """All that these replicas owe the ceremony, in one batch."""
@@ -185,7 +194,7 @@ class Mill:
             *(
                 self.request(self.replicas[index], message)
                 for index in indices
-                for message in participant.owed(self.state.transcript, index, self.seed(index))
+                for message in self.owed(index)
             )
         )
 

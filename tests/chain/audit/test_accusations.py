@@ -141,7 +141,7 @@ def test_a_vote_for_another_model_is_named_in_time_or_late() -> None:
 
 def dealing(mill: Mill) -> DkgDealing:
     """What replica 3 would deal if it were honest."""
-    (message,) = participant.owed(mill.state.transcript, 3, mill.seed(3))
+    (message,) = mill.owed(3)
     assert isinstance(message, DkgDealing)
     return message
 

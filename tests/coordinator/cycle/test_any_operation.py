@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from bft.codec.canonical import Record, decode, encode
 from bft.crypto.identity import PrivateKey
 from bft.crypto.threshold import KeyShare, sign_share
-from bft.dkg import participant
 from bft.errors import FederationError
 from bft.ordering.request import seal_request
 from chain.records.operations import MINER_OPERATIONS, REPLICA_OPERATIONS, encode_operation
@@ -105,7 +104,7 @@ def _due(mill: Mill, author: int) -> list[Record]:
     units = [unit for unit in state.units if unit.miner == mill.miners[author].public_key]
     match mill.phase:
         case Phase.KEYGEN:
-            return list(participant.owed(state.transcript, author, mill.seed(author)))
+            return list(mill.owed(author))
         case Phase.REGISTRATION:
             return [mill.registration()]
         case Phase.TRAINING:

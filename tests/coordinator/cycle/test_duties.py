@@ -1,7 +1,6 @@
 """What a replica owes follows from the state alone, and doing it is enough."""
 
 from bft.crypto.hashing import sha256
-from bft.dkg import participant
 from chain.records.phase import Phase
 from coordinator.cycle.duties import (
     Ceremony,
@@ -115,7 +114,7 @@ def perform(mill: Mill, replica: int, duty: Duty) -> None:
     author = mill.replicas[replica]
     match duty:
         case Ceremony():
-            mill.say(author, *participant.owed(mill.state.transcript, replica, mill.seed(replica)))
+            mill.say(author, *mill.owed(replica))
         case Sign():
             mill.say(author, mill.share(replica))
         case Watch() if mill.phase is Phase.REGISTRATION and mill.state.registrations:

@@ -1,0 +1,142 @@
+"""A sharing of the same key for other members: the key stays, old and new shares do not mix."""
+
+from itertools import combinations
+
+import pytest
+
+from bft.crypto import bls, threshold
+from bft.crypto.threshold import KeyShare
+from bft.dkg.fold import apply, close, expire, hear
+from bft.dkg.messages import Message, Phase
+from bft.dkg.participant import key_share, owed
+from bft.dkg.secrets import Secrets, for_session
+from bft.dkg.transcript import Transcript, open_resharing
+from bft.errors import Refused
+from bft.quorum import strong
+from tests.bft.dkg.ceremony import CHAIN_ID, members, opened, shares, until
+
+GENESIS = until(opened(4), Phase.DONE)
+OLD = shares(GENESIS)
+KEYS_OF_ALL = members(10)
+
+
+def reshared(new: tuple[int, ...], attempt: int = 0) -> Transcript:
+    """From members 0 to 3 to those of `KEYS_OF_ALL` named in `new`."""
+    keys = tuple(KEYS_OF_ALL[who] for who in new)
+    old = GENESIS.public.commitments
+    return open_resharing(CHAIN_ID, 1, attempt, keys, strong(len(new)), KEYS_OF_ALL[:4], old)
+
+
+def secrets(transcript: Transcript, who: int) -> Secrets:
+    """Of the holder of `KEYS_OF_ALL[who]`."""
+    seeded = for_session(transcript.session, bytes([200 + who]) * 32)
+    return seeded.with_share(0, OLD[who]) if who < 4 else seeded
+
+
+def said(transcript: Transcript, who: int) -> tuple[Message, ...]:
+    key = KEYS_OF_ALL[who]
+    receiver = transcript.members.index(key) if key in transcript.members else None
+    dealer = transcript.dealers.index(key) if key in transcript.dealers else None
+    return owed(transcript, receiver, dealer, secrets(transcript, who))
+
+
+def run(transcript: Transcript, silent: tuple[int, ...] = ()) -> Transcript:
+    """To its end; phases that wait for the silent ones are closed."""
+    while transcript.phase not in (Phase.DONE, Phase.FAILED):
+        before = transcript
+        for who in range(len(KEYS_OF_ALL)):
+            for message in said(transcript, who) if who not in silent else ():
+                transcript = hear(transcript, KEYS_OF_ALL[who], message)
+        if transcript == before:
+            transcript = close(transcript)
+    return transcript
+
+
+def new_shares(transcript: Transcript, silent: tuple[int, ...] = ()) -> list[KeyShare]:
+    return [
+        key_share(transcript, at, secrets(transcript, KEYS_OF_ALL.index(key)))
+        for at, key in enumerate(transcript.members)
+        if KEYS_OF_ALL.index(key) not in silent
+    ]
+
+
+@pytest.mark.parametrize(
+    "new", [(0, 1, 2, 3), (0, 1, 2, 4), (3, 2, 1, 0), tuple(range(7)), (4, 5, 6, 7), (2,), (5,)]
+)
+def test_the_key_stays_and_any_t_new_shares_sign_under_it(new: tuple[int, ...]) -> None:
+    transcript = run(reshared(new))
+    public, message = transcript.public, b"a certificate"
+    assert public.federation_key == GENESIS.public.federation_key
+    assert public.threshold == strong(len(new)) and transcript.faults == ()
+    signed = {s.index: threshold.sign_share(s, message) for s in new_shares(transcript)}
+    expected = {s.index: threshold.sign_share(s, message) for s in OLD}
+    signature, _ = threshold.combine(GENESIS.public, message, expected)
+    for chosen in combinations(sorted(signed), public.threshold):
+        made = threshold.combine(public, message, {index: signed[index] for index in chosen})
+        assert made == (signature, ())
+
+
+def test_a_refresh_makes_every_share_another() -> None:
+    fresh = new_shares(run(reshared((0, 1, 2, 3))))
+    assert all(old.secret != new.secret for old, new in zip(OLD, fresh, strict=True))
+
+
+def test_old_and_new_shares_together_sign_nothing() -> None:
+    transcript, message = run(reshared((0, 1, 2, 3))), b"a certificate"
+    old = {share.index: threshold.sign_share(share, message) for share in OLD}
+    new = {s.index: threshold.sign_share(s, message) for s in new_shares(transcript)}
+    for mixed in ({**new, 0: old[0], 1: old[1]}, {**old, 0: new[0], 1: new[1]}):
+        for public in (GENESIS.public, transcript.public):
+            with pytest.raises(threshold.TooFewShares):
+                threshold.combine(public, message, mixed)
+    bls.verify(
+        GENESIS.public.federation_key,
+        threshold.combine(transcript.public, message, new)[0],
+        message,
+    )
+
+
+def test_who_leaves_deals_and_who_joins_receives() -> None:
+    transcript = run(reshared((1, 2, 3, 4)))
+    assert [dealt.author for dealt in transcript.dealings] == [0, 1, 2, 3]
+    assert transcript.holders == (0, 1, 2, 3)
+    assert new_shares(transcript)[3].index == 3
+
+
+@pytest.mark.parametrize("silent", [(0,), (4,), (3,), (0, 4)])
+def test_it_goes_on_without_f_silent_receivers_and_dealers(silent: tuple[int, ...]) -> None:
+    transcript = run(reshared((1, 2, 3, 4)), silent)
+    assert transcript.phase is Phase.DONE
+    left = [who for who in (1, 2, 3, 4) if who not in silent]
+    assert [transcript.members[at] for at in transcript.holders] == [KEYS_OF_ALL[w] for w in left]
+    message = b"a certificate"
+    signed = {s.index: threshold.sign_share(s, message) for s in new_shares(transcript, silent)}
+    threshold.combine(transcript.public, message, signed)
+
+
+def test_a_receiver_that_announced_nothing_has_no_share() -> None:
+    transcript = run(reshared((1, 2, 3, 4)), (4,))
+    with pytest.raises(Refused) as raised:
+        key_share(transcript, 3, secrets(transcript, 4))
+    assert raised.value.code == "no-share"
+
+
+@pytest.mark.parametrize("silent", [(0, 1), (3, 4)])
+def test_too_few_fail_the_attempt_and_are_named(silent: tuple[int, ...]) -> None:
+    transcript = run(reshared((1, 2, 3, 4)), silent)
+    assert transcript.phase is Phase.FAILED
+    missing = {KEYS_OF_ALL[who] for who in silent}
+    assert set(transcript.missing) <= missing and transcript.missing != ()
+    following = expire(transcript)
+    assert (following.attempt, following.missing) == (1, transcript.missing)
+    assert following.session != transcript.session
+    assert run(following).public.federation_key == GENESIS.public.federation_key
+
+
+def test_a_session_that_is_over_is_not_closed() -> None:
+    done = run(reshared((0, 1, 2, 3)))
+    with pytest.raises(Refused) as raised:
+        close(done)
+    assert raised.value.code == "over"
+    with pytest.raises(Refused):
+        apply(done, 0, said(reshared((0, 1, 2, 3)), 0)[0])
