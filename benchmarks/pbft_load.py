@@ -8,7 +8,7 @@ because its own CPU time is taken from the replicas on a machine that they share
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -150,9 +150,9 @@ class _Connection(asyncio.Protocol):
 
 
 async def run(
-    doors: Sequence[tuple[str, int]], connections: int, commands: Sequence[bytes], seconds: float
+    doors: Sequence[tuple[str, int]], connections: int, commands: Iterable[bytes], seconds: float
 ) -> Outcome:
-    """Keep `connections` commands under way, spread over `doors`, for so long."""
+    """Keep `connections` commands under way, spread over `doors`, for so long or as many."""
     loop, outcome, source = asyncio.get_running_loop(), Outcome(), iter(commands)
     started = time.perf_counter()
     protocols = []
