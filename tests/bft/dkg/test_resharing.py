@@ -3,14 +3,17 @@
 from itertools import combinations
 
 import pytest
+from msgspec.structs import replace
 
+from bft.codec.canonical import decode, encode
 from bft.crypto import bls, threshold
 from bft.crypto.threshold import KeyShare
+from bft.dkg.dealing import Verdict, deal
 from bft.dkg.fold import apply, close, expire, hear
-from bft.dkg.messages import Message, Phase
+from bft.dkg.messages import DkgComplaint, DkgDealing, DkgReady, Message, Phase, Role
 from bft.dkg.participant import key_share, owed
 from bft.dkg.secrets import Secrets, for_session
-from bft.dkg.transcript import Transcript, open_resharing
+from bft.dkg.transcript import Transcript, open_resharing, open_session
 from bft.errors import Refused
 from bft.quorum import strong
 from tests.bft.dkg.ceremony import CHAIN_ID, members, opened, shares, until
@@ -140,3 +143,109 @@ def test_a_session_that_is_over_is_not_closed() -> None:
     assert raised.value.code == "over"
     with pytest.raises(Refused):
         apply(done, 0, said(reshared((0, 1, 2, 3)), 0)[0])
+
+
+# What is refused, and what is void at once
+
+
+def at(phase: Phase, silent: tuple[int, ...] = ()) -> Transcript:
+    """A replacement of member 0 by 4, at the beginning of `phase`."""
+    transcript = reshared((1, 2, 3, 4))
+    while transcript.phase is not phase:
+        before = transcript
+        for who in range(len(KEYS_OF_ALL)):
+            if who not in silent and transcript.phase is before.phase:
+                for message in said(transcript, who):
+                    transcript = hear(transcript, KEYS_OF_ALL[who], message)
+        transcript = close(transcript) if transcript == before else transcript
+    return transcript
+
+
+def test_a_dealing_of_anything_but_the_old_share_is_void_without_any_complaint() -> None:
+    transcript = at(Phase.DEALING)
+    recipients = tuple((said.author, said.message.keys[1]) for said in transcript.keys)
+    another = deal(bytes(32), transcript.session, 1, recipients, 3, OLD[1].secret + 1)
+    after = apply(transcript, 1, another)
+    assert after.dealings[0].verdict is Verdict.NOT_ITS_SHARE
+    (fault,) = after.faults
+    assert (fault.role, fault.index, fault.key) == (Role.DEALER, 1, KEYS_OF_ALL[1])
+    assert (fault.reason, fault.evidence) == (b"void-dealing", (another,))
+    assert run(after).public.federation_key == GENESIS.public.federation_key
+
+
+def test_a_member_without_its_old_share_or_with_another_deals_nothing() -> None:
+    transcript = at(Phase.DEALING)
+    seeded = for_session(transcript.session, bytes(32))
+    for held in (seeded, seeded.with_share(0, OLD[2]), seeded.with_share(1, OLD[1])):
+        assert owed(transcript, None, 1, held) == ()
+    assert len(owed(transcript, None, 1, seeded.with_share(0, OLD[1]))) == 1
+
+
+def test_messages_count_only_from_who_has_the_role() -> None:
+    keys, dealing = at(Phase.KEYS), at(Phase.DEALING)
+    (announcement,), (dealt,) = said(keys, 4), said(dealing, 0)
+    for transcript, key, message in (
+        (keys, KEYS_OF_ALL[0], announcement),  # deals, receives nothing
+        (dealing, KEYS_OF_ALL[4], dealt),  # receives, deals nothing
+        (keys, KEYS_OF_ALL[9], announcement),
+    ):
+        with pytest.raises(Refused) as raised:
+            hear(transcript, key, message)
+        assert raised.value.code == "not-a-member"
+
+
+def test_who_announced_no_keys_neither_complains_nor_is_ready() -> None:
+    transcript = at(Phase.COMPLAINT, silent=(4,))
+    assert (
+        transcript.awaited == (0, 1, 2) and owed(transcript, 3, None, secrets(transcript, 4)) == ()
+    )
+    for message in (
+        DkgReady(session=transcript.session, phase=Phase.COMPLAINT),
+        DkgComplaint(session=transcript.session, dealer=0, secret_key=bytes([1] * 32)),
+    ):
+        with pytest.raises(Refused) as raised:
+            apply(transcript, 3, message)
+        assert raised.value.code == "no-keys"
+
+
+def test_a_dealing_has_one_ciphertext_for_each_receiver_with_keys() -> None:
+    transcript = at(Phase.DEALING, silent=(4,))
+    (dealt,) = said(transcript, 1)
+    assert isinstance(dealt, DkgDealing) and len(dealt.ciphertexts) == 3
+    longer = replace(dealt, ciphertexts=(*dealt.ciphertexts, bytes(80)))
+    assert apply(transcript, 1, longer).dealings[0].verdict is Verdict.WRONG_CIPHERTEXT_COUNT
+
+
+def test_a_resharing_session_is_that_of_its_dealers_and_of_the_old_sharing_too() -> None:
+    old = GENESIS.public.commitments
+    variants = [
+        open_resharing(CHAIN_ID, 1, 0, KEYS_OF_ALL[:4], 3, KEYS_OF_ALL[:4], old),
+        open_resharing(CHAIN_ID, 1, 0, KEYS_OF_ALL[:4], 3, KEYS_OF_ALL[3::-1], old),
+        open_resharing(CHAIN_ID, 1, 0, KEYS_OF_ALL[:4], 3, KEYS_OF_ALL[:5], old),
+        open_resharing(CHAIN_ID, 1, 0, KEYS_OF_ALL[:4], 3, KEYS_OF_ALL[:4], old[:2]),
+        open_resharing(CHAIN_ID, 1, 1, KEYS_OF_ALL[:4], 3, KEYS_OF_ALL[:4], old),
+        open_resharing(CHAIN_ID, 1, 0, KEYS_OF_ALL[:4], 2, KEYS_OF_ALL[:4], old),
+        open_session(CHAIN_ID, 1, 0, KEYS_OF_ALL[:4], 3),
+    ]
+    assert len({transcript.session for transcript in variants}) == len(variants)
+
+
+@pytest.mark.parametrize(
+    ("dealers", "old"), [((), ()), (KEYS_OF_ALL[:1] * 2, (bytes(96),)), (KEYS_OF_ALL[:4], ())]
+)
+def test_a_resharing_without_sense_is_not_opened(
+    dealers: tuple[bytes, ...], old: tuple[bytes, ...]
+) -> None:
+    with pytest.raises(ValueError):
+        open_resharing(CHAIN_ID, 1, 0, KEYS_OF_ALL[:4], 3, dealers, old)
+
+
+def test_a_restarted_replica_says_the_same_bytes_again() -> None:
+    for phase in (Phase.KEYS, Phase.DEALING, Phase.COMPLAINT):
+        transcript = at(phase)
+        kept = decode(Transcript, encode(transcript))
+        assert kept == transcript
+        for who in (1, 4):
+            again = decode(Secrets, encode(secrets(transcript, who)))
+            assert again == secrets(transcript, who)
+            assert encode(said(kept, who)) == encode(said(transcript, who))

@@ -143,6 +143,28 @@ def test_keys_are_one_good_key_for_each_dealer(keys: tuple[bytes, ...]) -> None:
     assert refusal(KEYS, 0, DkgKeys(session=KEYS.session, keys=keys)) == "malformed"
 
 
+# Every u of a point of low order, on the curve and its twist, also those at and above the prime.
+LOW_ORDER = (
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+)
+
+
+@pytest.mark.parametrize("encoded", LOW_ORDER)
+@pytest.mark.parametrize("top_bit", [0x00, 0x80])
+def test_a_key_of_low_order_is_refused_by_all(encoded: str, top_bit: int) -> None:
+    """The top bit is ignored by X25519, so it makes no other key."""
+    point = bytes.fromhex(encoded)
+    low = point[:-1] + bytes([point[-1] | top_bit])
+    keys = (*(bytes([9] * 32),) * 3, low)
+    assert refusal(KEYS, 0, DkgKeys(session=KEYS.session, keys=keys)) == "malformed"
+
+
 # Dealings
 
 
