@@ -17,6 +17,10 @@ class Params(Record):
 
     name: Name
 
+    # Consensus.  Where an epoch ends follows from both, see chain/rules/membership.py.
+    checkpoint_interval: U16  # K, batches
+    window: U16  # L, batches; a multiple of K, at least 2 K
+
     # How long each phase of a cycle may take.  A phase ends earlier when all have delivered.
     registration_ms: U63
     training_ms: U63
@@ -51,6 +55,8 @@ class Params(Record):
 
 MAIN = Params(
     name=b"main",
+    checkpoint_interval=128,
+    window=256,
     registration_ms=60_000,
     training_ms=900_000,
     reveal_ms=60_000,
@@ -77,6 +83,8 @@ MAIN = Params(
 
 MINIMAL = Params(
     name=b"minimal",
+    checkpoint_interval=128,
+    window=256,
     registration_ms=6_000,
     training_ms=15_000,
     reveal_ms=6_000,

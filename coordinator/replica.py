@@ -119,7 +119,7 @@ class CoordinatorReplica:
     @property
     def primary(self) -> int:
         """Index of the view's primary."""
-        return self.rules.membership.primary(self.view)
+        return self._config.membership.primary(self.view)
 
     @property
     def log_missing(self) -> tuple[int, int] | None:
@@ -334,7 +334,7 @@ class CoordinatorReplica:
 
     def _request(self, operation: Record, wall_ms: int) -> pbft.Submitted:
         """This replica's own request; its sequence number outlives a lost clock and a restart."""
-        key = self.rules.membership.keys[self.index]
+        key = self._config.membership.keys[self.index]
         self._cseq = max(self._cseq, self._application.clients.high(key), wall_ms) + 1
         sealed = seal_request(
             self.rules.chain_id, key, self._cseq, encode_operation(operation), self._config.sign

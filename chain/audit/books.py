@@ -78,6 +78,7 @@ class Books:
 
     def __init__(self, genesis: Genesis) -> None:
         self.chain_id = genesis.chain_id
+        self.members = genesis.members  # of the epoch that runs
         self.membership = genesis.membership
         self.params = genesis.params
         self.job = genesis.job

@@ -47,7 +47,10 @@ def move_keygen(books: Books) -> bool:
     if books.transcript.phase is Ceremony.DONE:
         books.enter(Phase.ACTIVATION)
         message = activation_message(
-            books.chain_id, books.membership.epoch, books.transcript.public.commitments
+            books.chain_id,
+            books.membership.epoch,
+            books.members,
+            books.transcript.public.commitments,
         )
         want(books, (Purpose.ACTIVATION, books.membership.epoch, 0), message)
         return True
@@ -67,10 +70,11 @@ def move_activation(books: Books) -> bool:
     books.key = FederationKey(
         chain_id=books.chain_id,
         epoch=books.membership.epoch,
+        members=books.members,
         commitments=books.transcript.public.commitments,
         qualified=tuple(dealt.author for dealt in books.transcript.qualified),
         activation=signature,
     )
-    books.write(KeyActivated(federation_key=books.key))
+    books.write(KeyActivated(federation_key=books.key, boundary=0))
     books.open_cycle(1)
     return True

@@ -31,7 +31,7 @@ from chain.federation.transport import (
 )
 from chain.records.certificate import CERTIFICATE_BYTES, BlockCertificate
 from chain.records.contribution import StorageReceipt
-from chain.records.federation import FederationKey, Genesis, activation_message
+from chain.records.federation import FEDERATION_KEY_BYTES_MAX, FederationKey, Genesis
 from chain.records.phase import Phase
 from chain.records.score_log import ENTRY_BYTES_MAX, Assigned, Scored
 from chain.validation import verify_certificate
@@ -41,7 +41,6 @@ BLOB_HEDGE_S = 15.0
 RECEIPT_BYTES_MAX = 1024
 RECEIPTS_GRACE_S = 0.5  # with enough receipts in hand, wait so long for the rest
 SNAPSHOT_BYTES_MAX = 256 * 1024 * 1024
-FEDERATION_KEY_BYTES_MAX = 64 * 1024
 ACCEPTED = "accepted"
 ABSENT = b""  # an answer 404: no record has the empty encoding
 
@@ -187,8 +186,7 @@ class FederationClient:
             key = decode(FederationKey, data, bytes_max=FEDERATION_KEY_BYTES_MAX)
             if key.chain_id != self._chain_id:
                 raise DecodeError(f"a federation key of chain {key.chain_id.hex()[:16]} came")
-            message = activation_message(key.chain_id, key.epoch, key.commitments)
-            bls.verify(key.key, key.activation, message)
+            bls.verify(key.key, key.activation, key.message)
             self._key = key
         return self._key
 

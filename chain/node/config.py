@@ -13,12 +13,17 @@ from msgspec import Meta
 from bft.codec.canonical import decode
 from bft.crypto import bls
 from bft.errors import BadSignature, ConfigError, DecodeError
-from chain.records.federation import GENESIS_BYTES_MAX, FederationKey, Genesis
+from chain.records.federation import (
+    FEDERATION_KEY_BYTES_MAX,
+    GENESIS_BYTES_MAX,
+    FederationKey,
+    Genesis,
+)
 from chain.rules.founding import open_genesis
 from chain.settings import SETTINGS_BYTES_MAX, parse_settings
 
 CONFIG_NAME = "node.yaml"  # in a node's home
-KEY_FILE_BYTES_MAX = 64 * 1024
+KEY_FILE_BYTES_MAX = FEDERATION_KEY_BYTES_MAX
 PEERS_MAX = 64
 PORT_DIGITS = 5
 

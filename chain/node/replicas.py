@@ -16,13 +16,12 @@ from chain.gossip_events import BlockSubmitted, Event, FinalitySubmitted
 from chain.node.core import NodeCore
 from chain.records.block import block_hash
 from chain.records.evidence import Finality
-from chain.records.federation import FederationKey
+from chain.records.federation import FEDERATION_KEY_BYTES_MAX, FederationKey
 from chain.records.score_log import BlockFinal
 
 POLL_S = 1
 ANSWER_S_MAX = 5
 BLOCKS_PER_POLL_MAX = 64
-KEY_BYTES_MAX = 64 * 1024
 FINALITY_BYTES_MAX = 512
 LOG = logging.getLogger("gristmill.node")
 
@@ -61,11 +60,11 @@ class _Poller:
 
     async def _check_key(self, session: aiohttp.ClientSession) -> bool:
         """Whether this replica serves the federation that we pinned; it may have no key yet."""
-        data = await _get(session, self._base + FEDERATION_KEY, KEY_BYTES_MAX)
+        data = await _get(session, self._base + FEDERATION_KEY, FEDERATION_KEY_BYTES_MAX)
         if data is None:
             self._tell("has no federation key yet")
             return False
-        record = decode(FederationKey, data, bytes_max=KEY_BYTES_MAX)
+        record = decode(FederationKey, data, bytes_max=FEDERATION_KEY_BYTES_MAX)
         if record.key != self._core.federation_key:
             raise Refused(
                 "other-key", f"federation key {record.key.hex()[:16]} is not the pinned one"

@@ -16,13 +16,15 @@ from chain.params import Params
 from chain.records.job import Job
 
 GENESIS_BYTES_MAX = 1024 * 1024
+FEDERATION_KEY_BYTES_MAX = 512 * 1024
+"""An encoded FederationKey: 100 members with certificates of 4096 bytes and 100 commitments."""
 
 Address = Annotated[bytes, Meta(min_length=3, max_length=255)]
 """host:port, ASCII."""
 
 
 class MemberRecord(Record):
-    """One consortium operator's replica.  Its index is its position in the genesis record."""
+    """One consortium operator's replica.  Its index is its position in its epoch's list."""
 
     operator: Name
     key: IdentityKey
@@ -56,14 +58,20 @@ class Genesis(Record):
 
 
 class FederationKey(Record):
-    """The threshold key of one epoch, with the signature that proves enough working key shares."""
+    """The certificate of one epoch: its members, and their sharing of the ONE federation key.
+
+    The signature is under the federation key, which never changes, so whoever knows chain id and
+    key checks the record alone (chain/epochs.py).  In epoch 0 its own members make it, later those
+    of the epoch before, for one list only: an epoch has one certificate.
+    """
 
     TAG = "gristmill.federation-key/1"
 
     chain_id: Bytes32
     epoch: U32
+    members: Annotated[tuple[MemberRecord, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
     commitments: Annotated[tuple[GroupKey, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
-    qualified: tuple[U16, ...]  # dealers whose dealings make up the key
+    qualified: tuple[U16, ...]  # dealers, by their index in the epoch before (of epoch 0: in it)
     activation: GroupSignature  # over `activation_message`
 
     @property
@@ -76,8 +84,29 @@ class FederationKey(Record):
         """32 bytes; certificates commit to it."""
         return tagged_hash(self.TAG, encode(self))
 
+    @property
+    def membership(self) -> Membership:
+        """The replicas of this epoch."""
+        keys = tuple(member.key for member in self.members)
+        return Membership(chain_id=self.chain_id, epoch=self.epoch, keys=keys)
 
-def activation_message(chain_id: bytes, epoch: int, commitments: tuple[bytes, ...]) -> bytes:
-    """32 bytes that the replicas sign with their new key shares before anything depends on them."""
-    body = chain_id + epoch.to_bytes(4, "big") + b"".join(commitments)
+    @property
+    def message(self) -> bytes:
+        """32 bytes that `activation` signs."""
+        return activation_message(self.chain_id, self.epoch, self.members, self.commitments)
+
+
+def members_digest(members: tuple[MemberRecord, ...]) -> bytes:
+    """32 bytes that name a list of members."""
+    return tagged_hash("gristmill.members/1", encode(members))
+
+
+def activation_message(
+    chain_id: bytes,
+    epoch: int,
+    members: tuple[MemberRecord, ...],
+    commitments: tuple[bytes, ...],
+) -> bytes:
+    """32 bytes under the certificate of an epoch."""
+    body = chain_id + epoch.to_bytes(4, "big") + members_digest(members) + b"".join(commitments)
     return tagged_hash("gristmill/activation/v1", body)

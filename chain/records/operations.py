@@ -13,6 +13,14 @@ from bft.errors import DecodeError
 from bft.ordering.request import REQUEST_BYTES_MAX
 from chain.records.contribution import Register, UpdateCommitment, UpdateReveal
 from chain.records.evaluation import EvaluationTable, SnapshotVote
+from chain.records.membership import (
+    ActivationShare,
+    Approve,
+    CeremonyElapsed,
+    Propose,
+    ShareProof,
+    Withdraw,
+)
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
 
 MINER_OPERATIONS: tuple[type[Record], ...] = (Register, UpdateCommitment, UpdateReveal)
@@ -27,7 +35,18 @@ REPLICA_OPERATIONS: tuple[type[Record], ...] = (
     Elapsed,
     BlockSeen,
 )
-_KINDS = {kind.TAG.encode(): kind for kind in (*MINER_OPERATIONS, *REPLICA_OPERATIONS)}
+MEMBERSHIP_OPERATIONS: tuple[type[Record], ...] = (
+    Propose,
+    Approve,
+    Withdraw,
+    CeremonyElapsed,
+    ShareProof,
+    ActivationShare,
+)
+_KINDS = {
+    kind.TAG.encode(): kind
+    for kind in (*MINER_OPERATIONS, *REPLICA_OPERATIONS, *MEMBERSHIP_OPERATIONS)
+}
 
 
 class Operation(Record):

@@ -34,11 +34,53 @@ class Ordered(Record):
 
 
 class KeyActivated(Record):
-    """The federation has its key: enough replicas signed with their key shares."""
+    """An epoch has its certificate; the federation key has a sharing among its members."""
 
     TAG = "log.key-activated/1"
 
     federation_key: FederationKey
+    boundary: U63  # last sequence of the epoch before; 0 before the first
+
+
+class MembersApproved(Record):
+    """A strong quorum wants this list of members; resharing begins."""
+
+    TAG = "log.members-approved/1"
+
+    epoch: U32  # that they are to make
+    proposal: Bytes32
+    approvals: tuple[U16, ...]  # members of the epoch before, ascending
+
+
+class ResharingFailed(Record):
+    """An attempt at resharing came to nothing; another follows, or the proposal is void."""
+
+    TAG = "log.resharing-failed/1"
+
+    epoch: U32
+    attempt: U32
+    phase: U8  # bft.dkg.messages.Phase
+    awaited: tuple[U16, ...]  # who had not spoken; new members, in DEALING old ones
+
+
+class SharingProven(Record):
+    """Enough new members signed with their new key shares; the epoch can only go on to them."""
+
+    TAG = "log.sharing-proven/1"
+
+    epoch: U32
+    attempt: U32
+    signature: GroupSignature  # over `sharing_message`
+
+
+class ProposalVoided(Record):
+    """A proposed list of members came to nothing; the epoch goes on."""
+
+    TAG = "log.proposal-voided/1"
+
+    epoch: U32
+    proposal: Bytes32
+    reason: U8  # chain.records.membership.VoidReason
 
 
 class Assigned(Record):
@@ -173,6 +215,10 @@ class CycleClosed(Record):
 LogRecord = (
     Ordered
     | KeyActivated
+    | MembersApproved
+    | ResharingFailed
+    | SharingProven
+    | ProposalVoided
     | Assigned
     | Committed
     | Revealed

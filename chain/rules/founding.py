@@ -7,16 +7,16 @@ Pure.
 
 from bft.codec.canonical import decode
 from bft.errors import ConfigError, DecodeError
-from bft.membership import REPLICAS_MAX
 from chain.records.block import TIME_MAX
 from chain.records.evaluation import UNITS_MAX
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
 from chain.rules.jobs import check_job
 from chain.rules.limits import FUTURE_S_MAX, WINDOW_FACTOR
+from chain.rules.membership import check_members, text
 from chain.rules.scoring import TICKETS_MAX
 
 GENESIS_VERSION = 1
-_NOT_IN_HOSTS = frozenset(" /?#@\\")
+WINDOW_MAX = 1024  # batches; of so many a replica can prove what it prepared
 BLOCK_MS_MAX = 1000 * FUTURE_S_MAX // WINDOW_FACTOR
 
 
@@ -42,11 +42,7 @@ def check_genesis(genesis: Genesis) -> None:
     """
     if genesis.version != GENESIS_VERSION:
         raise ConfigError(f"genesis version {genesis.version}; this software knows 1")
-    keys = [member.key for member in genesis.members]
-    if len(set(keys)) != len(keys):
-        raise ConfigError("two members of the genesis record have one key; each needs its own")
-    if len(keys) > REPLICAS_MAX:
-        raise ConfigError(f"{len(keys)} members; consensus takes at most {REPLICAS_MAX}")
+    check_members(genesis.members)
     if genesis.created_ms // 1000 > TIME_MAX:
         raise ConfigError(f"created_ms is {genesis.created_ms}; block times end in 2106")
     if genesis.params.block_ms > BLOCK_MS_MAX:
@@ -56,39 +52,24 @@ def check_genesis(genesis: Genesis) -> None:
         )
     _check_texts(genesis)
     _check_positive(genesis)
+    _check_window(genesis)
     check_job(genesis.job)
     _check_tickets(genesis)
 
 
 def _check_texts(genesis: Genesis) -> None:
-    """What people read is text, and what clients dial is an address."""
+    """What people read is text."""
     job = genesis.job
     names = [genesis.name, genesis.params.name, job.name, job.model, job.dataset]
-    for name in (*names, *(member.operator for member in genesis.members)):
-        if not _text(name, "utf-8"):
+    for name in names:
+        if not text(name, "utf-8"):
             raise ConfigError(f"the name {name!r} is not printable UTF-8")
-    for index, member in enumerate(genesis.members):
-        for address in (member.link, member.api):
-            host, _, port = _text(address, "ascii").rpartition(":")
-            number = int(port) if port.isdigit() else 0
-            if not host or set(host) & _NOT_IN_HOSTS or not 0 < number < 65536:
-                raise ConfigError(
-                    f"member {index} has the address {address!r}; it must be host:port"
-                )
-
-
-def _text(data: bytes, encoding: str) -> str:
-    """The text in `data`; empty when it is none, or not printable."""
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        return ""
-    return text if text.isprintable() else ""
 
 
 def _check_positive(genesis: Genesis) -> None:
     params, job = genesis.params, genesis.job
     for name, value in (
+        ("params.checkpoint_interval", params.checkpoint_interval),
         ("params.miners_max", params.miners_max),
         ("params.units_per_miner_max", params.units_per_miner_max),
         ("params.unit_capacity", params.unit_capacity),
@@ -103,6 +84,16 @@ def _check_positive(genesis: Genesis) -> None:
     if job.chunk_records > job.train_records:
         raise ConfigError(
             f"job.chunk_records is {job.chunk_records}; there are {job.train_records} records"
+        )
+
+
+def _check_window(genesis: Genesis) -> None:
+    """As consensus needs it, docs/CONSENSUS.md."""
+    interval, window = genesis.params.checkpoint_interval, genesis.params.window
+    if window < 2 * interval or window % interval or window > WINDOW_MAX:
+        raise ConfigError(
+            f"params.window is {window}; a multiple of params.checkpoint_interval {interval}, at "
+            f"least twice as large and at most {WINDOW_MAX} is expected"
         )
 
 

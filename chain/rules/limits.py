@@ -17,3 +17,9 @@ FUTURE_S_MAX = 2 * 60 * 60
 
 RECEIPT_BYTES_MAX = 1024
 """A sealed storage receipt in a reveal; a longer one counts as none."""
+
+PROPOSAL_CYCLES = 32
+"""A proposed list of members that is not approved so many cycles later is void."""
+
+RESHARING_ATTEMPTS = 4
+"""After so many failed attempts at resharing the proposal is void."""

@@ -1,7 +1,8 @@
 """The cycle machine: a deterministic fold over ordered operations.
 
-One table says which operation is taken in which phase and by whom; what is not in it is refused.
-After every operation the machine goes on as far as the state allows.
+One table says which operation is taken in which phase and by whom, a second one which in which
+stage of a change of members; what is in neither is refused.  After every operation the machine goes
+on as far as the state allows.
 Pure.
 """
 
@@ -17,7 +18,15 @@ from bft.ordering.request import Request
 from bft.pbft.clients import ClientTable
 from chain.records.contribution import Register, UpdateCommitment, UpdateReveal
 from chain.records.evaluation import EvaluationTable, SnapshotVote
-from chain.records.operations import MINER_OPERATIONS, decode_operation
+from chain.records.membership import (
+    ActivationShare,
+    Approve,
+    CeremonyElapsed,
+    Propose,
+    ShareProof,
+    Withdraw,
+)
+from chain.records.operations import MEMBERSHIP_OPERATIONS, MINER_OPERATIONS, decode_operation
 from chain.records.score_log import Ordered
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
 from coordinator.cycle.draft import Draft
@@ -29,11 +38,15 @@ from coordinator.cycle.phases import (
     evaluation,
     keygen,
     lottery,
+    membership,
     registration,
+    resharing,
     reveal,
     signing,
     training,
 )
+from coordinator.cycle.phases.membership import Stage
+from coordinator.cycle.rebase import rebase
 from coordinator.cycle.state import Phase, Rules, State
 
 Handler = Callable[[Rules, Draft, Any, Any], Draft]
@@ -63,6 +76,21 @@ TABLE: dict[tuple[Phase, type[Record]], Handler] = {
     **{(phase, SignatureShare): signing.on_share for phase in _SIGNING},
     **{(phase, Elapsed): clock.on_elapsed for phase in _ALL},
 }
+
+CHANGES: dict[tuple[Stage, type[Record]], Handler] = {
+    (Stage.NONE, Propose): membership.on_propose,
+    (Stage.PROPOSED, Approve): membership.on_approve,
+    (Stage.PROPOSED, Withdraw): membership.on_withdraw,
+    **{
+        (Stage.RESHARING, kind): resharing.on_message
+        for kind in (DkgKeys, DkgDealing, DkgComplaint, DkgReady)
+    },
+    (Stage.RESHARING, CeremonyElapsed): resharing.on_elapsed,
+    (Stage.PROOF, CeremonyElapsed): resharing.on_elapsed,
+    (Stage.PROOF, ShareProof): resharing.on_proof,
+    (Stage.ACTIVATION, ActivationShare): resharing.on_share,
+}
+"""From the first cycle on.  Author: an identity key, of a member or of one that is to be."""
 
 ADVANCE: dict[Phase, Callable[[Rules, Draft], Draft]] = {
     Phase.KEYGEN: keygen.advance_keygen,
@@ -112,6 +140,9 @@ def execute(
         request = decode(Request, decode(Envelope, sealed).body)
         draft, answer = _execute_request(rules, draft, clients, sequence, request)
         answers.append(answer)
+    successor = draft.state.successor
+    if successor is not None and sequence == successor.boundary:
+        draft = advance(rules, Draft(state=rebase(draft.state), records=draft.records))
     return Executed(state=draft.state, records=draft.records, answers=tuple(answers))
 
 
@@ -138,21 +169,28 @@ def apply(rules: Rules, draft: Draft, client: bytes, operation: Record) -> Draft
         Refused: not this client's to say, not in this phase, or against the phase's rule.
     """
     kind, phase = type(operation), Phase(draft.state.phase)
+    if phase >= Phase.REGISTRATION:
+        change = CHANGES.get((membership.stage(draft.state), kind))
+        if change is not None:
+            return advance(rules, change(rules, draft, client, operation))
+    if kind in MEMBERSHIP_OPERATIONS:
+        where = membership.stage(draft.state).name
+        raise Refused("wrong-stage", f"{kind.__name__} came; a change of members is in {where}")
     handler = TABLE.get((phase, kind))
     if handler is None:
         raise Refused("wrong-phase", f"{kind.__name__} came; the cycle is in {phase.name}")
     if kind in MINER_OPERATIONS:
         return advance(rules, handler(rules, draft, client, operation))
-    index = rules.membership.index_by_key.get(client)
+    index = draft.state.membership.index_by_key.get(client)
     if index is None:
         raise Refused("not-a-replica", f"only a replica may say {kind.__name__}")
     return advance(rules, handler(rules, draft, index, operation))
 
 
 def advance(rules: Rules, draft: Draft) -> Draft:
-    """Go on through the phases until one has to wait."""
+    """Go on through the phases, and with a change of members, until both have to wait."""
     while True:
-        after = ADVANCE[Phase(draft.state.phase)](rules, draft)
+        after = resharing.advance(rules, ADVANCE[Phase(draft.state.phase)](rules, draft))
         if after is draft:
             return draft
         draft = after

@@ -3,6 +3,7 @@
 Pure.  Dictionaries stand in key order (`State.set` sees to it), and so they are encoded.
 """
 
+from functools import lru_cache
 from typing import Annotated
 
 from msgspec import Meta, field
@@ -16,21 +17,23 @@ from bft.membership import Membership
 from chain.params import Params
 from chain.records.contribution import Profile, WorkUnit
 from chain.records.evaluation import EvaluationTable, References, SnapshotVote
-from chain.records.federation import FederationKey, Genesis
+from chain.records.federation import FederationKey, Genesis, MemberRecord
 from chain.records.job import Job
+from chain.records.membership import Members, Propose
 from chain.records.phase import Phase as Phase
 from chain.records.score_log import Aggregated, Drawn, Scored
 from chain.rules.scoring import initial_references
 from chain.validation import genesis_view
 
+EPOCHS_CACHED = 8
+
 
 class Rules:
-    """What never changes while the machine runs."""
+    """What never changes while the machine runs.  Who the replicas are does: `State.membership`."""
 
     def __init__(self, genesis: Genesis) -> None:
         self.genesis = genesis
         self.chain_id: bytes = genesis.chain_id
-        self.membership: Membership = genesis.membership
         self.params: Params = genesis.params
         self.job: Job = genesis.job
 
@@ -71,6 +74,36 @@ Unit = U32
 Replica = U16
 
 
+class Change(Record, kw_only=True):
+    """A proposed list of members, from its proposal to its activation.
+
+    Indices are those of the epoch that runs, but while new members prove their shares: then
+    `shares` and `faulty` have those of the new list.
+    """
+
+    proposal: Propose
+    proposer: IdentityKey
+    cycle: U63  # in which it was proposed
+    approvals: tuple[Replica, ...]  # ascending
+    transcript: Transcript | None = None  # the resharing, once a strong quorum approved
+    elapsed: tuple[Replica, ...] = ()  # whose clocks say that the transcript's phase had its time
+    proof: GroupSignature | None = None  # of enough new members, with their new key shares
+    shares: dict[Replica, GroupSignature] = field(default_factory=dict)  # of what is signed next
+    faulty: tuple[Replica, ...] = ()  # whose share of it was bad
+
+    def set(self, **changes: object) -> "Change":
+        """With these fields changed, dictionaries in key order."""
+        return replace(self, **{name: _in_key_order(changes[name]) for name in changes})
+
+
+class Successor(Record, kw_only=True):
+    """The next epoch, activated; it begins after `boundary`."""
+
+    federation_key: FederationKey
+    transcript: Transcript
+    boundary: U63  # the last sequence of the epoch that runs
+
+
 class State(Record, kw_only=True):
     """The whole of it."""
 
@@ -83,8 +116,13 @@ class State(Record, kw_only=True):
     attempt: U8 = 0  # how often the phase was extended; in BLOCK: the rank
     elapsed: tuple[Replica, ...] = ()  # replicas whose clocks say that the phase had its time
 
-    transcript: Transcript
+    epoch: U32 = 0
+    began: U63 = 0  # the last sequence before this epoch
+    members: Members  # of this epoch
+    transcript: Transcript  # that made this epoch's sharing of the federation key
     federation_key: FederationKey | None = None
+    change: Change | None = None  # at most one is open
+    successor: Successor | None = None
     shares: dict[Replica, GroupSignature] = field(
         default_factory=dict
     )  # of the signature that this phase waits for
@@ -116,9 +154,21 @@ class State(Record, kw_only=True):
     )
     header: Annotated[bytes, Meta(max_length=80)] = b""  # of the block that is being finalised
 
+    @property
+    def membership(self) -> Membership:
+        """The replicas of the epoch that runs."""
+        return membership_of(self.transcript.chain_id, self.epoch, self.members)
+
     def set(self, **changes: object) -> "State":
         """With these fields changed, dictionaries in key order: one state has one encoding."""
         return replace(self, **{name: _in_key_order(changes[name]) for name in changes})
+
+
+@lru_cache(maxsize=EPOCHS_CACHED)
+def membership_of(chain_id: bytes, epoch: int, members: tuple[MemberRecord, ...]) -> Membership:
+    """The replicas of one epoch, as consensus knows them."""
+    keys = tuple(member.key for member in members)
+    return Membership(chain_id=chain_id, epoch=epoch, keys=keys)
 
 
 def _in_key_order(value: object) -> object:
@@ -127,8 +177,9 @@ def _in_key_order(value: object) -> object:
 
 def opening_state(rules: Rules) -> State:
     """Before the first batch: key generation is open."""
-    membership, first = rules.membership, genesis_view(rules.genesis)
+    membership, first = rules.genesis.membership, genesis_view(rules.genesis)
     return State(
+        members=rules.genesis.members,
         log=LogState(size=0, peaks=()),
         transcript=open_session(
             rules.chain_id, membership.epoch, 0, membership.keys, membership.strong

@@ -104,6 +104,8 @@ class ReplicaService:
                 membership=genesis.membership,
                 index=setup.index,
                 sign=setup.identity.sign,
+                checkpoint_interval=genesis.params.checkpoint_interval,
+                window=genesis.params.window,
                 probation_ms=PROBATION_MS,
             ),
             setup.seed,

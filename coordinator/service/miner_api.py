@@ -125,7 +125,7 @@ class MinerApi:
         if not isinstance(operation, MINER_OPERATIONS):
             kind = type(operation).__name__
             raise Refused("not-for-clients", f"{kind} is said by replicas, on their links only")
-        if opened.client in self._rules.membership.index_by_key:
+        if opened.client in self._runtime.replica.state.membership.index_by_key:
             raise Refused("not-for-clients", "a replica's key says nothing through this door")
         answer = await self._runtime.requests.ask(sealed, opened, wait_ms / 1000)
         if answer is None:

@@ -121,7 +121,7 @@ class Runtime:
         self._clients = self._inbox.lane(LANE_CLIENTS_MAX)
         self._peers: dict[int, Lane[Item]] = {
             peer: self._inbox.lane(LANE_PEER_MAX)
-            for peer in range(replica.rules.membership.n)
+            for peer in range(replica.state.membership.n)
             if peer != replica.index
         }
         self.requests = Requests(lambda event: self._clients.offer(Item(event)), replica.fresh)

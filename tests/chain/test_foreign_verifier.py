@@ -2,7 +2,6 @@
 
 from chain.records.block import block_hash
 from chain.records.certificate import decode_certificate, finality_message
-from chain.records.federation import activation_message
 from chain.records.score_log import BeaconRound, BlockFinal, Certified, KeyActivated, decode_leaf
 from chain.rules.beacon import round_message
 from tests.bft.crypto.py_ecc_verifier import py_ecc_verifies
@@ -18,8 +17,7 @@ def test_key_beacon_certificate_and_finality_of_a_cycle_verify_under_py_ecc() ->
             case KeyActivated():
                 made = record.federation_key
                 key = made.key
-                message = activation_message(made.chain_id, made.epoch, made.commitments)
-                signature = made.activation
+                message, signature = made.message, made.activation
             case BeaconRound():
                 message, signature = round_message(record.round), record.signature
             case Certified():

@@ -83,7 +83,7 @@ def test_a_backup_that_missed_a_whole_cycle_catches_up() -> None:
     backup.crash()
     left = backup.replica.state.sequence
     world.run_cycles(3)
-    assert world.state.sequence - left > world.settings.window
+    assert world.state.sequence - left > world.rules.params.window
     backup.start()
     world.run_until(lambda: backup.settled.sequence == world.state.sequence, 20_000)
     world.run_cycles(4)

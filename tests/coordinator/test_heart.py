@@ -46,7 +46,7 @@ def test_a_federation_of_another_size_turns_as_well(replicas: int) -> None:
     world.run_cycles(1)
     assert not world.verdict().findings
     (activated,) = (r for r in world.records() if isinstance(r, KeyActivated))
-    assert len(activated.federation_key.commitments) == world.rules.membership.strong
+    assert len(activated.federation_key.commitments) == world.rules.genesis.membership.strong
     assert world.state.tip.height == 1
 
 

@@ -29,7 +29,7 @@ def alone(world: World, index: int, seed: bytes = bytes(32)) -> CoordinatorRepli
 def forwarded(world: World, effects: list[Effect]) -> list[bytes]:
     """The requests that these effects pass on."""
     sent = [effect for effect in effects if isinstance(effect, pbft.Send)]
-    messages = [open_message(send.message, world.rules.membership) for send in sent]
+    messages = [open_message(send.message, world.rules.genesis.membership) for send in sent]
     return [found.attachment for found in messages if isinstance(found.message, ForwardedRequest)]
 
 
@@ -137,7 +137,7 @@ def test_a_state_is_saved_at_each_checkpoint() -> None:
     world = World(1005)
     world.run_cycles(1)
     host = world.up[0]
-    interval = world.settings.checkpoint_interval
+    interval = world.rules.params.checkpoint_interval
     saved = [state.sequence for state in host.disk.safe.states]
     batches = len(host.disk.safe.batches)
     newest = batches // interval * interval

@@ -193,7 +193,7 @@ class SmallFederation:
         """`weak` clocks say that this phase had its time; the replicas go on."""
         assert self.state.phase == phase, f"the cycle is in {Phase(self.state.phase).name}"
         here = Elapsed(cycle=self.state.cycle, phase=phase, attempt=self.state.attempt)
-        for index in range(self.rules.membership.weak):
+        for index in range(self.rules.genesis.membership.weak):
             assert self.say(index, here).code == "accepted"
         self.work()
 

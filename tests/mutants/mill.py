@@ -13,7 +13,7 @@ MILL = (
         "one-clock-ends-a-phase",
         "f clocks end no phase",
         MACHINE,
-        (f"{PHASES}/clock.py", ">= rules.membership.weak", ">= 1"),
+        (f"{PHASES}/clock.py", ">= state.membership.weak", ">= 1"),
     ),
     Mutant(
         "clock-votes-twice",
@@ -57,7 +57,7 @@ MILL = (
         REFUSALS,
         (
             f"{PHASES}/reveal.py",
-            "    if len(holders) < rules.membership.weak:\n",
+            "    if len(holders) < state.membership.weak:\n",
             "    if False:\n",
         ),
     ),
@@ -87,7 +87,7 @@ MILL = (
         REFUSALS,
         (
             f"{PHASES}/registration.py",
-            "    if miner in rules.membership.index_by_key:\n",
+            "    if miner in replicas(state):\n",
             "    if False:\n",
         ),
     ),
@@ -153,7 +153,7 @@ MILL = (
         (*MACHINE, "tests/coordinator/test_liars.py"),
         (
             f"{PHASES}/aggregation.py",
-            "        if len(matching) >= rules.membership.strong:\n",
+            "        if len(matching) >= state.membership.strong:\n",
             "        if len(matching) >= 1:\n",
         ),
     ),
@@ -163,7 +163,7 @@ MILL = (
         (*MACHINE, "tests/coordinator/test_liars.py"),
         (
             f"{PHASES}/block.py",
-            "        if headers.count(header) >= rules.membership.weak:\n",
+            "        if headers.count(header) >= state.membership.weak:\n",
             "        if headers.count(header) >= 1:\n",
         ),
     ),

@@ -136,7 +136,7 @@ class Checkers:
     def _check_proof(self, append: Append) -> None:
         known = (append.sequence, append.proof)
         if known not in self._proofs:
-            members = self._world.rules.membership
+            members = self._world.rules.genesis.membership
             digest = batch_digest(append.batch)
             verify_quorum_proof(append.proof, members, append.sequence, digest)
             self._proofs.add(known)

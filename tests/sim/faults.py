@@ -119,16 +119,16 @@ class Equivocator(Host):
 
     def outgoing(self, send: pbft.Send) -> list[tuple[int, bytes]]:
         plain = super().outgoing(send)
-        found = open_message(send.message, self.world.rules.membership)
+        found = open_message(send.message, self.world.rules.genesis.membership)
         message = found.message
         if not isinstance(message, PrePrepare) or send.to is not None or not found.attachment:
             return plain
         batch = decode_batch(found.attachment)
         other = encode(Batch(timestamp_ms=batch.timestamp_ms + 1, requests=batch.requests))
         header = pre_prepare(
-            self.world.rules.membership, message.view, message.sequence, batch_digest(other)
+            self.world.rules.genesis.membership, message.view, message.sequence, batch_digest(other)
         )
-        twin = sign_message(header, self.world.rules.membership, self.key.sign, other).frame
+        twin = sign_message(header, self.world.rules.genesis.membership, self.key.sign, other).frame
         half = len(plain) // 2
         return [*plain[:half], *((to, twin) for to, _ in plain[half:])]
 

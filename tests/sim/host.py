@@ -133,11 +133,11 @@ class Host:
         """Own key and the world's timeouts."""
         settings = self.world.settings
         return Config(
-            membership=self.world.rules.membership,
+            membership=self.world.rules.genesis.membership,
             index=self.index,
             sign=self.key.sign,
-            checkpoint_interval=settings.checkpoint_interval,
-            window=settings.window,
+            checkpoint_interval=self.world.genesis.params.checkpoint_interval,
+            window=self.world.genesis.params.window,
             request_ms=settings.request_ms,
             progress_ms=settings.progress_ms,
             view_change_ms=settings.view_change_ms,
@@ -274,7 +274,7 @@ class Host:
 
     def outgoing(self, send: pbft.Send) -> list[tuple[int, bytes]]:
         """(receiver, frame) of one `Send`."""
-        others = [i for i in range(self.world.rules.membership.n) if i != self.index]
+        others = [i for i in range(self.world.rules.genesis.membership.n) if i != self.index]
         return [(to, send.message) for to in ([send.to] if send.to is not None else others)]
 
     def measured(self, measurement: Measurement) -> Evaluated:

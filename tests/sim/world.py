@@ -35,6 +35,8 @@ DOOR_MS_MAX = 10  # a client's way to a replica
 
 PARAMS = Params(
     name=b"sim",
+    checkpoint_interval=8,
+    window=16,
     registration_ms=6_000,
     training_ms=15_000,
     reveal_ms=6_000,
@@ -86,8 +88,6 @@ class Stalled(AssertionError):
 class Settings:
     """Timeouts of consensus, and how much honest measurements differ."""
 
-    checkpoint_interval: int = 8
-    window: int = 16
     request_ms: int = 1_500
     progress_ms: int = 1_000
     view_change_ms: int = 1_500
@@ -187,7 +187,7 @@ class World:
 
     def run_cycles(self, cycles: int, limit_ms: int = 200_000) -> None:
         """Until all living correct replicas, at least a strong quorum, have closed so many."""
-        strong = self.rules.membership.strong
+        strong = self.rules.genesis.membership.strong
         self.run_until(lambda: len(self.up) >= strong and self.closed >= cycles, limit_ms)
 
     def run_to(self, phase: Phase, cycle: int = 1, limit_ms: int = 200_000) -> None:
@@ -277,7 +277,7 @@ class World:
         """`open_message`, each frame verified once for all its receivers."""
         known = self._opened.get(frame)
         if known is None:
-            known = open_message(frame, self.rules.membership)
+            known = open_message(frame, self.rules.genesis.membership)
             if len(self._opened) >= OPENED_MAX:
                 self._opened.clear()
             self._opened[frame] = known

@@ -78,9 +78,10 @@ def sign(message: bytes, signers: tuple[int, ...] = (0, 1, 2)) -> bytes:
 KEY_RECORD = FederationKey(
     chain_id=CHAIN_ID,
     epoch=0,
+    members=GENESIS.members,
     commitments=PUBLIC.commitments,
     qualified=(0, 1, 3),
-    activation=sign(activation_message(CHAIN_ID, 0, PUBLIC.commitments)),
+    activation=sign(activation_message(CHAIN_ID, 0, GENESIS.members, PUBLIC.commitments)),
 )
 FEDERATION_KEY = PUBLIC.federation_key
 OTHER_POINT = shamir.commit((7,))[0]

@@ -9,7 +9,7 @@ from bft.crypto.hashing import sha256
 from bft.crypto.merkle import inclusion_proof, merkle_root
 from chain.records.certificate import BlockCertificate, finality_message
 from chain.records.evaluation import ScoreRow
-from chain.records.federation import activation_message
+from chain.records.federation import members_digest
 from chain.rules.beacon import chain_info, randomness, round_message
 from tests.vectors.cast import (
     CHAIN_ID,
@@ -90,7 +90,7 @@ LIMITS = replace(
 
 def key() -> dict[str, Any]:
     """Polynomial, commitments, share keys, activation, the record."""
-    message = activation_message(CHAIN_ID, KEY_RECORD.epoch, PUBLIC.commitments)
+    message = KEY_RECORD.message
     shares = [threshold.sign_share(share, message) for share in SHARES]
     return {
         "secret_polynomial": [bls.scalar_to_bytes(each) for each in POLYNOMIAL],
@@ -100,6 +100,7 @@ def key() -> dict[str, Any]:
         "federation_key": FEDERATION_KEY,
         "chain_id": CHAIN_ID,
         "epoch": KEY_RECORD.epoch,
+        "members_digest": members_digest(KEY_RECORD.members),
         "activation_message": message,
         "signature_shares": shares,
         "combined": [

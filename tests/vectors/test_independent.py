@@ -315,7 +315,10 @@ def test_finality_and_activation() -> None:
         assert tagged("gristmill/finality/v1", place).hex() == case["message"]
     assert py_ecc_verifies(b(case["federation_key"]), b(case["signature"]), b(case["message"]))
     case = V["federation_key"]
-    made = b(case["chain_id"]) + struct.pack(">I", case["epoch"]) + b("".join(case["commitments"]))
+    members = pack(fields(case["record"])[2])
+    assert tagged("gristmill.members/1", members).hex() == case["members_digest"]
+    epoch = struct.pack(">I", case["epoch"])
+    made = b(case["chain_id"]) + epoch + b(case["members_digest"] + "".join(case["commitments"]))
     assert tagged("gristmill/activation/v1", made).hex() == case["activation_message"]
     assert len({entry["signature"] for entry in case["combined"]}) == 1
     encoded = pack(fields(case["record"]))

@@ -36,7 +36,7 @@ def agreed(rules: Rules, state: State) -> tuple[SnapshotVote, ...]:
     for digest in sorted({vote.digest for vote in state.votes.values()}):
         votes = [state.votes[replica] for replica in sorted(state.votes)]
         matching = tuple(vote for vote in votes if vote.digest == digest)
-        if len(matching) >= rules.membership.strong:
+        if len(matching) >= state.membership.strong:
             return matching
     return ()
 

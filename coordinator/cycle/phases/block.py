@@ -40,10 +40,10 @@ def on_seen(rules: Rules, draft: Draft, author: int, seen: BlockSeen) -> Draft:
 
 
 def chosen(rules: Rules, state: State) -> bytes:
-    """The header with `weak` votes, or nothing.  One command adds one vote, so there is one."""
+    """The header with `weak` votes, or nothing; the lowest, if an epoch's end left several."""
     headers = [state.seen[replica] for replica in sorted(state.seen)]
     for header in sorted(set(headers)):
-        if headers.count(header) >= rules.membership.weak:
+        if headers.count(header) >= state.membership.weak:
             return header
     return b""
 

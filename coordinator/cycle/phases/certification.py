@@ -17,14 +17,15 @@ def certify(rules: Rules, draft: Draft, rank: int) -> Draft:
     """Fix the body for `rank` and ask for its signature."""
     state = draft.state
     assert state.scored is not None and state.drawn is not None and state.aggregated is not None
-    assert state.federation_key is not None
+    newest = state.federation_key if state.successor is None else state.successor.federation_key
+    assert newest is not None
     place = state.drawn.ranks[rank]
     own = [row for row in state.scored.rows if row.miner == place.miner and row.tickets]
     now = state.agreed_ms // 1000
     not_before = max(now, state.tip.time + 1)
     body = BlockCertificate(
         chain_id=rules.chain_id,
-        epoch=rules.membership.epoch,
+        epoch=state.epoch,
         cycle=state.cycle,
         height=state.tip.height + 1,
         rank=rank,
@@ -42,7 +43,7 @@ def certify(rules: Rules, draft: Draft, rank: int) -> Draft:
         log_root=state.log.root,
         log_size=state.log.size,
         model_snapshot=state.aggregated.digest,
-        next_federation=state.federation_key.digest,
+        next_federation=newest.digest,
     ).body()
     return draft.enter(Phase.CERTIFICATION, rank=rank, certificate=body)
 

@@ -30,7 +30,7 @@ def duration_ms(rules: Rules, phase: int) -> int | None:
 
 def timed_out(rules: Rules, state: State) -> bool:
     """Whether enough clocks say that the phase had its time."""
-    return len(state.elapsed) >= rules.membership.weak
+    return len(state.elapsed) >= state.membership.weak
 
 
 def on_elapsed(rules: Rules, draft: Draft, author: int, elapsed: Elapsed) -> Draft:

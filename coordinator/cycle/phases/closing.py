@@ -5,11 +5,13 @@ Pure.
 
 from chain.records.score_log import CloseReason, CycleClosed
 from coordinator.cycle.draft import Draft
+from coordinator.cycle.phases.membership import expire
 from coordinator.cycle.state import Phase
 
 
 def close(draft: Draft, reason: CloseReason) -> Draft:
     """Log the end of the cycle and open the next; what outlives a cycle stays."""
+    draft = expire(draft)
     state = draft.state
     draft = draft.log(CycleClosed(cycle=state.cycle, reason=int(reason)))
     revealed = {state.units[unit].miner for unit in sorted(state.reveals)}

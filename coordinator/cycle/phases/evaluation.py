@@ -50,7 +50,7 @@ def on_table(rules: Rules, draft: Draft, author: int, table: EvaluationTable) ->
 
 def advance_evaluation(rules: Rules, draft: Draft) -> Draft:
     """Score when all tables are in, or at the time's end when a strong quorum's are."""
-    state, membership = draft.state, rules.membership
+    state, membership = draft.state, draft.state.membership
     if len(state.tables) < membership.n:
         if not timed_out(rules, state):
             return draft

@@ -39,10 +39,11 @@ def advance_activation(rules: Rules, draft: Draft) -> Draft:
     transcript = draft.state.transcript
     key = FederationKey(
         chain_id=rules.chain_id,
-        epoch=rules.membership.epoch,
+        epoch=draft.state.epoch,
+        members=draft.state.members,
         commitments=transcript.public.commitments,
         qualified=tuple(dealt.author for dealt in transcript.qualified),
         activation=signature,
     )
-    draft = draft.log(KeyActivated(federation_key=key))
+    draft = draft.log(KeyActivated(federation_key=key, boundary=0))
     return draft.enter(Phase.REGISTRATION, federation_key=key, cycle=1)

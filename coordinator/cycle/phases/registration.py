@@ -10,6 +10,7 @@ from chain.rules.assignment import assign, units_earned
 from coordinator.cycle.draft import Draft
 from coordinator.cycle.phases.clock import timed_out
 from coordinator.cycle.phases.closing import close
+from coordinator.cycle.phases.membership import replicas
 from coordinator.cycle.state import Phase, Rules, State
 
 
@@ -30,7 +31,7 @@ def on_register(rules: Rules, draft: Draft, miner: bytes, register: Register) ->
             "wrong-cycle",
             f"registration for cycle {register.cycle}; cycle {registering(state)} is open",
         )
-    if miner in rules.membership.index_by_key:
+    if miner in replicas(state):
         raise Refused("replica", "a replica's key cannot mine")
     if miner in state.registrations:
         raise Refused("twice", "this miner is registered")

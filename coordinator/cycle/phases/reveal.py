@@ -43,10 +43,10 @@ def on_reveal(rules: Rules, draft: Draft, miner: bytes, reveal: UpdateReveal) ->
             "wrong-parameters", f"{reveal.parameters} parameters claimed; {expected} expected"
         )
     holders = receipt_holders(rules, state, miner, reveal)
-    if len(holders) < rules.membership.weak:
+    if len(holders) < state.membership.weak:
         raise Refused(
             "unavailable",
-            f"{len(holders)} replicas signed for the bytes; {rules.membership.weak} needed",
+            f"{len(holders)} replicas signed for the bytes; {state.membership.weak} needed",
         )
     opening = Reveal(digest=reveal.digest, size=reveal.size)
     return draft.set(reveals={**state.reveals, unit.unit: opening})
@@ -64,12 +64,12 @@ def receipt_holders(
         size=reveal.size,
     )
     holders = set()
-    for sealed in reveal.receipts[: rules.membership.n]:
+    for sealed in reveal.receipts[: state.membership.n]:
         try:
             signer, receipt = open_as(StorageReceipt, sealed, bytes_max=RECEIPT_BYTES_MAX)
         except DecodeError:
             continue
-        index = rules.membership.index_by_key.get(signer)
+        index = state.membership.index_by_key.get(signer)
         if index is not None and receipt == expected:
             holders.add(index)
     return tuple(sorted(holders))

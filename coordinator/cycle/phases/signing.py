@@ -35,10 +35,9 @@ def asked(rules: Rules, state: State) -> Asked | None:
     chain_id, cycle = rules.chain_id, state.cycle
     match state.phase:
         case Phase.ACTIVATION:
-            epoch = rules.membership.epoch
             commitments = state.transcript.public.commitments
-            message = activation_message(chain_id, epoch, commitments)
-            return Asked(Purpose.ACTIVATION, epoch, 0, message)
+            message = activation_message(chain_id, state.epoch, state.members, commitments)
+            return Asked(Purpose.ACTIVATION, state.epoch, 0, message)
         case Phase.CHALLENGE:
             number = challenge_round(cycle)
             return Asked(Purpose.BEACON, number, 0, round_message(number))

@@ -17,6 +17,7 @@ from bft.crypto.threshold import KeyShare, sign_share
 from bft.dkg import participant
 from bft.dkg.messages import Message
 from bft.dkg.secrets import Secrets, for_session
+from bft.dkg.transcript import Transcript
 from bft.ordering.batch import Batch, batch_digest
 from bft.ordering.proof import Commit, CommitSignature, QuorumProof
 from bft.ordering.request import seal_request
@@ -47,6 +48,8 @@ from coordinator.cycle.machine import Answer, execute
 from coordinator.cycle.phases.signing import Asked, asked
 from coordinator.cycle.state import Rules, State, opening_state
 
+PEOPLE = 12
+"""Operators that there are, members or not."""
 STEP_MS = 1_000
 """Agreed time passes by so much from batch to batch."""
 UPDATE_BYTES = 1_000
@@ -77,18 +80,20 @@ def key(name: str) -> PrivateKey:
     return PrivateKey(sha256(name.encode()))
 
 
+def make_member(number: int) -> MemberRecord:
+    """One operator's replica; whoever has this number is the same in every epoch."""
+    return MemberRecord(
+        operator=b"operator %d" % number,
+        key=key(f"replica {number}").public_key,
+        tls_certificate=number.to_bytes(64, "big"),
+        link=b"127.0.0.1:%d" % (2 * number + 1),
+        api=b"127.0.0.1:%d" % (2 * number + 2),
+    )
+
+
 def make_genesis(replicas: int = 4, params: Params = MINIMAL, job: Job = JOB) -> Genesis:
     """A federation of test identities."""
-    members = tuple(
-        MemberRecord(
-            operator=f"operator {index}".encode(),
-            key=key(f"replica {index}").public_key,
-            tls_certificate=bytes(64),
-            link=b"127.0.0.1:1",
-            api=b"127.0.0.1:2",
-        )
-        for index in range(replicas)
-    )
+    members = tuple(make_member(index) for index in range(replicas))
     return Genesis(
         version=1,
         name=b"test mill",
@@ -112,10 +117,16 @@ class Mill:
         self.rules = Rules(self.genesis)
         self.state: State = opening_state(self.rules)
         self.clients = ClientTable()
-        self.replicas = [key(f"replica {index}") for index in range(self.rules.membership.n)]
+        people = [key(f"replica {number}") for number in range(PEOPLE)]
+        self.people = {person.public_key: person for person in people}
         self.miners = [key(f"miner {index}") for index in range(self.miner_count)]
         self.now_ms = self.genesis.created_ms
         self._cseq = 0
+
+    @property
+    def replicas(self) -> list[PrivateKey]:
+        """The members of the epoch that runs, by index."""
+        return [self.people[member.key] for member in self.state.members]
 
     # What is said.
 
@@ -136,22 +147,22 @@ class Mill:
         stamp = self.now_ms if timestamp_ms is None else timestamp_ms
         batch = encode(Batch(timestamp_ms=stamp, requests=requests))
         sequence = self.state.sequence + 1
+        proof = self.proof(sequence, batch)
         executed = execute(self.rules, self.state, self.clients, sequence, batch)
         self.state = executed.state
         for record in executed.records:
-            proof = self.proof(sequence, batch) if not record_is_derived(record) else b""
-            leaf = encode_leaf(record)
-            self.entries.append(LogEntry(index=len(self.entries), leaf=leaf, proof=proof))
+            leaf, own = encode_leaf(record), b"" if record_is_derived(record) else proof
+            self.entries.append(LogEntry(index=len(self.entries), leaf=leaf, proof=own))
         self.answers = list(executed.answers)
         return [answer.code for answer in executed.answers]
 
     def proof(self, sequence: int, batch: bytes, view: int = 0) -> bytes:
         """A strong quorum's commits."""
         signatures = []
-        for index in range(self.rules.membership.strong):
+        for index in range(self.state.membership.strong):
             commit = Commit(
                 chain_id=self.rules.chain_id,
-                epoch=0,
+                epoch=self.state.epoch,
                 view=view,
                 sequence=sequence,
                 digest=batch_digest(batch),
@@ -174,11 +185,12 @@ class Mill:
 
     # Key generation and signatures.
 
-    def seed(self, replica: int) -> bytes:
-        return sha256(b"seed %d" % replica)
-
     def secrets(self, replica: int) -> Secrets:
-        return for_session(self.state.transcript.session, self.seed(replica))
+        return self.secrets_in(self.state.transcript, self.replicas[replica].public_key)
+
+    def secrets_in(self, transcript: Transcript, person: bytes) -> Secrets:
+        """The seed that this person drew for the session."""
+        return for_session(transcript.session, sha256(b"seed" + person + transcript.session))
 
     def owed(self, replica: int) -> tuple[Message, ...]:
         """What this replica has to say in the ceremony."""
@@ -189,7 +201,7 @@ class Mill:
 
     def ceremony_round(self, replicas: Iterable[int] | None = None) -> list[str]:
         """All that these replicas owe the ceremony, in one batch."""
-        indices = range(self.rules.membership.n) if replicas is None else replicas
+        indices = range(self.state.membership.n) if replicas is None else replicas
         return self.order(
             *(
                 self.request(self.replicas[index], message)
@@ -222,12 +234,12 @@ class Mill:
 
     def bad_share(self, replica: int) -> SignatureShare:
         """The right signature, with another replica's share."""
-        other = (replica + 1) % self.rules.membership.n
+        other = (replica + 1) % self.state.membership.n
         return self.share(other)
 
     def sign(self, replicas: Iterable[int] | None = None) -> list[str]:
         """Shares of these replicas (all), in one batch; those after the t-th come late."""
-        indices = range(self.rules.membership.n) if replicas is None else replicas
+        indices = range(self.state.membership.n) if replicas is None else replicas
         return self.all_say(self.share, indices)
 
     # Time.
@@ -239,7 +251,7 @@ class Mill:
     def time_out(self, replicas: Iterable[int] | None = None) -> list[str]:
         """These replicas' clocks (`weak` of them) say that the phase had its time."""
         said = self.elapsed()
-        weak = range(self.rules.membership.weak)
+        weak = range(self.state.membership.weak)
         return self.all_say(lambda _: said, weak if replicas is None else replicas)
 
     # Miners.
@@ -292,7 +304,7 @@ class Mill:
     def opening(self, unit: WorkUnit, holders: Iterable[int] | None = None) -> UpdateReveal:
         """The unit's reveal with receipts of these replicas (`weak` of them)."""
         if holders is None:
-            holders = range(self.rules.membership.weak)
+            holders = range(self.state.membership.weak)
         return UpdateReveal(
             cycle=self.state.cycle,
             unit=unit.unit,
@@ -349,7 +361,7 @@ class Mill:
         """All replicas give their tables; one of them may lie."""
         return self.all_say(
             lambda index: self.lying_table(index) if index == liar else self.table(index),
-            range(self.rules.membership.n),
+            range(self.state.membership.n),
         )
 
     def vote(self, replica: int, digest: bytes | None = None) -> SnapshotVote:
@@ -366,7 +378,7 @@ class Mill:
         """All replicas vote for the next model; one of them may have another."""
         return self.all_say(
             lambda index: self.vote(index, sha256(b"other") if index == dissenter else None),
-            range(self.rules.membership.n),
+            range(self.state.membership.n),
         )
 
     def block(self, late_s: int = 0) -> bytes:
@@ -388,7 +400,7 @@ class Mill:
     def witness(self) -> list[str]:
         """`weak` replicas saw the block."""
         said = self.seen()
-        return self.all_say(lambda _: said, range(self.rules.membership.weak))
+        return self.all_say(lambda _: said, range(self.state.membership.weak))
 
     # Whole cycles.
 

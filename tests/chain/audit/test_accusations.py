@@ -179,7 +179,9 @@ def test_a_false_complaint_is_held_against_its_author() -> None:
     mill.ceremony_round()
     mill.ceremony_round()
     transcript = mill.state.transcript
-    secret = participant._one_time_secret(transcript.session, 2, mill.seed(0))
+    seed = mill.secrets(0).seed_for(transcript.session)
+    assert seed is not None
+    secret = participant._one_time_secret(transcript.session, 2, seed)
     complaint = DkgComplaint(session=transcript.session, dealer=2, secret_key=secret)
     assert mill.say(mill.replicas[0], complaint) == ["accepted"]
     (finding,) = accusations(mill.found())

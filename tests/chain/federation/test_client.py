@@ -64,10 +64,13 @@ def status(cycle: int, phase: str) -> Reply:
 
 def federation_key(secret: int = FEDERATION_SECRET, chain_id: bytes = CHAIN_ID) -> bytes:
     commitments = (bls.public_key(secret),)
-    activation = bls.sign(FEDERATION_SECRET, activation_message(chain_id, 0, commitments))
+    activation = bls.sign(
+        FEDERATION_SECRET, activation_message(chain_id, 0, GENESIS.members, commitments)
+    )
     record = FederationKey(
         chain_id=chain_id,
         epoch=0,
+        members=GENESIS.members,
         commitments=commitments,
         qualified=(0, 1, 2),
         activation=activation,

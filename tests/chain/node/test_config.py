@@ -22,6 +22,7 @@ from tests.chain.node.homes import make_config
 RECORD = FederationKey(
     chain_id=CHAIN_ID,
     epoch=0,
+    members=GENESIS.members,
     commitments=(FEDERATION_KEY,),
     qualified=(0,),
     activation=bytes(48),

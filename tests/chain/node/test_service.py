@@ -29,6 +29,7 @@ from chain.records.score_log import BlockFinal
 from tests.chain.federation_fixture import (
     CHAIN_ID,
     FEDERATION_KEY,
+    GENESIS,
     OTHER,
     OTHER_SECRET,
     START,
@@ -243,6 +244,7 @@ class Courier:
         record = FederationKey(
             chain_id=CHAIN_ID,
             epoch=0,
+            members=GENESIS.members,
             commitments=(key,),
             qualified=(0,),
             activation=bytes(48),

@@ -213,7 +213,7 @@ def test_key_generation_that_takes_too_long_is_a_new_attempt_with_a_new_session(
     session = mill.state.transcript.session
     mill.ceremony_round((0, 1, 2))
     mill.time_out()
-    assert mill.state.transcript.missing == (mill.rules.membership.keys[3],)
+    assert mill.state.transcript.missing == (mill.state.membership.keys[3],)
     assert mill.state.transcript.session != session
     assert mill.found().phase is Phase.REGISTRATION
 

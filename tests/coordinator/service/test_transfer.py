@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from bft.codec.canonical import decode
 from bft.pbft.config import Config
@@ -16,11 +17,13 @@ from tests.coordinator.service.mill import BUSY, Mill, running
 
 pytestmark = pytest.mark.integration
 
+OFTEN = replace(BUSY, checkpoint_interval=8, window=16)
+
 
 @pytest.fixture(autouse=True)
 def _short_history(monkeypatch: pytest.MonkeyPatch) -> None:
     """States are taken after a few batches, so that a test need not wait for thousands."""
-    short = partial(Config, checkpoint_interval=8, window=16, history_batches_max=16)
+    short = partial(Config, history_batches_max=16)
     monkeypatch.setattr(app, "Config", short)
 
 
@@ -40,7 +43,7 @@ async def whole_log(mill: Mill, index: int) -> tuple[LogEntry, ...]:
 async def test_a_replica_that_was_away_for_long_takes_a_state_and_then_the_log(
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path, 4, BUSY) as mill:
+    async with running(tmp_path, 4, OFTEN) as mill:
         await mill.until(lambda: mill.state(3).federation_key)
         await mill.stop(3)
         left = mill.state().sequence
