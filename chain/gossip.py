@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError, Refused
+from chain.bitcoin.ledger import Coins
 from chain.gossip_events import (
     Announce,
     BlockSubmitted,
@@ -31,7 +32,7 @@ from chain.gossip_events import (
 from chain.intake import Intake
 from chain.params import Params
 from chain.peer import WANTED_MAX, Peer
-from chain.records.block import HEADER_BYTES, block_hash, decode_certified_header
+from chain.records.block import HEADER_BYTES, Block, block_hash, decode_certified_header
 from chain.records.evidence import Evidence, Finality, decode_finality
 from chain.records.peer_message import (
     CERTIFIED_HEADERS_MAX,
@@ -71,15 +72,19 @@ class Gossip:
         tree: BlockTree,
         nonce: int,
         user_agent: bytes,
+        coins: Coins,
+        stored: Callable[[bytes], Block | None],
         evidence: tuple[Evidence, ...] = (),
     ) -> None:
-        """`tree` and `evidence` come from the store; `nonce` is random, u64."""
+        """`tree`, `coins`, `stored` and `evidence`: as Intake; `nonce` is random, u64."""
         self.intake = Intake(
             chain_id=chain_id,
             federation_key=federation_key,
             params=params,
             tree=tree,
             evidence=evidence,
+            coins=coins,
+            stored=stored,
         )
         self.peers: dict[int, Peer] = {}
         self._nonce, self._user_agent = nonce, user_agent
@@ -104,6 +109,7 @@ class Gossip:
             DecodeError, BadSignature, Refused: what was submitted is not valid; nothing changed.
                 Peers' messages never raise.
         """
+        self.intake.saved()
         match event:
             case PeerConnected():
                 return self._on_connected(event, now_ms)

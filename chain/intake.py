@@ -5,7 +5,10 @@ Source: docs/PROTOCOL.md, "Blocks".
 Pure.
 """
 
+from collections.abc import Callable
+
 from bft.errors import Refused
+from chain.bitcoin.ledger import After, Coins
 from chain.gossip_events import (
     Announce,
     SaveBlock,
@@ -15,7 +18,7 @@ from chain.gossip_events import (
     Taken,
 )
 from chain.params import Params
-from chain.records.block import HEADER_BYTES, block_hash, decode_block
+from chain.records.block import HEADER_BYTES, Block, block_hash, decode_block
 from chain.records.evidence import (
     Equivocation,
     Evidence,
@@ -29,6 +32,7 @@ from chain.records.peer_message import encode_inventory
 from chain.rules.limits import FUTURE_S_MAX
 from chain.tree import BlockTree, Change, Finalised, TipChanged
 from chain.validation import (
+    ParentView,
     check_alone,
     check_block,
     verify_certificate,
@@ -49,14 +53,22 @@ class Intake:
         federation_key: bytes,
         params: Params,
         tree: BlockTree,
+        coins: Coins,
+        stored: Callable[[bytes], Block | None],
         evidence: tuple[Evidence, ...] = (),
     ) -> None:
-        """`tree` and `evidence` come from the store."""
+        """All from the store: `coins` after the final block, `stored` a block by its hash."""
+        self._coins, self._stored = coins, stored
+        self._unsaved: dict[bytes, Block] = {}  # taken in since the last step
         self.chain_id, self.federation_key, self.params = chain_id, federation_key, params
         self.tree = tree
         self.pending: Finality | None = None  # highest word on a block that we do not have
         self.fault = next((e for e in evidence if isinstance(e, FederationFault)), None)
         self._convicted = {_subject(piece) for piece in evidence}
+
+    def saved(self) -> None:
+        """A new step begins: what the steps before gave to the store is there."""
+        self._unsaved.clear()
 
     def knows(self, data: bytes) -> bool:
         """Whether this block is in the tree already."""
@@ -84,16 +96,34 @@ class Intake:
             raise Refused("from-the-future", f"block time {block.header.time} is too far ahead")
         parent = self.tree.find(block.header.previous)
         if parent is not None:
-            check_block(block, self.params, parent)
+            check_block(block, self.params, parent, self.coins_after(parent))
         wanted = self.pending is not None and self.pending.block == block.hash
         self.tree, changes = self.tree.add(certified, wanted=wanted)
         if self.tree.find(block.hash) is None:
             return self._carry(changes)  # evidence against the final block's winner
+        self._unsaved[block.hash] = block
         taken = (SaveBlock(block=block), *self._carry(changes))
         taken += (Announce(command="inv", payload=encode_inventory((block.hash,))),)
         if wanted and self.pending is not None:
             taken += self.finality(self.pending)
         return taken
+
+    def coins_after(self, parent: ParentView) -> Coins:
+        """The coins as a block of the tree leaves them."""
+        coins, path = self._coins, [self._find(parent.hash)] if parent.height else []
+        while path and path[0].certificate.height > coins.height + 1:
+            path.insert(0, self._find(path[0].header.previous))
+        for block in path:
+            if block.certificate.height > self._coins.height:
+                height, time = block.certificate.height, block.header.time
+                coins = After(coins, block.transactions, height, time)
+        return coins
+
+    def _find(self, block: bytes) -> Block:
+        """A block of the tree; those of this very step are not in the store yet."""
+        found = self._unsaved.get(block) or self._stored(block)
+        assert found is not None, "every block of the tree is kept"
+        return found
 
     def finality(self, finality: Finality) -> tuple[Taken, ...]:
         """Take the federation's word on a block; it is kept as `pending` until the block comes.

@@ -14,6 +14,7 @@ from bft.codec.canonical import decode
 from bft.crypto import bls, identity
 from bft.crypto.merkle import leaf_hash, verify_inclusion
 from bft.errors import BadSignature, DecodeError, Refused
+from chain.bitcoin.ledger import Coins, connect
 from chain.params import Params
 from chain.records.block import (
     BLOCK_VERSION,
@@ -132,9 +133,17 @@ def validate_header(
 
 
 def validate_block(
-    data: bytes, federation_key: bytes, chain_id: bytes, params: Params, parent: ParentView
+    data: bytes,
+    federation_key: bytes,
+    chain_id: bytes,
+    params: Params,
+    parent: ParentView,
+    coins: Coins | None = None,
 ) -> Block:
     """The block in `data`, valid on `parent` in every respect that needs no clock.
+
+    `coins`: as `parent` leaves them; None where they are not known, which is enough for a block
+    that spends nothing.
 
     Raises:
         DecodeError: malformed, or a Merkle root or commitment over other contents.
@@ -143,18 +152,14 @@ def validate_block(
     """
     block = decode_block(data)
     verify_certificate(block.coinbase.certificate, federation_key, chain_id)
-    return check_block(block, params, parent)
+    return check_block(block, params, parent, coins)
 
 
-def check_block(block: Block, params: Params, parent: ParentView) -> Block:
+def check_block(
+    block: Block, params: Params, parent: ParentView, coins: Coins | None = None
+) -> Block:
     """As `validate_block`, for a block whose certificate is verified already."""
     _check_place(block.header, block.certificate, parent)
-    if len(block.transactions) > 1:
-        raise Refused(
-            "coinbase-only",
-            f"{len(block.transactions)} transactions came; "
-            "consensus rule v1 allows the coinbase only",
-        )
     _check_contents(block.certified_header)
     if (
         bitcoin_merkle_root([entry.txid for entry in block.transactions])
@@ -164,7 +169,7 @@ def check_block(block: Block, params: Params, parent: ParentView) -> Block:
     witnesses = bitcoin_merkle_root([entry.wtxid for entry in block.transactions])
     if witness_commitment(witnesses) != block.coinbase.commitment:
         raise DecodeError("the witness commitment is over other witnesses")
-    allowed = subsidy(block.certificate.height, params)
+    allowed = subsidy(block.certificate.height, params) + _fees(block, coins)
     if block.coinbase.reward > allowed:
         raise Refused(
             "reward-too-high",
@@ -172,6 +177,15 @@ def check_block(block: Block, params: Params, parent: ParentView) -> Block:
             f"at height {block.certificate.height} it may pay {allowed}",
         )
     return block
+
+
+def _fees(block: Block, coins: Coins | None) -> int:
+    """What the block's transactions, valid on `coins`, leave to its winner."""
+    if coins is not None:
+        return connect(block.transactions, block.certificate.height, coins).fees
+    if len(block.transactions) > 1:
+        raise Refused("coins-unknown", "the coins that this block spends are not known here yet")
+    return 0
 
 
 def _check_place(header: BlockHeader, certificate: BlockCertificate, parent: ParentView) -> None:

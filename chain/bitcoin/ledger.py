@@ -50,6 +50,10 @@ class Coin:
 class Coins(Protocol):
     """The coins and times as they are after some block."""
 
+    @property
+    def height(self) -> int:
+        """Of that block."""
+
     def coin(self, outpoint: Outpoint) -> Coin | None:
         """None where there is none, or none any more."""
 
@@ -76,7 +80,7 @@ class Overlay:
     """Coins with changes on top that are not in them yet."""
 
     def __init__(self, below: Coins) -> None:
-        self._below = below
+        self._below, self.height = below, below.height
         self.created: dict[Outpoint, Coin] = {}
         self.spent: dict[Outpoint, Coin] = {}
 
@@ -217,7 +221,7 @@ class After:
 
     def __init__(self, below: Coins, transactions: Sequence[Transaction], height: int, time: int):
         self._coins = Overlay(below)
-        self._height, self._time = height, time
+        self.height, self._time = height, time
         for transaction in transactions:
             if not transaction.is_coinbase:
                 for entry in transaction.inputs:
@@ -233,7 +237,7 @@ class After:
 
     def time(self, height: int) -> int:
         """As `Coins.time`."""
-        return self._time if height == self._height else self._coins.time(height)
+        return self._time if height == self.height else self._coins.time(height)
 
     @property
     def changes(self) -> Connected:

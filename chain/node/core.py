@@ -60,6 +60,8 @@ class NodeCore:
             nonce=secrets.randbits(64),
             user_agent=USER_AGENT,
             evidence=self.store.evidence(),
+            coins=self.store.coins,
+            stored=self.store.block,
         )
         self.replica_status: dict[str, str] = {url: "not asked yet" for url in config.replicas}
         self._stepped = asyncio.Event()

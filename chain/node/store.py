@@ -10,12 +10,14 @@ from pathlib import Path
 
 from bft.errors import ConfigError, DecodeError, Refused
 from chain.gossip_events import SaveBlock, Saved, SaveEvidence, SaveFinal, SaveFinality
+from chain.node import coins as coin_tables
+from chain.node.coins import CoinTable
 from chain.records.block import Block, decode_block
 from chain.records.evidence import Evidence, Finality, decode_evidence
 from chain.tree import BlockTree
 from chain.validation import ParentView
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no coins
 BUSY_MS_MAX = 5_000
 HEIGHT_DIGITS_MAX = 10
 DISCOURAGED_MAX = 256  # addresses; those that misbehaved last stay
@@ -29,6 +31,7 @@ _SCHEMA = (
     "signature BLOB NOT NULL)",
     "CREATE TABLE evidence (data BLOB PRIMARY KEY, fault INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE discouraged (host TEXT PRIMARY KEY, until_s INTEGER NOT NULL) WITHOUT ROWID",
+    *coin_tables.SCHEMA,
 )
 
 
@@ -47,6 +50,7 @@ class Store:
         except sqlite3.Error as error:
             raise ConfigError(f"{path}: {error}") from None
         try:
+            self._coins = CoinTable(self._db)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._open(path, chain_id)
@@ -61,6 +65,8 @@ class Store:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             self._create(chain_id)
+        elif version == 1:
+            self._add_coins()
         elif version != SCHEMA_VERSION:
             raise ConfigError(
                 f"{path} is a store of version {version}; this software knows {SCHEMA_VERSION}"
@@ -77,6 +83,18 @@ class Store:
         for statement in _SCHEMA:
             self._db.execute(statement)
         self._db.execute("INSERT INTO meta VALUES ('chain_id', ?)", (chain_id,))
+        self._coins.begin(self._genesis.time)
+        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._db.execute("COMMIT")
+
+    def _add_coins(self) -> None:
+        """A store of version 1 has the final blocks, so the coins follow from it."""
+        self._db.execute("BEGIN IMMEDIATE")
+        for statement in coin_tables.SCHEMA:
+            self._db.execute(statement)
+        self._coins.begin(self._genesis.time)
+        for (block,) in self._db.execute("SELECT hash FROM final ORDER BY height").fetchall():
+            self._coins.apply(self._must_have(block))
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._db.execute("COMMIT")
 
@@ -103,12 +121,18 @@ class Store:
             case SaveFinal(view=view):
                 place = (view.height, view.hash)
                 self._db.execute("INSERT INTO final VALUES (?, ?)", place)
+                self._coins.apply(self._must_have(view.hash))
                 self._db.execute("DELETE FROM blocks WHERE height = ? AND hash != ?", place)
             case SaveFinality(finality=finality):
                 word = (finality.height, finality.block, finality.signature)
                 self._db.execute("INSERT OR REPLACE INTO finality VALUES (?, ?, ?)", word)
             case SaveEvidence(data=data, fault=fault):
                 self._db.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?)", (data, fault))
+
+    @property
+    def coins(self) -> CoinTable:
+        """Coins and times after the newest final block."""
+        return self._coins
 
     def tree(self) -> BlockTree:
         """The block tree as it was when the last step was saved."""

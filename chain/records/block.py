@@ -7,6 +7,7 @@ Pure.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bft.codec.envelope import Sign
@@ -38,7 +39,7 @@ TIME_MAX = 2**32 - 1
 WINNER_TAG = "gristmill/block/v1"
 
 _HEADER = struct.Struct("<I32s32sIII")
-_ZERO_WITNESS_ROOT = bytes(32)  # of a block with the coinbase only
+_COINBASE_WTXID = bytes(32)  # BIP 141
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,7 +188,15 @@ def decode_block(data: bytes) -> Block:
     )
 
 
-def build_block(certificate: bytes, *, time: int, subsidy: int, sign: Sign, winner: bytes) -> bytes:
+def build_block(
+    certificate: bytes,
+    *,
+    time: int,
+    subsidy: int,
+    sign: Sign,
+    winner: bytes,
+    transactions: Sequence[Transaction] = (),
+) -> bytes:
     """The encoded block that `winner` makes with its certificate.
 
     Args:
@@ -196,31 +205,37 @@ def build_block(certificate: bytes, *, time: int, subsidy: int, sign: Sign, winn
         subsidy: what the coinbase pays, in the smallest unit.
         sign: signs with the identity key `winner`.
         winner: 33 bytes; paid by P2WPKH.
+        transactions: those after the coinbase, valid on the parent's coins; their fees are the
+            winner's if `subsidy` has them in it.
 
     Raises:
         DecodeError: not a certificate.
     """
     decoded, _ = decode_certificate(certificate)
+    ids = [transaction.txid for transaction in transactions]
+    witnesses = [_COINBASE_WTXID, *(transaction.wtxid for transaction in transactions)]
     unsigned = Coinbase(
         height=decoded.height,
         reward=subsidy,
         payee=pay_to_key(winner),
         certificate=certificate,
         signature=b"",
-        commitment=witness_commitment(_ZERO_WITNESS_ROOT),
+        commitment=witness_commitment(bitcoin_merkle_root(witnesses)),
     )
+    branch = first_branch([_COINBASE_WTXID, *ids])  # does not depend on the coinbase
     header = BlockHeader(
         version=BLOCK_VERSION,
         previous=decoded.parent,
-        merkle_root=unsigned.transaction().txid,
+        merkle_root=climb(unsigned.transaction().txid, branch),
         time=time,
         bits=NO_WORK_BITS,
         nonce=0,
     )
-    draft = CertifiedHeader(header=header, coinbase=unsigned, certificate=decoded, branch=())
+    draft = CertifiedHeader(header=header, coinbase=unsigned, certificate=decoded, branch=branch)
     coinbase = replace(unsigned, signature=sign(draft.winner_message())).transaction()
-    signed = replace(header, merkle_root=bitcoin_merkle_root([coinbase.txid]))
-    return signed.encode() + compact_size(1) + coinbase.encode()
+    signed = replace(header, merkle_root=climb(coinbase.txid, branch))
+    body = b"".join(transaction.encode() for transaction in (coinbase, *transactions))
+    return signed.encode() + compact_size(1 + len(transactions)) + body
 
 
 def genesis_header(genesis: Genesis) -> bytes:

@@ -3,6 +3,7 @@
 The federation key is one BLS secret here: to whoever verifies, a threshold signature is the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -125,6 +126,7 @@ def block_on(
     time: int | None = None,
     reward: int | None = None,
     payee: bytes | None = None,
+    transactions: Sequence[Transaction] = (),
     **fields: Any,
 ) -> Block:
     """The winner's block on `parent`; valid unless a keyword breaks a rule."""
@@ -135,6 +137,7 @@ def block_on(
         subsidy=subsidy(parent.height + 1, MINIMAL) if reward is None else reward,
         sign=miner.sign,
         winner=miner.public_key if payee is None else payee,
+        transactions=transactions,
     )
     return decode_block(data)
 

@@ -30,6 +30,7 @@ from chain.records.peer_message import (
     encode_inventory,
 )
 from chain.tree import BlockTree
+from tests.chain.coins_fixture import memory_coins
 from tests.chain.federation_fixture import CHAIN_ID, FEDERATION_KEY, START
 
 NOW_MS = (START.time + 1_000_000) * 1000
@@ -39,6 +40,8 @@ class Node:
     """Gossip with its blocks in memory."""
 
     def __init__(self, nonce: int) -> None:
+        self.blocks: dict[bytes, Block] = {}
+        self.coins = memory_coins()
         self.gossip = Gossip(
             chain_id=CHAIN_ID,
             federation_key=FEDERATION_KEY,
@@ -46,8 +49,9 @@ class Node:
             tree=BlockTree(START),
             nonce=nonce,
             user_agent=b"/test/",
+            coins=self.coins,
+            stored=self.blocks.get,
         )
-        self.blocks: dict[bytes, Block] = {}
         self.final = {0: START.hash}
         self.saved: list[Effect] = []
 
@@ -77,6 +81,7 @@ class Node:
                 self.blocks[block.hash] = block
             case SaveFinal(view=view):
                 self.final[view.height] = view.hash
+                self.coins.apply(self.blocks[view.hash])
 
     def _block(self, peer: int, wanted: bytes) -> Send:
         found = self.blocks.get(wanted)

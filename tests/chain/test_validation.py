@@ -225,14 +225,6 @@ def test_a_witness_commitment_over_something_else_is_refused() -> None:
         validate(resigned(BLOCK, commitment=sha256(b"others")))
 
 
-def test_rule_v1_allows_the_coinbase_only() -> None:
-    coinbase = BLOCK.transactions[0]
-    spend = replace(
-        coinbase, inputs=(replace(coinbase.inputs[0], previous=sha256(b"coin"), index=0),)
-    )
-    assert refusal(assemble(BLOCK.header, coinbase, spend)) == "coinbase-only"
-
-
 @settings(max_examples=120, deadline=None)
 @given(at=st.integers(0, len(BLOCK.data) - 1), flip=st.integers(1, 255))
 def test_a_block_with_any_byte_flipped_is_refused(at: int, flip: int) -> None:

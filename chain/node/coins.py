@@ -1,0 +1,79 @@
+"""The coins after the newest final block: three tables of an open SQLite database.
+
+Who holds the database writes inside its own transactions, so that coins and chain never disagree.
+Source: Bitcoin Core's UTXO set; reorganisations end above the final block, so nothing is undone.
+"""
+
+import sqlite3
+
+from chain.bitcoin.ledger import After, Coin, Outpoint
+from chain.records.block import Block
+from chain.records.transaction import TxOut
+
+SCHEMA = (
+    "CREATE TABLE coins (txid BLOB NOT NULL, output INTEGER NOT NULL, value INTEGER NOT NULL, "
+    "script BLOB NOT NULL, height INTEGER NOT NULL, coinbase INTEGER NOT NULL, "
+    "PRIMARY KEY (txid, output)) WITHOUT ROWID",
+    "CREATE INDEX coins_by_script ON coins (script)",
+    "CREATE TABLE times (height INTEGER PRIMARY KEY, time INTEGER NOT NULL)",
+)
+
+
+class CoinTable:
+    """The coins and the times of final blocks (chain.bitcoin.ledger.Coins)."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        """`database` has the tables of SCHEMA."""
+        self._db = database
+
+    @property
+    def height(self) -> int:
+        """Of the newest block whose coins are here; -1 before block 0."""
+        row = self._db.execute("SELECT max(height) FROM times").fetchone()
+        return -1 if row[0] is None else int(row[0])
+
+    def coin(self, outpoint: Outpoint) -> Coin | None:
+        """None where there is none, or none any more."""
+        row = self._db.execute(
+            "SELECT value, script, height, coinbase FROM coins WHERE txid = ? AND output = ?",
+            outpoint,
+        ).fetchone()
+        return None if row is None else Coin(TxOut(value=row[0], script=row[1]), row[2], row[3])
+
+    def time(self, height: int) -> int:
+        """Of the final block at `height`, Unix seconds.  Raises KeyError: there is none."""
+        row = self._db.execute("SELECT time FROM times WHERE height = ?", (height,)).fetchone()
+        if row is None:
+            raise KeyError(f"no final block at height {height}")
+        return int(row[0])
+
+    def of_script(self, script: bytes) -> list[tuple[Outpoint, Coin]]:
+        """The coins that `script` locks, the oldest first."""
+        rows = self._db.execute(
+            "SELECT txid, output, value, height, coinbase FROM coins WHERE script = ? "
+            "ORDER BY height, txid, output",
+            (script,),
+        ).fetchall()
+        return [
+            ((txid, output), Coin(TxOut(value=value, script=script), height, bool(coinbase)))
+            for txid, output, value, height, coinbase in rows
+        ]
+
+    def begin(self, time: int) -> None:
+        """Block 0, which makes no coins."""
+        self._db.execute("INSERT INTO times VALUES (0, ?)", (time,))
+
+    def apply(self, block: Block) -> None:
+        """The next final block, which is valid on these coins."""
+        height = block.certificate.height
+        assert height == self.height + 1, "final blocks come in order"
+        changes = After(self, block.transactions, height, block.header.time).changes
+        self._db.executemany("DELETE FROM coins WHERE txid = ? AND output = ?", list(changes.spent))
+        self._db.executemany(
+            "INSERT INTO coins VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (*outpoint, coin.output.value, coin.output.script, coin.height, coin.coinbase)
+                for outpoint, coin in changes.created.items()
+            ],
+        )
+        self._db.execute("INSERT INTO times VALUES (?, ?)", (height, block.header.time))
