@@ -125,6 +125,7 @@ def verify_stable(proof: StableProof, verifier: Verifier) -> None:
             sequence=proof.sequence,
             chain=proof.chain,
             state_root=proof.state_root,
+            last=proof.last,
             replica=entry.replica,
         )
         verifier.check(entry.replica, vote, entry.signature)

@@ -12,19 +12,30 @@ from bft.pbft.certificates import signatures
 from bft.pbft.messages import Checkpoint, StableProof, Verified
 
 
+def chain_start(membership: Membership, first: int) -> bytes:
+    """32 bytes: the hash chain before the first batch of an epoch, which follows `first`.
+
+    Each epoch begins its own, so that a new member needs no hash of what was before it.
+    """
+    if membership.epoch == 0:
+        return membership.chain_id
+    number = membership.epoch.to_bytes(4, "big") + first.to_bytes(8, "big")
+    return tagged_hash("pbft.epoch/1", membership.chain_id + number)
+
+
 def chain_after(chain: bytes, digest: bytes) -> bytes:
-    """32 bytes: the hash chain over all batch digests, one batch further.  Starts at chain_id."""
+    """32 bytes: the hash chain over the epoch's batch digests, one batch further."""
     return tagged_hash("pbft.chain/1", chain + digest)
 
 
 class Checkpoints:
     """CHECKPOINT votes of (low, low + window], at most one for each replica and sequence."""
 
-    def __init__(self, membership: Membership, interval: int, window: int) -> None:
+    def __init__(self, membership: Membership, interval: int, window: int, low: int = 0) -> None:
         self.membership = membership
         self.interval = interval
         self.window = window
-        self.low = 0
+        self.low = low
         self._votes: dict[int, dict[int, Verified]] = {}
 
     def add(self, vote: Verified) -> StableProof | None:
@@ -57,6 +68,7 @@ class Checkpoints:
             sequence=sequence,
             chain=message.chain,
             state_root=message.state_root,
+            last=message.last,
             signatures=signatures(same, self.membership.strong),
         )
 
@@ -82,6 +94,6 @@ class Checkpoints:
         return sum(len(votes) for votes in self._votes.values())
 
 
-def _state(vote: Verified) -> tuple[bytes, bytes]:
+def _state(vote: Verified) -> tuple[bytes, bytes, int]:
     assert isinstance(vote.message, Checkpoint)
-    return vote.message.chain, vote.message.state_root
+    return vote.message.chain, vote.message.state_root, vote.message.last

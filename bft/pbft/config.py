@@ -12,13 +12,22 @@ from bft.ordering.batch import BATCH_REQUESTS_MAX
 from bft.pbft.messages import REPLICAS_MAX, WINDOW_MAX
 
 
+@dataclass(frozen=True, slots=True)
+class Era:
+    """An epoch that is over."""
+
+    membership: Membership
+    last: int  # its last sequence
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Membership, own key, and limits.  Replicas must agree on interval and window only."""
 
-    membership: Membership
-    index: int  # this replica
+    membership: Membership  # of the epoch that this replica runs in
+    index: int  # this replica, in that epoch's list
     sign: Sign
+    past: tuple[Era, ...] = ()  # earlier epochs, the one before this last; empty in epoch 0
     checkpoint_interval: int = 128  # K, batches
     window: int = 256  # L, batches; a multiple of K, at least 2 K
     pipeline: int = 16  # undecided batches that a primary keeps in flight
@@ -61,6 +70,20 @@ class Config:
             raise ConfigError(f"batch_requests is {self.batch_requests}")
         if min(self.pipeline, self.request_ms, self.progress_ms, self.view_change_ms) < 1:
             raise ConfigError("pipeline and timeouts must be above 0")
+        self._check_past()
+
+    def _check_past(self) -> None:
+        epochs = [era.membership.epoch for era in self.past]
+        epoch = self.membership.epoch
+        if epochs != list(range(epoch - len(epochs), epoch)) or (epoch > 0 and not epochs):
+            raise ConfigError(f"epoch {epoch} does not follow the epochs {epochs}")
+        if self.first % self.checkpoint_interval:
+            raise ConfigError(f"there is no checkpoint at {self.first}, where epoch {epoch} begins")
+
+    @property
+    def first(self) -> int:
+        """The last sequence of the epoch before; 0 in epoch 0.  This one begins behind it."""
+        return self.past[-1].last if self.past else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +94,4 @@ class Recovered:
     executed: int = 0  # last sequence that the application holds, with batch and proof stored
     state: tuple[int, bytes] | None = None  # the newest saved state, with its sequence
     gap: tuple[int, int] | None = None  # first and last sequence whose batches are not stored
+    last: int | None = None  # of the configured epoch, if what was executed has ended it

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from bft.codec.canonical import Record
 from bft.errors import ProtocolViolation
 from bft.pbft.certificates import Verifier
-from bft.pbft.checkpoint import Checkpoints
+from bft.pbft.checkpoint import Checkpoints, chain_start
 from bft.pbft.config import Config
 from bft.pbft.events import Accuse, Effect, Halt, Persist, Send
-from bft.pbft.journal import encode_entry
+from bft.pbft.journal import Began, encode_entry
 from bft.pbft.log import Log
 from bft.pbft.messages import Message, StableProof, StateManifest, Verified, sign_message
 from bft.pbft.pool import Digests, Pool
@@ -39,6 +39,8 @@ class Peer:
     bodies_ms: int = 0
     new_view_ms: int | None = None  # our last NEW-VIEW to it
     serving_ms: int | None = None  # history is being read for it since
+    serving_past: bool = False  # and it asked as a member of the epoch before
+    past_ms: int | None = None  # its last STATUS in that epoch that we answered
     chunks: int = 0  # of a state, sent to it since chunks_ms
     chunks_ms: int = 0
     accusations: int = 0
@@ -110,19 +112,22 @@ class Core:
         self.retransmit_ms = config.retransmit_ms
         self.stalled_since: int | None = None
 
-        self.log = Log(config.window)
-        self.next_sequence = 1
+        self.log = Log(config.window, config.first)
+        self.next_sequence = config.first + 1
         self.decision_ms = 0  # how long our last decided proposal took
         self.last_timestamp = 0
-        self.last_decided = 0
-        self.last_executed = 0
-        self.chain = members.chain_id  # through last_decided
+        self.last_decided = config.first
+        self.last_executed = config.first
+        self.chain = chain_start(members, config.first)  # through last_decided
         self.chains: dict[int, bytes] = {}  # at checkpoints above the low watermark
         self.delivered: dict[int, int] = {}  # sequence -> lsn, above the low watermark
 
-        self.stable: tuple[StableProof, int] | None = None
+        self.began: tuple[Began, int] | None = None
+        self.stable: tuple[StableProof, int] | None = None  # of this epoch
         self.target: StableProof | None = None  # stable elsewhere; we have yet to execute so far
-        self.checkpoints = Checkpoints(members, config.checkpoint_interval, config.window)
+        self.checkpoints = Checkpoints(
+            members, config.checkpoint_interval, config.window, config.first
+        )
         self.own_checkpoints: dict[int, tuple[Verified, int]] = {}
 
         self.pool = Pool(

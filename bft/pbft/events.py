@@ -48,11 +48,26 @@ class Executed:
     `state_root` (32 bytes) counts only where `Decided.checkpoint` was set.  After a restart the
     driver may repeat it for checkpoints that it replayed.  With `state`, whose root it must be
     (`bft.pbft.snapshots.state_root`), this replica can serve the state to one that is far behind.
+    `last` is the epoch's last sequence (`bft.pbft.epoch.boundary`): from the batch on that ended
+    the epoch, in every `Executed`.
     """
 
     sequence: int
     state_root: bytes
     state: bytes | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A decided batch with its encoded QuorumProof, from whatever source: its proof counts.
+
+    For replicas that follow a published log because they are too far behind for their peers.
+    """
+
+    sequence: int
+    batch: bytes
+    proof: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +78,7 @@ class HistoryRead:
     entries: tuple[tuple[int, bytes, bytes], ...]
 
 
-Event = Tick | Received | Submitted | Durable | Executed | HistoryRead
+Event = Tick | Received | Submitted | Durable | Executed | HistoryRead | Learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +111,19 @@ class Decided:
 @dataclass(frozen=True, slots=True)
 class StableCheckpoint:
     """A strong quorum reached this state at `sequence`.  `proof` is an encoded StableProof."""
+
+    sequence: int
+    state_root: bytes
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnded:
+    """A strong quorum reached the state at the epoch's last sequence: this replica votes no more.
+
+    `proof` is an encoded StableProof.  Comes after the `StableCheckpoint` of that sequence, and
+    once more after a restart.  The driver starts the next epoch's replica from the same journal.
+    """
 
     sequence: int
     state_root: bytes
@@ -164,6 +192,7 @@ Effect = (
     | InstallState
     | Refilled
     | StableCheckpoint
+    | EpochEnded
     | Prune
     | Accuse
     | ServeHistory

@@ -13,10 +13,10 @@ from bft.codec.canonical import Record, decode, encode
 from bft.errors import DecodeError
 from bft.ordering.batch import batch_digest, decode_batch
 from bft.ordering.proof import QuorumProof
-from bft.pbft import amnesia, normal, stable
-from bft.pbft.certificates import verify_decision
+from bft.pbft import amnesia, normal, past, stable
+from bft.pbft.certificates import Verifier, verify_decision
 from bft.pbft.core import Core, Gap
-from bft.pbft.events import Refilled, ServeHistory
+from bft.pbft.events import Learned, Refilled, ServeHistory
 from bft.pbft.messages import (
     HISTORY_BYTES_MAX,
     HISTORY_ENTRIES_MAX,
@@ -113,7 +113,8 @@ def on_refill(core: Core, found: Verified, gap: Gap) -> None:
             if entry.sequence != gap.next or gap.next > gap.last:
                 raise DecodeError(f"entry {entry.sequence}; {gap.next} expected")
             digest = batch_digest(entry.batch)
-            verify_decision(decode(QuorumProof, entry.proof), entry.sequence, digest, core.verifier)
+            verifier = verifier_of(core, entry.sequence)
+            verify_decision(decode(QuorumProof, entry.proof), entry.sequence, digest, verifier)
             decode_batch(entry.batch)
             core.effects.append(Refilled(entry.sequence, entry.batch, entry.proof))
             gap.next += 1
@@ -122,6 +123,14 @@ def on_refill(core: Core, found: Verified, gap: Gap) -> None:
     core.refill_until = None
     if gap.next > gap.last:
         core.gap = None
+
+
+def verifier_of(core: Core, sequence: int) -> Verifier:
+    """Who decided `sequence`: the members of its epoch, as far back as we were told."""
+    for era in core.config.past:
+        if sequence <= era.last:
+            return Verifier(era.membership)
+    return core.verifier
 
 
 def on_fetch(core: Core, found: Verified) -> None:
@@ -134,7 +143,7 @@ def on_fetch(core: Core, found: Verified) -> None:
     last = min(message.last, message.first + HISTORY_ENTRIES_MAX - 1, core.last_executed)
     if not 1 <= message.first <= last:
         return
-    peer.serving_ms = core.now
+    peer.serving_ms, peer.serving_past = core.now, False
     core.effects.append(
         ServeHistory(to=found.sender, from_sequence=message.first, to_sequence=last)
     )
@@ -154,13 +163,17 @@ def read(core: Core, to: int, entries: tuple[tuple[int, bytes, bytes], ...]) -> 
         chosen.append(HistoryEntry(sequence=sequence, batch=batch, proof=proof))
     if not chosen:
         return
+    attached = encode(Entries(entries=tuple(chosen)))
+    if core.peers[to].serving_past:
+        past.send_history(core, to, chosen[0].sequence, attached)
+        return
     message = History(
         chain_id=core.members.chain_id,
         epoch=core.members.epoch,
         first=chosen[0].sequence,
         replica=core.index,
     )
-    core.send(to, core.sign(message, encode(Entries(entries=tuple(chosen)))))
+    core.send(to, core.sign(message, attached))
 
 
 def on_history(core: Core, found: Verified) -> None:
@@ -190,6 +203,20 @@ def on_history(core: Core, found: Verified) -> None:
         ask(core)  # of whoever sends less than it could, the next one is asked
     elif not more:
         core.status_at = core.now  # the rest is still in the others' logs
+
+
+def learn(core: Core, event: Learned) -> None:
+    """A batch that the driver found elsewhere; it counts if it is the next one and proven."""
+    if core.last_decided - core.last_executed >= core.config.window:
+        return  # the application comes first
+    try:
+        take_entry(
+            core, HistoryEntry(sequence=event.sequence, batch=event.batch, proof=event.proof)
+        )
+    except DecodeError:
+        return
+    normal.deliver(core)
+    stable.settle(core)
 
 
 def take_entry(core: Core, entry: HistoryEntry) -> None:

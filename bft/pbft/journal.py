@@ -4,10 +4,14 @@ Merging takes maxima, never the last record, so that records may be written agai
 Source: docs/CONSENSUS.md, "Persistence".  Pure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
 
 from bft.codec.canonical import Record, decode, encode
-from bft.codec.types import U8, U63, Bytes32
+from bft.codec.types import U8, U32, U63, Bytes32
 from bft.crypto.merkle import leaf_hash
 from bft.errors import ConfigError, DecodeError
 from bft.membership import Membership
@@ -89,6 +93,15 @@ class Forgot(Record):
     reason: bytes  # UTF-8
 
 
+class Began(Record):
+    """This replica's epoch: records before `opened` belong to earlier ones and count no more."""
+
+    epoch: U32
+    first: U63  # the last sequence of the epoch before
+    opened: U63  # lsn of the first such record; it is written again, so that older ones can go
+    proof: Annotated[tuple[StableProof, ...], Meta(max_length=1)]  # of `first`, if it was a member
+
+
 class Entry(Record):
     """One journal record: its kind and body."""
 
@@ -107,6 +120,7 @@ _KINDS: tuple[type[Record], ...] = (
     Targeted,
     Fetched,
     Forgot,
+    Began,
 )
 
 
@@ -128,6 +142,8 @@ class Memory:
     """The journal's content, merged.  Each item stands with its first lsn."""
 
     last_lsn: int = 0
+    began: tuple[Began, int] | None = None
+    ended: StableProof | None = None  # of the epoch before, at its last sequence
     stable: tuple[StableProof, int] | None = None
     new_view: tuple[Verified, int] | None = None
     view_change: tuple[Verified, int] | None = None
@@ -151,23 +167,65 @@ def _newer(known: tuple[Verified, int] | None, found: Verified, lsn: int) -> tup
     return (found, lsn) if known is None or _view(found) >= _view(known[0]) else known
 
 
-def recall(records: tuple[tuple[int, bytes], ...], membership: Membership) -> Memory:
-    """What the journal says.
+Lines = Sequence[tuple[int, bytes]]
+"""Journal records with their lsns, ascending."""
+
+
+def recall(records: Lines, membership: Membership, first: int = 0) -> Memory:
+    """What the journal says of the membership's epoch, whose first batch follows `first`.
 
     Raises:
         ConfigError: a record is damaged or the lsns have a hole: this replica has forgotten
-            promises and must not vote under its old key.
+            promises and must not vote under its old key.  Or it knows a later epoch.
     """
     memory = Memory()
+    found = read(records)
+    memory.last_lsn = found[-1][0] if found else 0
+    opened = 0 if membership.epoch == 0 else memory.last_lsn + 1
+    for _, record in found:
+        if isinstance(record, Began):
+            if record.epoch > membership.epoch:
+                raise ConfigError(f"the journal is one of epoch {record.epoch}, a later one")
+            if record.epoch == membership.epoch:
+                opened = record.opened
+    for lsn, record in found:
+        if lsn >= opened:
+            try:
+                _merge(memory, lsn, record, membership)
+            except DecodeError as error:
+                raise ConfigError(f"journal record {lsn} is damaged: {error}") from None
+        elif isinstance(record, Stabilised) and record.proof.sequence == first:
+            memory.ended = record.proof
+    return memory
+
+
+def read(records: Lines) -> list[tuple[int, Record]]:
+    """All records.  Raises ConfigError: one is damaged, or some are missing."""
+    found: list[tuple[int, Record]] = []
     for lsn, data in records:
-        if memory.last_lsn and lsn != memory.last_lsn + 1:
-            raise ConfigError(f"journal record {lsn} follows {memory.last_lsn}: some are missing")
-        memory.last_lsn = lsn
+        if found and lsn != found[-1][0] + 1:
+            raise ConfigError(f"journal record {lsn} follows {found[-1][0]}: some are missing")
         try:
-            _merge(memory, lsn, decode_entry(data), membership)
+            found.append((lsn, decode_entry(data)))
         except DecodeError as error:
             raise ConfigError(f"journal record {lsn} is damaged: {error}") from None
-    return memory
+    return found
+
+
+def has_ended(records: Lines, last: int) -> bool:
+    """Whether the epoch that ends with `last` is over for this replica.
+
+    Until the proof of its last state is here, this replica still belongs to it: others may need
+    its vote for that state.
+
+    Raises:
+        ConfigError: see `read`.
+    """
+    return any(
+        (isinstance(record, Stabilised) and record.proof.sequence >= last)
+        or (isinstance(record, Began) and record.first >= last)
+        for _, record in read(records)
+    )
 
 
 def _merge(memory: Memory, lsn: int, record: Record, membership: Membership) -> None:
@@ -206,5 +264,7 @@ def _merge(memory: Memory, lsn: int, record: Record, membership: Membership) -> 
             memory.targeted = (record, lsn)
     elif isinstance(record, Fetched):
         memory.chunks[leaf_hash(record.chunk)] = (record.chunk, lsn)
+    elif isinstance(record, Began):
+        memory.began, memory.ended = (record, lsn), next(iter(record.proof), None)
     elif isinstance(record, Forgot):
         raise ConfigError(record.reason.decode("utf-8", "replace"))

@@ -124,12 +124,14 @@ class Log:
     def __init__(self, window: int, low: int = 0) -> None:
         self.window = window
         self.low = low
+        self.last: int | None = None  # of this epoch, once its end is known: nothing lies beyond
         self._slots: dict[int, Slot] = {}
 
     @property
     def high(self) -> int:
         """The last sequence number that has a place."""
-        return self.low + self.window
+        high = self.low + self.window
+        return high if self.last is None else min(high, self.last)
 
     def holds(self, sequence: int) -> bool:
         """Whether `sequence` lies between the watermarks."""

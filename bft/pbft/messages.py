@@ -179,6 +179,16 @@ def open_message(data: bytes, membership: Membership) -> Verified:
     )
 
 
+def claimed_epoch(data: bytes) -> int | None:
+    """The epoch that a frame says it belongs to: a hint, proven by nothing.  None: no frame."""
+    try:
+        envelope = decode(Envelope, decode(Frame, data, bytes_max=FRAME_BYTES_MAX).envelope)
+        known = _KINDS.get(envelope.tag)
+        return None if known is None else decode(known[0], envelope.body).epoch
+    except DecodeError:
+        return None
+
+
 def open_signed(data: bytes, membership: Membership) -> Verified:
     """The message in an envelope without frame, checked as `open_message` does.
 

@@ -6,9 +6,9 @@ docs/CONSENSUS.md, "Commit".  Pure.
 
 from bft.codec.canonical import encode
 from bft.errors import DecodeError, ProtocolViolation
-from bft.ordering.batch import Batch, batch_digest, decode_batch
+from bft.ordering.batch import NULL_BATCH, Batch, batch_digest, decode_batch
 from bft.ordering.proof import QuorumProof
-from bft.pbft import journal
+from bft.pbft import epoch, journal
 from bft.pbft.certificates import pre_prepare, signatures
 from bft.pbft.checkpoint import chain_after
 from bft.pbft.core import Core
@@ -18,21 +18,29 @@ from bft.pbft.messages import Commit, Prepare, PreparedProof, PrePrepare, Verifi
 
 
 def propose(core: Core) -> None:
-    """As primary, assign sequence numbers to waiting requests while the pipeline has room."""
+    """As primary, assign sequence numbers to waiting requests while the pipeline has room.
+
+    Null batches bring an epoch to its end when nothing waits.
+    """
     config = core.config
-    while core.active and core.primary == core.index and core.pool.waiting:
+    while core.active and core.primary == core.index:
+        if not core.pool.waiting and not epoch.ending(core):
+            return
         core.next_sequence = max(core.next_sequence, core.last_decided + 1)
         in_flight = core.next_sequence - 1 - core.last_decided
         if in_flight >= config.pipeline or not core.log.holds(core.next_sequence):
             return
         full = core.pool.waiting >= config.batch_requests
-        if in_flight and not full and core.now - core.pool.waiting_since_ms < gathering_ms(core):
+        waited = core.now - core.pool.waiting_since_ms
+        if core.pool.waiting and in_flight and not full and waited < gathering_ms(core):
             return
         requests = core.pool.take(config.batch_requests, config.batch_bytes, core.now)
-        if not requests:
+        batch = NULL_BATCH
+        if requests:
+            core.last_timestamp = max(core.last_timestamp, core.wall)
+            batch = encode(Batch(timestamp_ms=core.last_timestamp, requests=requests))
+        elif not epoch.ending(core):
             return
-        core.last_timestamp = max(core.last_timestamp, core.wall)
-        batch = encode(Batch(timestamp_ms=core.last_timestamp, requests=requests))
         digest = batch_digest(batch)
         header = core.sign(pre_prepare(core.members, core.view, core.next_sequence, digest), batch)
         slot = core.log.slot(core.next_sequence, core.now)
@@ -111,6 +119,11 @@ def consider(core: Core, slot: Slot) -> None:
     body = slot.body(proposal.digest)
     if body is None:
         return
+    null = epoch.fills(core, slot, proposal.digest)
+    if null:
+        accept(core, slot)
+    if null or null is None:
+        return  # held, if we do not know: when we have executed more we ask again
     try:
         batch = decode_batch(body)
         for request in batch.requests:
@@ -120,13 +133,20 @@ def consider(core: Core, slot: Slot) -> None:
         assert slot.header is not None
         core.accuse(core.primary, f"invalid batch: {error}", (slot.header.envelope, body))
         return
-    if not batch.requests:  # only a NEW-VIEW may fill gaps; its proposals do not come this way
+    if not batch.requests:  # otherwise only a NEW-VIEW may; its proposals do not come this way
         slot.rejected = True
         core.suspect("an empty batch was proposed")
         return
     if not core.wall - core.config.lag_ms <= batch.timestamp_ms <= core.wall + core.config.skew_ms:
         return  # held: the next tick asks again, and the slot's timer runs
     accept(core, slot)
+
+
+def finish(core: Core) -> None:
+    """The epoch's last sequence is known: null batches may be proposed, and were perhaps held."""
+    for slot in core.log.above(core.last_decided):
+        consider(core, slot)
+    propose(core)
 
 
 def accept(core: Core, slot: Slot) -> None:

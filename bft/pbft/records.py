@@ -55,6 +55,7 @@ class Checkpoint(Record):
     sequence: U63
     chain: Bytes32  # hash chain over all batch digests through `sequence`
     state_root: Bytes32  # of the application
+    last: U63  # the epoch's last sequence, from the batch on that ended it; 0 before
     replica: U16
 
 
@@ -74,13 +75,14 @@ class PreparedProof(Record):
 
 
 class StableProof(Record):
-    """A strong quorum of CHECKPOINTs for one (sequence, chain, state root)."""
+    """A strong quorum of CHECKPOINTs for one (sequence, chain, state root, last)."""
 
     TAG = "pbft.stable-proof/1"
 
     sequence: U63
     chain: Bytes32
     state_root: Bytes32
+    last: U63  # as in the CHECKPOINTs
     signatures: Annotated[tuple[CommitSignature, ...], Meta(max_length=REPLICAS_MAX)]  # ascending
 
 
@@ -92,8 +94,8 @@ class ViewChange(Record):
     chain_id: Bytes32
     epoch: U32
     view: U63
-    low: U63  # last stable checkpoint; 0 is genesis
-    stable: Annotated[tuple[StableProof, ...], Meta(max_length=1)]  # empty iff low is 0
+    low: U63  # last stable checkpoint, or the end of the epoch before; 0 is genesis
+    stable: Annotated[tuple[StableProof, ...], Meta(max_length=1)]  # empty iff none in this epoch
     prepared: Annotated[tuple[PreparedProof, ...], Meta(max_length=WINDOW_MAX)]  # by sequence
     replica: U16
 

@@ -5,7 +5,7 @@ Source: docs/CONSENSUS.md, "Persistence".  Pure.
 
 from bft.errors import ConfigError
 from bft.ordering.batch import batch_digest
-from bft.pbft import normal, stable, views
+from bft.pbft import epoch, normal, stable, views
 from bft.pbft.config import Config, Recovered
 from bft.pbft.core import Core, Gap, Transfer
 from bft.pbft.journal import Memory, recall
@@ -20,14 +20,20 @@ def restore(config: Config, recovered: Recovered) -> Core:
         ConfigError: records are damaged or missing; such a replica must not vote again.
     """
     core = Core(config)
-    memory = recall(recovered.records, config.membership)
+    memory = recall(recovered.records, config.membership, config.first)
     core.lsn = core.durable = memory.last_lsn
+    epoch.begin(core, memory)
     restore_checkpoint(core, memory)
     restore_execution(core, memory, recovered.executed)
     restore_view(core, memory)
     restore_slots(core, memory)
     restore_votes(core)
     restore_transfer(core, memory, recovered)
+    if recovered.last is not None:
+        epoch.learn(core, recovered.last)
+    if core.halted:
+        raise ConfigError("the application and the journal know different ends of this epoch")
+    stable.tell_end(core)
     return core  # what it says again goes out with its first step
 
 
@@ -38,6 +44,8 @@ def restore_checkpoint(core: Core, memory: Memory) -> None:
         core.log.advance(memory.stable[0].sequence)
         core.checkpoints.advance(memory.stable[0].sequence)
         core.chain = memory.stable[0].chain
+        if memory.stable[0].last:
+            epoch.learn(core, memory.stable[0].last)
     for sequence in sorted(memory.checkpoints):
         vote, lsn = memory.checkpoints[sequence]
         assert isinstance(vote.message, Checkpoint)

@@ -6,7 +6,19 @@ Pure: no clock, no randomness, no I/O.  The driver's part stands in `bft.pbft.ev
 
 from collections.abc import Callable
 
-from bft.pbft import amnesia, catchup, history, normal, offers, requests, stable, transfer, views
+from bft.pbft import (
+    amnesia,
+    catchup,
+    epoch,
+    history,
+    normal,
+    offers,
+    past,
+    requests,
+    stable,
+    transfer,
+    views,
+)
 from bft.pbft.config import Config as Config
 from bft.pbft.config import Recovered as Recovered
 from bft.pbft.core import Core
@@ -17,6 +29,7 @@ from bft.pbft.events import (
     Executed,
     Halt,
     HistoryRead,
+    Learned,
     Prune,
     Received,
     Submitted,
@@ -108,7 +121,7 @@ class Replica:
         core.now, core.wall = max(core.now, now_ms), wall_ms
         self._dispatch(event)
         self._count_durable()
-        if core.suspicion is not None and core.active:
+        if core.suspicion is not None and core.active and not epoch.over(core):
             views.leave(core, core.pending_view + 1)
         effects, core.effects = core.effects, []
         if core.halted:
@@ -119,7 +132,7 @@ class Replica:
     def _dispatch(self, event: Event) -> None:
         core = self._core
         if isinstance(event, Tick):
-            if amnesia.on_probation(core):
+            if amnesia.on_probation(core) or epoch.over(core):
                 catchup.tell(core)
                 return
             normal.deliver(core)
@@ -136,13 +149,18 @@ class Replica:
             while core.prunes and core.prunes[0][0] <= core.durable:
                 core.effects.append(Prune(up_to_lsn=core.prunes.popleft()[1]))
         elif isinstance(event, Executed):
-            stable.on_executed(core, event.sequence, event.state_root, event.state)
+            stable.on_executed(core, event)
+        elif isinstance(event, Learned):
+            history.learn(core, event)
         elif isinstance(event, HistoryRead):
             history.read(core, event.to, event.entries)
 
     def _receive(self, found: Verified) -> None:
         core = self._core
         kind = type(found.message)
+        if found.message.epoch != core.members.epoch:
+            past.on_message(core, found)
+            return
         if found.sender == core.index:
             amnesia.on_own(core, found)
             return
@@ -207,6 +225,15 @@ class Replica:
     def transferring(self) -> bool:
         """Whether a state is being fetched."""
         return self._core.transfer is not None
+
+    @property
+    def last_of_epoch(self) -> int | None:
+        """The last sequence of this epoch, once it is known."""
+        return self._core.log.last
+
+    def pending(self) -> tuple[bytes, ...]:
+        """Signed requests that wait to be decided, oldest first: for the next epoch's replica."""
+        return tuple(entry.request for entry in self._core.pool.pending())
 
     def is_pending(self, digest: bytes) -> bool:
         """Whether the request with this SHA-256 waits to be decided here."""

@@ -6,17 +6,18 @@ Source: PBFT (OSDI 1999) section 4.3.  Pure.
 from bft.codec.canonical import encode
 from bft.errors import ProtocolViolation
 from bft.ordering.batch import decode_batch
-from bft.pbft import journal, normal, offers
+from bft.pbft import epoch, journal, normal, offers
 from bft.pbft.core import Core
-from bft.pbft.events import StableCheckpoint
+from bft.pbft.events import EpochEnded, Executed, StableCheckpoint
 from bft.pbft.messages import Checkpoint, StableProof, Verified
 from bft.pbft.snapshots import snapshot
 
 
-def on_executed(core: Core, sequence: int, state_root: bytes, state: bytes | None = None) -> None:
+def on_executed(core: Core, event: Executed) -> None:
     """The application has executed `sequence`; at a checkpoint, say what state it came to."""
-    if state is not None:
-        made = snapshot(sequence, state)
+    sequence, state_root = event.sequence, event.state_root
+    if event.state is not None:
+        made = snapshot(sequence, event.state)
         assert made.root == state_root, "a state with another root than its own"
         offers.keep(core, made)
     assert sequence <= core.last_decided, "executed what was never decided"
@@ -30,12 +31,15 @@ def on_executed(core: Core, sequence: int, state_root: bytes, state: bytes | Non
                 sequence=sequence,
                 chain=chain,
                 state_root=state_root,
+                last=event.last or 0,
                 replica=core.index,
             )
         )
         lsn = core.persist(journal.Reached(envelope=vote.envelope))
         core.own_checkpoints[sequence] = (vote, lsn)
         core.vote(vote, lsn)
+    if event.last is not None and epoch.learn(core, event.last):
+        normal.finish(core)
     settle(core)
 
 
@@ -58,6 +62,8 @@ def on_checkpoint(core: Core, vote: Verified) -> None:
 
 def on_stable(core: Core, proof: StableProof) -> None:
     """A checked stable checkpoint: adopt it now, or when we have executed so far."""
+    if proof.last:
+        epoch.learn(core, proof.last)
     known = core.log.low if core.target is None else core.target.sequence
     if proof.sequence > max(known, core.log.low):
         core.target = proof
@@ -73,7 +79,11 @@ def settle(core: Core) -> None:
     if own is not None:
         message = own[0].message
         assert isinstance(message, Checkpoint)
-        same = (message.chain, message.state_root) == (proof.chain, proof.state_root)
+        same = (message.chain, message.state_root, message.last) == (
+            proof.chain,
+            proof.state_root,
+            proof.last,
+        )
     else:  # executed before a restart; the order is what we can compare
         same = core.chains.get(proof.sequence, proof.chain) == proof.chain
     if not same:
@@ -85,7 +95,10 @@ def settle(core: Core) -> None:
 
 def advance(core: Core, proof: StableProof) -> None:
     """Everything through the stable checkpoint is history."""
+    if proof.last:
+        epoch.learn(core, proof.last)
     core.stable = (proof, core.persist(journal.Stabilised(proof=proof)))
+    epoch.write_again(core)
     if core.new_view is not None:  # written again, so that older records can go
         entered = core.new_view[0]
         core.new_view = (entered, core.persist(journal.Entered(envelope=entered.envelope)))
@@ -102,9 +115,19 @@ def advance(core: Core, proof: StableProof) -> None:
     core.effects.append(
         StableCheckpoint(sequence=low, state_root=proof.state_root, proof=encode(proof))
     )
+    tell_end(core)
     core.prunes.append((core.lsn, oldest_needed(core) - 1))
     carry(core)
     normal.propose(core)
+
+
+def tell_end(core: Core) -> None:
+    """If the proof of the epoch's last state is here, the driver can go on to the next epoch."""
+    if core.stable is not None and epoch.over(core):
+        proof = core.stable[0]
+        core.effects.append(
+            EpochEnded(sequence=proof.sequence, state_root=proof.state_root, proof=encode(proof))
+        )
 
 
 def oldest_needed(core: Core) -> int:
@@ -114,7 +137,7 @@ def oldest_needed(core: Core) -> int:
     needed += core.delivered.values()
     if core.transfer is not None and core.transfer.first_lsn:
         needed.append(core.transfer.first_lsn)
-    for item in (core.stable, core.new_view, core.view_change):
+    for item in (core.began, core.stable, core.new_view, core.view_change):
         if item is not None:
             needed.append(item[1])
     return min(needed, default=core.lsn + 1)

@@ -35,8 +35,10 @@ class Plan:
         return self.low + len(self.proposals)
 
 
-def check_view_change(vc: ViewChange, verifier: Verifier, *, window: int, interval: int) -> None:
-    """Returns if all that the VIEW-CHANGE claims is proven.
+def check_view_change(
+    vc: ViewChange, verifier: Verifier, *, window: int, interval: int, first: int = 0
+) -> None:
+    """Returns if all that the VIEW-CHANGE claims is proven.  The epoch began behind `first`.
 
     Raises:
         DecodeError: order, range or number of signers is wrong.
@@ -44,7 +46,7 @@ def check_view_change(vc: ViewChange, verifier: Verifier, *, window: int, interv
     """
     if vc.view < 1:
         raise DecodeError("view 0 needs no VIEW-CHANGE")
-    if vc.low % interval or bool(vc.low) != bool(vc.stable):
+    if vc.low % interval or vc.low < first or (vc.low > first) != bool(vc.stable):
         raise DecodeError(f"low watermark {vc.low} with {len(vc.stable)} stable proofs")
     for stable in vc.stable:
         if stable.sequence != vc.low:
@@ -89,7 +91,7 @@ def plan_new_view(view_changes: Sequence[ViewChange]) -> Plan:
 
 
 def check_new_view(
-    nv: NewView, verifier: Verifier, *, window: int, interval: int
+    nv: NewView, verifier: Verifier, *, window: int, interval: int, first: int = 0
 ) -> tuple[Plan, tuple[Verified, ...]]:
     """The plan of a NEW-VIEW, recomputed, and its PRE-PREPAREs.
 
@@ -111,7 +113,7 @@ def check_new_view(
             raise DecodeError(f"a NEW-VIEW for {nv.view} carries a {vc.TAG} that is not for it")
         if found and vc.replica <= found[-1].replica:
             raise DecodeError("VIEW-CHANGEs must be of distinct replicas, ascending")
-        check_view_change(vc, verifier, window=window, interval=interval)
+        check_view_change(vc, verifier, window=window, interval=interval, first=first)
         found.append(vc)
     plan = plan_new_view(found)
     if tuple((p.sequence, p.digest) for p in nv.proposals) != plan.proposals:

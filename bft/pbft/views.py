@@ -4,7 +4,7 @@ Source: PBFT (OSDI 1999) section 4.4 and docs/CONSENSUS.md, "View change".  Pure
 """
 
 from bft.errors import DecodeError, ProtocolViolation
-from bft.pbft import amnesia, journal, normal, stable
+from bft.pbft import amnesia, epoch, journal, normal, stable
 from bft.pbft.certificates import pre_prepare
 from bft.pbft.core import Core
 from bft.pbft.messages import NewView, PreparedProof, Proposal, Verified, ViewChange
@@ -78,6 +78,7 @@ def on_view_change(core: Core, found: Verified) -> None:
                 core.verifier,
                 window=config.window,
                 interval=config.checkpoint_interval,
+                first=config.first,
             )
             for proof in message.prepared:
                 amnesia.check_prepared(core, proof)
@@ -99,7 +100,7 @@ def due(core: Core, last_ms: int | None) -> bool:
 
 def follow(core: Core) -> None:
     """Join the weak-th largest view; start the timer at a strong quorum; start the view if ours."""
-    if core.probation:
+    if core.probation or epoch.over(core):
         return
     asked = [core.view_changes.highest(i) for i in core.others]
     proven = weakest_proven([*asked, core.pending_view], core.members.weak)
@@ -167,7 +168,11 @@ def on_new_view(core: Core, found: Verified) -> None:
     config = core.config
     try:
         plan, headers = check_new_view(
-            message, core.verifier, window=config.window, interval=config.checkpoint_interval
+            message,
+            core.verifier,
+            window=config.window,
+            interval=config.checkpoint_interval,
+            first=config.first,
         )
     except DecodeError as error:
         core.accuse(found.sender, f"invalid NEW-VIEW: {error}", (found.envelope,))
@@ -248,7 +253,8 @@ def tick(core: Core) -> None:
 
 def judge(core: Core) -> None:
     """Suspect the primary for a request or an assigned batch that waits too long."""
-    if not core.active or core.primary == core.index or core.behind():
+    idle = core.primary == core.index or epoch.decided(core)
+    if not core.active or idle or core.behind():
         core.stalled_since = None
         return
     oldest = core.pool.oldest()
@@ -256,7 +262,7 @@ def judge(core: Core) -> None:
         core.suspect("a request waits too long")
     head = core.log.find(core.last_decided + 1)
     missing = head is None or head.decided is None
-    begun = any(
+    begun = epoch.ending(core) or any(
         slot.decided is not None or slot.proposal(core.view) is not None
         for slot in core.log.above(core.last_decided)
     )

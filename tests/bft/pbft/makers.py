@@ -53,7 +53,13 @@ def commit(view: int, sequence: int, digest: bytes, replica: int) -> Commit:
 
 def checkpoint(sequence: int, replica: int, root: bytes = D1) -> Checkpoint:
     return Checkpoint(
-        chain_id=CHAIN, epoch=0, sequence=sequence, chain=D2, state_root=root, replica=replica
+        chain_id=CHAIN,
+        epoch=0,
+        sequence=sequence,
+        chain=D2,
+        state_root=root,
+        last=0,
+        replica=replica,
     )
 
 
@@ -82,6 +88,7 @@ def stable(sequence: int, signers: tuple[int, ...] = (0, 1, 2)) -> StableProof:
         sequence=sequence,
         chain=D2,
         state_root=D1,
+        last=0,
         signatures=votes(*(checkpoint(sequence, i) for i in signers)),
     )
 
