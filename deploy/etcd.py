@@ -14,7 +14,7 @@ client after forking, never before: gRPC does not survive a fork.
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,14 @@ class Lease:
 
     id: int
     ttl_s: int  # what the server granted, at least what was asked for
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What etcd says of itself.  A restored copy has a lower revision, or another cluster id."""
+
+    cluster: int  # id
+    revision: int  # of the newest write of anybody
 
 
 class EtcdClient:
@@ -151,6 +159,38 @@ class EtcdClient:
                 failure=[],
             )
         return bool(swapped)
+
+    def put_if(
+        self, key: bytes, data: bytes, *, expected: int, held: Mapping[bytes, int]
+    ) -> int | None:
+        """As `compare_and_swap`, if besides each key of `held` began to exist at its revision.
+
+        All of it is one transaction.  ABSENT in `held`: that key must not be there.
+
+        Returns:
+            The revision of the write; None if it was not done.
+
+        Raises:
+            ValueError: as `put`.
+        """
+        _check_size(data)
+        act = self._client.transactions
+        with self._errors():
+            done, answers = self._client.transaction(
+                compare=[
+                    act.mod(key) == expected,
+                    *(act.create(other) == created for other, created in held.items()),
+                ],
+                success=[act.put(key, data), act.get(key)],
+                failure=[],
+            )
+        return int(answers[1][0][1].mod_revision) if done else None
+
+    def standing(self, key: bytes) -> Standing:
+        """Which cluster answers, and how far it has come.  `key`: one that we may read."""
+        with self._errors():
+            header = self._client.get_response(key).header
+        return Standing(cluster=int(header.cluster_id), revision=int(header.revision))
 
     def delete(self, key: bytes) -> bool:
         """Whether there was something to delete."""
