@@ -290,7 +290,7 @@ class Mill:
             *(self.request(self.miner_of(u), self.commitment(u)) for u in self._units(units))
         )
 
-    def receipt(self, unit: WorkUnit, replica: int) -> bytes:
+    def receipt(self, unit: WorkUnit, signer: PrivateKey) -> bytes:
         record = StorageReceipt(
             chain_id=self.rules.chain_id,
             cycle=self.state.cycle,
@@ -298,7 +298,6 @@ class Mill:
             digest=self.digest(unit),
             size=UPDATE_BYTES,
         )
-        signer = self.replicas[replica]
         return seal(record, signer.public_key, signer.sign)
 
     def opening(self, unit: WorkUnit, holders: Iterable[int] | None = None) -> UpdateReveal:
@@ -320,7 +319,7 @@ class Mill:
                 energy_mj=1,
                 estimated=1,
             ),
-            receipts=tuple(self.receipt(unit, replica) for replica in holders),
+            receipts=tuple(self.receipt(unit, self.replicas[replica]) for replica in holders),
         )
 
     def reveal(self, units: Sequence[int] | None = None) -> list[str]:

@@ -144,7 +144,7 @@ def test_a_reveal_must_open_its_commitment_and_be_available() -> None:
         (replace(said, receipts=(receipt,)), "unavailable"),
         (replace(said, receipts=(receipt, receipt)), "unavailable"),
         (replace(said, receipts=(receipt, b"nonsense")), "unavailable"),
-        (replace(said, receipts=(receipt, mill.receipt(uncommitted, 1))), "unavailable"),
+        (replace(said, receipts=(receipt, mill.receipt(uncommitted, mill.replicas[1]))), "unavailable"),
         (replace(said, size=said.size + 1), "unavailable"),  # receipts are for other bytes
     ):
         assert_refused(mill, miner, wrong, code)
@@ -158,8 +158,8 @@ def test_a_receipt_of_a_stranger_counts_for_nothing() -> None:
     mill = Mill().found().to_training()
     mill.commit()
     unit = mill.state.units[0]
-    mill.replicas.append(key("stranger"))
-    said = mill.opening(unit, holders=(0, 4))
+    receipts = tuple(mill.receipt(unit, signer) for signer in (mill.replicas[0], key("stranger")))
+    said = replace(mill.opening(unit), receipts=receipts)
     assert_refused(mill, mill.miner_of(unit), said, "unavailable")
 
 
