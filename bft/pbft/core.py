@@ -140,6 +140,8 @@ class Core:
         )
         self.doubted = Digests(DOUBTED_MAX)  # forwarded to us although we know them as executed
         self.status_at = 0
+        self.fresh: list[bytes] = []  # requests of our clients, not yet passed on
+        self.flushed_ms: int | None = None
         self.forward_at = 0
         self.fetch_at = 0
         self.helper = config.index

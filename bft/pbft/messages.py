@@ -19,6 +19,7 @@ from bft.ordering.proof import Commit as Commit
 from bft.ordering.request import REQUEST_BYTES_MAX
 from bft.pbft.records import CHUNK_BYTES as CHUNK_BYTES
 from bft.pbft.records import CHUNKS_MAX as CHUNKS_MAX
+from bft.pbft.records import FORWARDED_MAX as FORWARDED_MAX
 from bft.pbft.records import HISTORY_ENTRIES_MAX as HISTORY_ENTRIES_MAX
 from bft.pbft.records import REPLICAS_MAX as REPLICAS_MAX
 from bft.pbft.records import STATUS_SLOTS_MAX as STATUS_SLOTS_MAX
@@ -30,7 +31,7 @@ from bft.pbft.records import FetchBatch as FetchBatch
 from bft.pbft.records import FetchChunk as FetchChunk
 from bft.pbft.records import FetchHistory as FetchHistory
 from bft.pbft.records import FetchState as FetchState
-from bft.pbft.records import ForwardedRequest as ForwardedRequest
+from bft.pbft.records import ForwardedRequests as ForwardedRequests
 from bft.pbft.records import History as History
 from bft.pbft.records import HistoryEntry as HistoryEntry
 from bft.pbft.records import NewView as NewView
@@ -38,6 +39,7 @@ from bft.pbft.records import Prepare as Prepare
 from bft.pbft.records import PreparedProof as PreparedProof
 from bft.pbft.records import PrePrepare as PrePrepare
 from bft.pbft.records import Proposal as Proposal
+from bft.pbft.records import RequestBundle as RequestBundle
 from bft.pbft.records import SlotStatus as SlotStatus
 from bft.pbft.records import Stable as Stable
 from bft.pbft.records import StableProof as StableProof
@@ -48,6 +50,7 @@ from bft.pbft.records import ViewChange as ViewChange
 
 VOTE_BYTES_MAX = 512
 HISTORY_BYTES_MAX = 1024 * 1024  # a History stops growing here; one entry always fits
+FORWARDED_BYTES_MAX = 1024 * 1024  # as do ForwardedRequests; one request always fits
 
 
 class Frame(Record):
@@ -75,7 +78,7 @@ Message = (
     | StateManifest
     | FetchChunk
     | StateChunk
-    | ForwardedRequest
+    | ForwardedRequests
 )
 
 
@@ -123,7 +126,7 @@ def _manifest(membership: Membership) -> int:
 
 
 _HISTORY_ATTACHMENT_MAX = HISTORY_BYTES_MAX + BATCH_BYTES_MAX + REPLICAS_MAX * 80 + 1024
-_REQUEST_ATTACHMENT_MAX = REQUEST_BYTES_MAX + 1024
+_REQUESTS_ATTACHMENT_MAX = FORWARDED_BYTES_MAX + REQUEST_BYTES_MAX + 1024 + FORWARDED_MAX * 8
 
 _KINDS: dict[bytes, tuple[type[Message], Callable[[Membership], int], int]] = {
     kind.TAG.encode(): (kind, envelope_max, attachment_max)
@@ -145,7 +148,7 @@ _KINDS: dict[bytes, tuple[type[Message], Callable[[Membership], int], int]] = {
         (StateManifest, _manifest, 0),
         (FetchChunk, _vote, 0),
         (StateChunk, _vote, CHUNK_BYTES),
-        (ForwardedRequest, _vote, _REQUEST_ATTACHMENT_MAX),
+        (ForwardedRequests, _vote, _REQUESTS_ATTACHMENT_MAX),
     )
 }
 FRAME_BYTES_MAX = RECORD_BYTES_MAX

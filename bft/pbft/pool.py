@@ -177,6 +177,17 @@ class Pool:
             entry.proposed = True
             self.waiting -= 1
 
+    def awaits(self, request: bytes) -> bool:
+        """Whether the request is here and stands in no batch of this view."""
+        entry = self._of.get(sha256(request))
+        return entry is not None and not entry.proposed
+
+    def forwarded(self, request: bytes, now_ms: int) -> None:
+        """The request was passed on."""
+        entry = self._of.get(sha256(request))
+        if entry is not None:
+            entry.forwarded_ms = now_ms
+
     def restart(self, now_ms: int, deadline_ms: int) -> None:
         """A new view: nothing is proposed yet, and every request has a fresh deadline."""
         for entry in self._of.values():

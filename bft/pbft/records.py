@@ -15,6 +15,7 @@ from bft.ordering.proof import CommitSignature, QuorumProof
 WINDOW_MAX = 1024  # prepared proofs in one VIEW-CHANGE
 STATUS_SLOTS_MAX = 64
 HISTORY_ENTRIES_MAX = 128  # their proofs are checked in one step
+FORWARDED_MAX = 256  # requests in one ForwardedRequests
 CHUNK_BYTES = 256 * 1024  # of an application's state; the last chunk may be shorter
 CHUNKS_MAX = 64
 
@@ -275,12 +276,18 @@ class StateChunk(Record):
     replica: U16
 
 
-class ForwardedRequest(Record):
-    """`replica` passes on a client's signed request.  Attached: the request."""
+class ForwardedRequests(Record):
+    """`replica` passes on clients' signed requests.  Attached: a `RequestBundle`."""
 
-    TAG = "pbft.forwarded-request/1"
+    TAG = "pbft.forwarded-requests/1"
 
     chain_id: Bytes32
     epoch: U32
     digest: Bytes32  # SHA-256 of the attachment
     replica: U16
+
+
+class RequestBundle(Record):
+    """Clients' signed requests, in the order in which they came."""
+
+    requests: Annotated[tuple[bytes, ...], Meta(max_length=FORWARDED_MAX)]

@@ -44,7 +44,7 @@ from bft.pbft.messages import (
     FetchChunk,
     FetchHistory,
     FetchState,
-    ForwardedRequest,
+    ForwardedRequests,
     History,
     Message,
     NewView,
@@ -77,7 +77,7 @@ _HANDLERS: dict[type[Message], Callable[[Core, Verified], None]] = {
     StateManifest: transfer.on_manifest,
     FetchChunk: offers.on_fetch_chunk,
     StateChunk: transfer.on_chunk,
-    ForwardedRequest: requests.on_forwarded,
+    ForwardedRequests: requests.on_forwarded,
 }
 _ON_PROBATION = (
     Status,
@@ -86,7 +86,7 @@ _ON_PROBATION = (
     FetchHistory,
     FetchState,
     FetchChunk,
-    ForwardedRequest,
+    ForwardedRequests,
 )
 """What a replica handles before it votes; the rest is sent again when it is missed."""
 _FROM_SELF = (Prepare, Commit, Checkpoint, ViewChange)
@@ -120,6 +120,7 @@ class Replica:
             return []
         core.now, core.wall = max(core.now, now_ms), wall_ms
         self._dispatch(event)
+        requests.flush(core)
         self._count_durable()
         if core.suspicion is not None and core.active and not epoch.over(core):
             views.leave(core, core.pending_view + 1)

@@ -2,12 +2,13 @@
 
 import pytest
 
+from bft.codec.canonical import decode
 from bft.crypto.hashing import sha256, tagged_hash
 from bft.errors import ConfigError
 from bft.ordering.request import open_request
 from bft.pbft import events as pbft
 from bft.pbft.config import Recovered
-from bft.pbft.messages import ForwardedRequest, open_message
+from bft.pbft.messages import ForwardedRequests, RequestBundle, open_message
 from chain.records.block import build_block, decode_block
 from chain.records.certificate import decode_certificate
 from chain.records.operations import decode_operation
@@ -30,7 +31,12 @@ def forwarded(world: World, effects: list[Effect]) -> list[bytes]:
     """The requests that these effects pass on."""
     sent = [effect for effect in effects if isinstance(effect, pbft.Send)]
     messages = [open_message(send.message, world.rules.genesis.membership) for send in sent]
-    return [found.attachment for found in messages if isinstance(found.message, ForwardedRequest)]
+    return [
+        request
+        for found in messages
+        if isinstance(found.message, ForwardedRequests)
+        for request in decode(RequestBundle, found.attachment).requests
+    ]
 
 
 def asked(world: World, effects: list[Effect]) -> set[bytes]:

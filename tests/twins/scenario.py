@@ -20,7 +20,7 @@ from bft.pbft.events import (
     Submitted,
     Tick,
 )
-from bft.pbft.messages import ForwardedRequest, PreparedProof, Verified
+from bft.pbft.messages import ForwardedRequests, PreparedProof, Verified
 from bft.pbft.replica import Config, Replica
 from tests.bft.pbft.cluster import WALL_0
 from tests.bft.pbft.identities import members, opened, request, signer
@@ -173,7 +173,7 @@ class Twins:
             for send in sends:
                 found = opened(send.message, members(N))
                 assert found is not None
-                if isinstance(found.message, ForwardedRequest):
+                if isinstance(found.message, ForwardedRequests):
                     continue
                 for to, other in enumerate(self.machines):
                     if other.index == machine.index or partition[to] != partition[source]:

@@ -11,7 +11,7 @@ from bft.pbft.core import FORGIVING_BATCHES
 from bft.pbft.messages import (
     Checkpoint,
     Commit,
-    ForwardedRequest,
+    ForwardedRequests,
     NewView,
     PrePrepare,
     Stable,
@@ -206,7 +206,7 @@ def test_long_timeouts_that_an_attacker_brought_about_protect_no_slow_primary() 
             led.add(message.view)
         if attack["on"]:
             return not isinstance(message, NewView)
-        return not (to == 0 and isinstance(message, ForwardedRequest))
+        return not (to == 0 and isinstance(message, ForwardedRequests))
 
     cluster.incoming = incoming
     cluster.submit(1, 1, 1)

@@ -2,10 +2,11 @@
 
 import pytest
 
+from bft.codec.canonical import encode
 from bft.crypto.hashing import sha256
 from bft.errors import ConfigError, DecodeError
 from bft.pbft.config import Config, Recovered
-from bft.pbft.messages import ForwardedRequest
+from bft.pbft.messages import ForwardedRequests, RequestBundle
 from bft.pbft.replica import Replica
 from tests.bft.pbft.cluster import Cluster
 from tests.bft.pbft.identities import CHAIN, key, request, signer
@@ -74,8 +75,9 @@ def test_requests_that_nobody_signed_leave_nothing_behind() -> None:
     real = request(1, 1)
     for number in range(2_000):
         forged = real[:-8] + number.to_bytes(8, "big")
-        message = ForwardedRequest(chain_id=CHAIN, epoch=0, digest=sha256(forged), replica=2)
-        cluster.arrive(0, cluster.forge(2, message, forged))
+        bundle = encode(RequestBundle(requests=(forged,)))
+        message = ForwardedRequests(chain_id=CHAIN, epoch=0, digest=sha256(bundle), replica=2)
+        cluster.arrive(0, cluster.forge(2, message, bundle))
         with pytest.raises(DecodeError):
             pool.verify(forged)
     assert (len(pool), len(pool._verified), len(pool.executed)) == (0, 0, 0)

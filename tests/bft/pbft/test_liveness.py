@@ -2,12 +2,14 @@
 
 import pytest
 
+from bft.codec.canonical import decode
 from bft.pbft.core import FORGIVING_BATCHES
 from bft.pbft.messages import (
     Commit,
-    ForwardedRequest,
+    ForwardedRequests,
     NewView,
     PrePrepare,
+    RequestBundle,
     Status,
     Verified,
     ViewChange,
@@ -146,7 +148,7 @@ def test_a_primary_that_ignores_one_replica_is_told_by_the_others() -> None:
     """Scenario 42: the client knows R3 only, and R0 does not listen to R3."""
     cluster = Cluster(**FAST)
     cluster.incoming = lambda to, found: (
-        not (to == 0 and isinstance(found.message, ForwardedRequest) and found.sender == 3)
+        not (to == 0 and isinstance(found.message, ForwardedRequests) and found.sender == 3)
     )
     cluster.submit(3, 1, 1)
     cluster.run_until(lambda: cluster.executed_everywhere(1, 1), 10_000)
@@ -220,9 +222,9 @@ def test_a_primary_that_serves_all_but_one_is_replaced() -> None:
     unwanted: set[bytes] = set()
 
     def incoming(to: int, found: Verified) -> bool:
-        return not (
-            to == 0 and isinstance(found.message, ForwardedRequest) and found.attachment in unwanted
-        )
+        if to != 0 or not isinstance(found.message, ForwardedRequests):
+            return True
+        return unwanted.isdisjoint(decode(RequestBundle, found.attachment).requests)
 
     cluster.incoming = incoming
     cluster.run(10)

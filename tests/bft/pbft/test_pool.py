@@ -2,9 +2,10 @@
 
 import pytest
 
+from bft.codec.canonical import encode
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError
-from bft.pbft.messages import ForwardedRequest
+from bft.pbft.messages import ForwardedRequests, RequestBundle
 from bft.pbft.pool import Digests, Pool
 from tests.bft.pbft.cluster import Cluster
 from tests.bft.pbft.identities import CHAIN, key, request
@@ -102,8 +103,10 @@ def test_a_forwarded_request_with_a_bad_signature_is_not_kept() -> None:
     cluster = alone(0)
     bad = bytearray(request(1, 1))
     bad[-1] ^= 1
-    for data, digest in ((bytes(bad), sha256(bytes(bad))), (request(1, 1), bytes(32))):
-        message = ForwardedRequest(chain_id=CHAIN, epoch=0, digest=digest, replica=2)
+    forged = encode(RequestBundle(requests=(bytes(bad), request(1, 2))))
+    proper = encode(RequestBundle(requests=(request(1, 1),)))
+    for data, digest in ((forged, sha256(forged)), (proper, bytes(32))):
+        message = ForwardedRequests(chain_id=CHAIN, epoch=0, digest=digest, replica=2)
         cluster.arrive(0, cluster.forge(2, message, data))
     assert replica_of(cluster, 0).pool_size == 0
 
