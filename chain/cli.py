@@ -197,6 +197,16 @@ def _get(url: str) -> bytes:
     help="The key in a file: hex digits, or the federation's key record.",
 )
 @click.option("--chain-id", help="64 hex digits; without it any chain's certificate will do.")
+@click.option(
+    "--genesis",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The genesis record, instead of a key: FILE is a receipt for a request.",
+)
+@click.option(
+    "--request",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The sealed request that the receipt must be for.",
+)
 @JSON
 def verify(
     file: Path | None,
@@ -204,19 +214,38 @@ def verify(
     key: str | None,
     key_file: Path | None,
     chain_id: str | None,
+    genesis: Path | None,
+    request: Path | None,
     as_json: bool,
 ) -> None:
     """Check a certificate, or a block with the certificate in it, under the federation key.
 
     FILE holds either, as bytes or as hex digits.  A block is checked for the winner's signature
     and for all that it shows without its parent.
+
+    With --genesis: check the receipt of a request, by the keys of the members.
     """
     if (file is None) == (digits is None):
         raise click.UsageError("give either FILE or --hex")
-    if (key is None) == (key_file is None):
-        raise click.UsageError("give either --key or --key-file")
+    if (key, key_file, genesis).count(None) != 2:
+        raise click.UsageError("give one of --key, --key-file and --genesis")
     data = _bytes_of(digits, "--hex") if digits is not None else _read_either(file)
-    _show(_verified(data, _key(key, key_file), chain_id), as_json)
+    if genesis is not None:
+        _show(_verified_receipt(data, genesis, request), as_json)
+    else:
+        _show(_verified(data, _key(key, key_file), chain_id), as_json)
+
+
+def _verified_receipt(data: bytes, genesis: Path, request: Path | None) -> dict[str, Any]:
+    from bft.crypto.hashing import sha256
+    from chain.node.config import load_genesis
+    from chain.node.describe import describe_receipt
+    from chain.receipts import verify_receipt
+
+    receipt = verify_receipt(data, load_genesis(genesis).membership)
+    if request is not None and sha256(request.read_bytes()) != receipt.request:
+        raise DecodeError(f"{request}: another request than that of the receipt")
+    return {"valid": True, **describe_receipt(receipt)}
 
 
 def _key(key: str | None, key_file: Path | None) -> bytes:

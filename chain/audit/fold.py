@@ -33,6 +33,7 @@ from chain.audit.work import (
     move_reveal,
     move_training,
 )
+from chain.records.commands import split_operations
 from chain.records.contribution import Register, UpdateCommitment, UpdateReveal
 from chain.records.evaluation import EvaluationTable, SnapshotVote
 from chain.records.federation import Genesis
@@ -103,20 +104,32 @@ class Fold:
         books.derived = []
         books.frontier = books.frontier.push(leaf_hash(leaf))
         for request in requests:
-            if self._window.fresh(request.client, request.cseq) and self._hear(request):
+            if self._window.fresh(request.client, request.cseq) and self._hear_request(request):
                 self._window.mark(request.client, request.cseq)
-                while MOVES[books.phase](books):
-                    pass
         return tuple(books.derived)
 
-    def _hear(self, request: Request) -> bool:
-        """Whether the request's operation counts."""
+    def _hear_request(self, request: Request) -> bool:
+        """Whether one of the request's operations counts; each moves the phases on for itself."""
         try:
-            operation = decode_operation(request.operation)
+            operations = split_operations(request.operation)
+        except DecodeError:
+            return False
+        counts = False
+        for operation in operations:
+            if self._hear(request.client, operation):
+                counts = True
+                while MOVES[self.books.phase](self.books):
+                    pass
+        return counts
+
+    def _hear(self, client: bytes, encoded: bytes) -> bool:
+        """Whether one operation of `client` counts."""
+        try:
+            operation = decode_operation(encoded)
         except DecodeError:
             return False
         kind = type(operation)
         if kind in FROM_MINERS:
-            return FROM_MINERS[kind](self.books, request.client, operation)
-        author = self.books.membership.index_by_key.get(request.client)
+            return FROM_MINERS[kind](self.books, client, operation)
+        author = self.books.membership.index_by_key.get(client)
         return author is not None and FROM_REPLICAS[kind](self.books, author, operation)

@@ -21,6 +21,7 @@ from bft.crypto.hashing import sha256
 from bft.errors import ConfigError, DecodeError, FederationError, Refused, Unavailable
 from chain.federation import api
 from chain.federation.panel import Panel, gather_enough
+from chain.federation.receipts import Signed, concluded, read_receipt
 from chain.federation.transport import (
     EXCHANGE_S,
     JSON_BYTES_MAX,
@@ -239,18 +240,9 @@ class FederationClient:
         Raises:
             Unavailable: no verdict in time.  The request may still be executed.
         """
-        wait_ms = min(wait_ms, api.REQUEST_WAIT_MS_MAX)
 
         async def ask(url: str) -> Verdict:
-            reply = await self._transport.exchange(
-                "POST",
-                f"{url}{api.REQUESTS}?wait_ms={wait_ms}",
-                body=request,
-                headers={"Content-Type": api.OCTETS},
-                bytes_max=JSON_BYTES_MAX,
-                timeout_s=wait_ms / 1000 + EXCHANGE_S,
-            )
-            return _verdict(url, reply)
+            return _verdict(url, await self._post_request(url, request, wait_ms))
 
         def agree(verdicts: list[Verdict], last: bool) -> Verdict | None:
             counted = Counter(verdict.code for verdict in verdicts)
@@ -260,6 +252,41 @@ class FederationClient:
             return next(verdict for verdict in verdicts if verdict.code == code)
 
         return await self._panel.ask(ask, agree, self._membership.weak)
+
+    async def receipt(self, request: bytes, wait_ms: int = api.REQUEST_WAIT_MS_MAX) -> bytes:
+        """Have a signed request ordered; an encoded RequestReceipt that anybody can verify.
+
+        See chain/receipts.py.  Its outcomes may be refusals.  A request that was executed lately
+        gets its receipt too.
+
+        Raises:
+            Refused: `weak` replicas refuse alike to have it ordered, or no longer know it.
+            Unavailable: too few signed the same in time.  The request may still be executed.
+        """
+        digest, member = sha256(request), self._membership
+
+        async def ask(url: str) -> Signed | Refused:
+            reply = await self._post_request(url, request, wait_ms)
+            return read_receipt(url, reply, digest, member)
+
+        def conclude(answers: list[Signed | Refused], last: bool) -> bytes | Refused | None:
+            return concluded(answers, last, member)
+
+        found: bytes | Refused = await self._panel.ask(ask, conclude, member.weak)
+        if isinstance(found, Refused):
+            raise found
+        return found
+
+    async def _post_request(self, url: str, request: bytes, wait_ms: int) -> Reply:
+        wait_ms = min(wait_ms, api.REQUEST_WAIT_MS_MAX)
+        return await self._transport.exchange(
+            "POST",
+            f"{url}{api.REQUESTS}?wait_ms={wait_ms}",
+            body=request,
+            headers={"Content-Type": api.OCTETS},
+            bytes_max=JSON_BYTES_MAX,
+            timeout_s=wait_ms / 1000 + EXCHANGE_S,
+        )
 
     # Things that every replica should have.
 

@@ -7,7 +7,9 @@ Source: RFC 9457 for problems.
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -33,15 +35,24 @@ class Compressed(FederationError):
 
 
 def problem(
-    status: HTTPStatus, code: str, detail: str, headers: dict[str, str] | None = None
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    *,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> web.Response:
-    """One answer that names what was wrong, for machines by `code`, for people by `detail`."""
+    """One answer that names what was wrong, for machines by `code`, for people by `detail`.
+
+    `more`: members of this route's own (RFC 9457 section 3.2).
+    """
     body = {
         "type": "about:blank",
         "title": status.phrase,
         "status": int(status),
         "code": code,
         "detail": detail,
+        **more,
     }
     return web.Response(
         status=status, body=json.dumps(body).encode(), content_type=PROBLEM, headers=headers

@@ -7,6 +7,7 @@ from typing import Any
 
 from chain.records.block import Block
 from chain.records.certificate import BlockCertificate
+from chain.records.receipt import ExecutionReceipt
 from chain.tree import BlockTree
 
 
@@ -58,4 +59,17 @@ def describe_block(block: Block) -> dict[str, Any]:
         "transactions": len(block.transactions),
         "reward": block.coinbase.reward,
         "certificate": describe_certificate(block.certificate),
+    }
+
+
+def describe_receipt(receipt: ExecutionReceipt) -> dict[str, Any]:
+    """All its fields, in their order."""
+    return {
+        "chain_id": receipt.chain_id.hex(),
+        "epoch": receipt.epoch,
+        "client": receipt.client.hex(),
+        "client_sequence": receipt.cseq,
+        "request": receipt.request.hex(),
+        "sequence": receipt.sequence,
+        "outcomes": " ".join(code.decode("ascii", "replace") for code in receipt.outcomes),
     }

@@ -16,6 +16,7 @@ from bft.errors import DecodeError, Refused
 from bft.ordering.batch import decode_batch
 from bft.ordering.request import Request
 from bft.pbft.clients import ClientTable
+from chain.records.commands import split_operations
 from chain.records.contribution import Register, UpdateCommitment, UpdateReveal
 from chain.records.evaluation import EvaluationTable, SnapshotVote
 from chain.records.membership import (
@@ -108,13 +109,41 @@ ADVANCE: dict[Phase, Callable[[Rules, Draft], Draft]] = {
 }
 
 
+ACCEPTED = "accepted"
+MIXED = "mixed"
+
+
+class Outcome(NamedTuple):
+    """What became of one operation."""
+
+    code: str  # ACCEPTED, or a refusal's word
+    text: str
+
+
 class Answer(NamedTuple):
     """What became of one request."""
 
     client: bytes
     cseq: int
-    code: str  # "accepted", or a refusal's word
-    text: str
+    epoch: int  # whose members decided it
+    sequence: int  # of the batch that executed it
+    outcomes: tuple[Outcome, ...]  # one an operation; one alone if all were refused as a whole
+
+    @property
+    def accepted(self) -> bool:
+        """Whether an operation of it was: then the request is not executed again."""
+        return any(outcome.code == ACCEPTED for outcome in self.outcomes)
+
+    @property
+    def code(self) -> str:
+        """The outcomes' word; MIXED where they differ."""
+        first = self.outcomes[0].code
+        return first if all(outcome.code == first for outcome in self.outcomes) else MIXED
+
+    @property
+    def text(self) -> str:
+        """Why, for people; empty where the outcomes differ."""
+        return "" if self.code == MIXED else self.outcomes[0].text
 
 
 class Executed(NamedTuple):
@@ -149,17 +178,34 @@ def execute(
 def _execute_request(
     rules: Rules, draft: Draft, clients: ClientTable, sequence: int, request: Request
 ) -> tuple[Draft, Answer]:
-    if not clients.fresh(request.client, request.cseq):
-        text = f"sequence number {request.cseq} was executed or is too old"
-        return draft, Answer(request.client, request.cseq, "executed-before", text)
+    client, cseq, epoch = request.client, request.cseq, draft.state.membership.epoch
+    outcomes: list[Outcome] = []
+    if not clients.fresh(client, cseq):
+        text = f"sequence number {cseq} was executed or is too old"
+        outcomes.append(Outcome("executed-before", text))
+        return draft, Answer(client, cseq, epoch, sequence, tuple(outcomes))
     try:
-        after = apply(rules, draft, request.client, decode_operation(request.operation))
-    except Refused as error:
-        return draft, Answer(request.client, request.cseq, error.code, str(error))
+        for operation in split_operations(request.operation):
+            draft, outcome = _execute_operation(rules, draft, client, operation)
+            outcomes.append(outcome)
     except DecodeError as error:
-        return draft, Answer(request.client, request.cseq, "malformed", str(error))
-    clients.mark(request.client, request.cseq, sequence)
-    return after, Answer(request.client, request.cseq, "accepted", "")
+        outcomes.append(Outcome("malformed", str(error)))
+    answer = Answer(client, cseq, epoch, sequence, tuple(outcomes))
+    if answer.accepted:
+        clients.mark(client, cseq, sequence)
+    return draft, answer
+
+
+def _execute_operation(
+    rules: Rules, draft: Draft, client: bytes, operation: bytes
+) -> tuple[Draft, Outcome]:
+    try:
+        after = apply(rules, draft, client, decode_operation(operation))
+    except Refused as error:
+        return draft, Outcome(error.code, str(error))
+    except DecodeError as error:
+        return draft, Outcome("malformed", str(error))
+    return after, Outcome(ACCEPTED, "")
 
 
 def apply(rules: Rules, draft: Draft, client: bytes, operation: Record) -> Draft:

@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 from bft.codec.canonical import Record, decode, encode
 from bft.codec.envelope import Envelope
 from bft.crypto.merkle import inclusion_proof
-from bft.errors import DecodeError, Unavailable
+from bft.errors import Unavailable
 from bft.membership import Membership
 from bft.ordering.batch import decode_batch
 from bft.ordering.request import Request
 from chain.federation.api import LOG_ANSWER_BYTES_MAX, LOG_LIMIT_MAX
 from chain.params import Params
 from chain.records.certificate import decode_certificate
+from chain.records.commands import readable_operations
 from chain.records.evaluation import EvaluationTable
-from chain.records.operations import decode_operation
 from chain.records.score_log import (
     Aggregated,
     Assigned,
@@ -227,13 +227,11 @@ class LogIndex:
             index = self._membership.index_by_key.get(request.client)
             if index is None or index in tables or index not in record.evaluators:
                 continue
-            try:
-                table = decode_operation(request.operation)
-            except DecodeError:
-                continue
-            if (
-                isinstance(table, EvaluationTable)
-                and [row.unit for row in table.rows] == [row.unit for row in record.rows]
-                and all(row.valid in (0, 1) for row in table.rows)
-            ):
-                tables[index] = table
+            for table in readable_operations(request.operation):
+                if (
+                    index not in tables
+                    and isinstance(table, EvaluationTable)
+                    and [row.unit for row in table.rows] == [row.unit for row in record.rows]
+                    and all(row.valid in (0, 1) for row in table.rows)
+                ):
+                    tables[index] = table

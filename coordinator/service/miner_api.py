@@ -6,27 +6,31 @@ Everything is verified once, at this door: signature, chain, who may say it, siz
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
 from bft.codec.envelope import open_as, seal
+from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
 from bft.errors import Busy, DecodeError, Refused, Unavailable
-from bft.ordering.request import REQUEST_BYTES_MAX, open_request
+from bft.ordering.request import REQUEST_BYTES_MAX, Request, open_request
 from chain.federation import api
 from chain.federation.server import problem, read_body
+from chain.records.commands import split_operations
 from chain.records.contribution import StorageReceipt, UploadAuthorization
 from chain.records.operations import MINER_OPERATIONS, decode_operation
 from chain.records.phase import Phase
+from chain.records.receipt import ExecutionReceipt
 from chain.rules.updates import update_bytes
 from coordinator.config import Limits
+from coordinator.cycle.machine import ACCEPTED, MIXED, Answer
 from coordinator.cycle.state import Rules, State
 from coordinator.effects import BlockRefused
 from coordinator.service.blobs import BlobStore
 from coordinator.service.parameters import digest_of, number
 from coordinator.service.problems import TooMany, refusal_status
 from coordinator.service.rates import Buckets
-from coordinator.service.requests import ACCEPTED
 from coordinator.service.runtime import Runtime
 
 AUTHORIZATION_BYTES_MAX = 1024
@@ -63,6 +67,15 @@ class Quota:
     def release(self, miner: bytes, digest: bytes) -> None:
         """The artifact was not stored after all."""
         self.stored.get(miner, set()).discard(digest)
+
+
+def _check_operations(request: Request) -> None:
+    """Raises Refused: "not-for-clients"; DecodeError: an operation is malformed."""
+    for encoded in split_operations(request.operation):
+        operation = decode_operation(encoded)
+        if not isinstance(operation, MINER_OPERATIONS):
+            kind = type(operation).__name__
+            raise Refused("not-for-clients", f"{kind} is said by replicas, on their links only")
 
 
 class MinerApi:
@@ -104,9 +117,9 @@ class MinerApi:
         if retry_s:
             raise TooMany(retry_s)
 
-    def _admit_client(self, client: bytes) -> None:
+    def _admit_client(self, client: bytes, operations: int = 1) -> None:
         """After a signature stood.  Raises TooMany."""
-        retry_s = self._clients.try_take(client, self._clock())
+        retry_s = self._clients.try_take(client, self._clock(), operations)
         if retry_s:
             raise TooMany(retry_s)
 
@@ -120,19 +133,33 @@ class MinerApi:
         opened = open_request(sealed, self._rules.chain_id)
         if self._runtime.replica.fresh(opened.client, opened.cseq):
             # The log is public: whoever repeats what stands there uses up nobody else's budget.
-            self._admit_client(opened.client)
-        operation = decode_operation(opened.operation)
-        if not isinstance(operation, MINER_OPERATIONS):
-            kind = type(operation).__name__
-            raise Refused("not-for-clients", f"{kind} is said by replicas, on their links only")
+            self._admit_client(opened.client, len(split_operations(opened.operation)))
+        _check_operations(opened)
         if opened.client in self._runtime.replica.state.membership.index_by_key:
             raise Refused("not-for-clients", "a replica's key says nothing through this door")
         answer = await self._runtime.requests.ask(sealed, opened, wait_ms / 1000)
         if answer is None:
             return web.json_response({"code": "pending", "text": "not executed yet"}, status=202)
-        if answer.code != ACCEPTED:
-            return problem(refusal_status(answer.code), answer.code, answer.text)
-        return web.json_response({"code": answer.code, "text": answer.text})
+        more: dict[str, Any] = {"receipt": self._receipt(sealed, answer).hex()}
+        if len(answer.outcomes) > 1:
+            more["outcomes"] = [outcome._asdict() for outcome in answer.outcomes]
+        if answer.code not in (ACCEPTED, MIXED):
+            status = refusal_status(answer.code)
+            return problem(status, answer.code, answer.text, more=more)
+        return web.json_response({"code": answer.code, "text": answer.text, **more})
+
+    def _receipt(self, sealed: bytes, answer: Answer) -> bytes:
+        """This replica's word on what it has executed."""
+        receipt = ExecutionReceipt(
+            chain_id=self._rules.chain_id,
+            epoch=answer.epoch,
+            client=answer.client,
+            cseq=answer.cseq,
+            request=sha256(sealed),
+            sequence=answer.sequence,
+            outcomes=tuple(outcome.code.encode() for outcome in answer.outcomes),
+        )
+        return seal(receipt, self._identity.public_key, self._identity.sign)
 
     # Updates.
 

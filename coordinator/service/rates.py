@@ -25,12 +25,16 @@ class Bucket:
         missing = min(amount, self._burst) - amount - self._tokens
         return max(0.0, missing / self._per_s)
 
-    def try_take(self, now_s: float) -> float:
-        """Take one token if there is one; else how long until there is."""
+    def try_take(self, now_s: float, amount: int = 1) -> float:
+        """Take `amount` tokens if they are there; else how long until they are.
+
+        An amount above the burst is let in when the bucket is full, and paid off afterwards.
+        """
         self._refill(now_s)
-        if self._tokens < 1:
-            return (1 - self._tokens) / self._per_s
-        self._tokens -= 1
+        needed = min(amount, self._burst)
+        if self._tokens < needed:
+            return (needed - self._tokens) / self._per_s
+        self._tokens -= amount
         return 0.0
 
     def _refill(self, now_s: float) -> None:
@@ -45,10 +49,10 @@ class Buckets:
         self._per_s, self._burst = per_s, burst
         self._of: OrderedDict[Hashable, Bucket] = OrderedDict()
 
-    def try_take(self, source: Hashable, now_s: float) -> float:
+    def try_take(self, source: Hashable, now_s: float, amount: int = 1) -> float:
         """As `Bucket.try_take`, of this source's bucket."""
         bucket = self._of.pop(source, None) or Bucket(self._per_s, self._burst, now_s)
         self._of[source] = bucket
         if len(self._of) > BUCKETS_MAX:
             self._of.popitem(last=False)
-        return bucket.try_take(now_s)
+        return bucket.try_take(now_s, amount)

@@ -8,7 +8,8 @@ consensus orders no bytes twice.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
 
 from bft.crypto.hashing import sha256
 from bft.errors import Busy, Refused
@@ -16,13 +17,37 @@ from bft.ordering.request import Request
 from bft.pbft.events import Submitted
 from coordinator.cycle.machine import Answer
 
-ACCEPTED = "accepted"
 WAITING_MAX = 4_096  # requests for whose answers somebody waits
-REMEMBERED_MAX = 10_000  # accepted requests, and as many refusals
+REMEMBERED_MAX = 10_000  # outcomes of accepted requests, and as many of refused ones
 SETTLING_S = 1.0  # from its execution until a batch is durable and its answers may be told
 
 Key = tuple[bytes, int, bytes]
 """(client, cseq, SHA-256 of the sealed request)."""
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Remembered(Generic[K]):
+    """The newest answers, with the digests of the sealed requests that they are to."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[K, tuple[bytes, Answer]] = OrderedDict()
+        self._outcomes = 0
+
+    def get(self, key: K) -> tuple[bytes, Answer] | None:
+        """(digest, answer), if it is still known."""
+        return self._of.get(key)
+
+    def put(self, key: K, digest: bytes, answer: Answer) -> None:
+        """Remember one answer; forget the oldest beyond REMEMBERED_MAX outcomes."""
+        before = self._of.pop(key, None)
+        if before is not None:
+            self._outcomes -= len(before[1].outcomes)
+        self._of[key] = (digest, answer)
+        self._outcomes += len(answer.outcomes)
+        while self._outcomes > REMEMBERED_MAX:
+            self._outcomes -= len(self._of.popitem(last=False)[1][1].outcomes)
 
 
 class Requests:
@@ -37,8 +62,8 @@ class Requests:
         """
         self._submit, self._fresh = submit, fresh
         self._waiting: dict[Key, list[asyncio.Future[Answer]]] = {}
-        self._accepted: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
-        self._refused: OrderedDict[bytes, Answer] = OrderedDict()  # by the sealed request's digest
+        self._accepted = Remembered[tuple[bytes, int]]()
+        self._refused = Remembered[bytes]()  # by the sealed request's digest
 
     async def ask(self, sealed: bytes, request: Request, wait_s: float) -> Answer | None:
         """Get a verified request executed; None when that took longer than `wait_s`.
@@ -49,13 +74,14 @@ class Requests:
         """
         digest = sha256(sealed)
         accepted = self._accepted.get((request.client, request.cseq))
-        if accepted == digest:
-            return Answer(request.client, request.cseq, ACCEPTED, "")
         text = f"sequence number {request.cseq} was executed or is too old"
         if accepted is not None:
+            if accepted[0] == digest:
+                return accepted[1]
             raise Refused("executed-before", text)
-        if digest in self._refused:
-            return self._refused[digest]
+        refused = self._refused.get(digest)
+        if refused is not None:
+            return refused[1]
         key = (request.client, request.cseq, digest)
         if len(self._waiting) >= WAITING_MAX and key not in self._waiting:
             raise Busy(f"{len(self._waiting)} requests wait for their execution; try again later")
@@ -91,14 +117,10 @@ class Requests:
         """A batch was executed and is durable: `answers` are those to its sealed `requests`."""
         for sealed, answer in zip(requests, answers, strict=True):
             digest = sha256(sealed)
-            if answer.code == ACCEPTED:
-                self._accepted[answer.client, answer.cseq] = digest
-                if len(self._accepted) > REMEMBERED_MAX:
-                    self._accepted.popitem(last=False)
+            if answer.accepted:
+                self._accepted.put((answer.client, answer.cseq), digest, answer)
             else:
-                self._refused[digest] = answer
-                if len(self._refused) > REMEMBERED_MAX:
-                    self._refused.popitem(last=False)
+                self._refused.put(digest, digest, answer)
             for answered in self._waiting.pop((answer.client, answer.cseq, digest), []):
                 if not answered.done():
                     answered.set_result(answer)

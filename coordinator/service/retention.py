@@ -19,11 +19,11 @@ from collections.abc import Callable
 
 from bft.codec.canonical import decode
 from bft.codec.envelope import Envelope
-from bft.errors import DecodeError, FederationError
+from bft.errors import FederationError
 from bft.ordering.batch import decode_batch
 from bft.ordering.request import Request
+from chain.records.commands import readable_operations
 from chain.records.contribution import UpdateReveal
-from chain.records.operations import decode_operation
 from chain.records.phase import Phase
 from chain.records.score_log import Aggregated, Assigned, LogEntry, Ordered, Revealed, decode_leaf
 from coordinator.cycle.state import State
@@ -133,14 +133,11 @@ def _reveals(entries: tuple[LogEntry, ...], revealed: Revealed) -> set[bytes]:
         assert isinstance(ordered, Ordered)
         for sealed in decode_batch(ordered.batch).requests:
             request = decode(Request, decode(Envelope, sealed).body)
-            try:
-                reveal = decode_operation(request.operation)
-            except DecodeError:
-                continue
-            if (
-                isinstance(reveal, UpdateReveal)
-                and reveal.cycle == revealed.cycle
-                and reveal.unit in units
-            ):
-                found.add(reveal.digest)
+            for reveal in readable_operations(request.operation):
+                if (
+                    isinstance(reveal, UpdateReveal)
+                    and reveal.cycle == revealed.cycle
+                    and reveal.unit in units
+                ):
+                    found.add(reveal.digest)
     return found

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from bft.codec.canonical import decode
 from bft.ordering.batch import decode_batch
 from bft.ordering.request import open_request
+from chain.records.commands import readable_operations
 from chain.records.contribution import WorkUnit
 from chain.records.evaluation import EvaluationTable
 from chain.records.federation import Genesis
-from chain.records.operations import decode_operation
 from chain.records.score_log import Assigned, Drawn, LogEntry, Ordered, Scored, decode_leaf
 from chain.rules.lottery import draw
 from chain.rules.scoring import agree, score, tickets_by_miner
@@ -58,9 +58,9 @@ def _tables(genesis: Genesis, ordered: Ordered) -> list[tuple[int, EvaluationTab
         request = open_request(sealed, genesis.chain_id)
         author = genesis.membership.index_by_key.get(request.client)
         if author is not None:
-            operation = decode_operation(request.operation)
-            if isinstance(operation, EvaluationTable):
-                found.append((author, operation))
+            for operation in readable_operations(request.operation):
+                if isinstance(operation, EvaluationTable):
+                    found.append((author, operation))
     return found
 
 

@@ -8,19 +8,26 @@ from typing import Any
 
 import pytest
 
+from bft.codec.canonical import encode
+from bft.codec.envelope import seal
+from bft.crypto.hashing import sha256
 from chain.gossip_events import BlockSubmitted, FinalitySubmitted
 from chain.node.config import save_config
 from chain.node.core import NodeCore, unix_ms
+from chain.receipts import join_receipts
+from chain.records.receipt import ExecutionReceipt
 from gristmill import exits
 from gristmill.cli import main
 from tests.chain.federation_fixture import (
     CHAIN_ID,
     FEDERATION_KEY,
+    GENESIS,
     OTHER,
     START,
     WINNER,
     block_on,
     finality_of,
+    key_of,
     make_chain,
 )
 from tests.chain.node.homes import make_config
@@ -132,6 +139,34 @@ def test_verify_fails_on_what_is_forged() -> None:
 )
 def test_verify_wants_one_thing_and_one_key(args: list[str]) -> None:
     assert main(args) == exits.USAGE
+
+
+def test_verify_takes_a_receipt_with_the_genesis_record_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execution = ExecutionReceipt(
+        chain_id=CHAIN_ID,
+        epoch=0,
+        client=WINNER.public_key,
+        cseq=7,
+        request=sha256(b"sealed"),
+        sequence=9,
+        outcomes=(b"accepted", b"full"),
+    )
+    keys = {index: key_of(f"replica {index}") for index in range(2)}
+    said = {index: seal(execution, key.public_key, key.sign) for index, key in keys.items()}
+    genesis, request, file = (tmp_path / name for name in ("genesis", "request", "receipt"))
+    genesis.write_bytes(encode(GENESIS))
+    request.write_bytes(b"sealed")
+    file.write_bytes(join_receipts(said, GENESIS.membership))
+    args = ("verify", str(file), "--genesis", str(genesis), "--request", str(request))
+    status, answer = run_json(capsys, *args)
+    assert (status, answer["data"]["outcomes"]) == (exits.OK, "accepted full")
+    request.write_bytes(b"another")
+    assert main([*args]) == exits.VERIFICATION_FAILED
+    forged = ["verify", "--hex", file.read_bytes()[:-1].hex() + "00", "--genesis", str(genesis)]
+    assert main(forged) == exits.VERIFICATION_FAILED
+    assert main([*args, "--key", KEY]) == exits.USAGE
 
 
 def test_verify_needs_neither_aiohttp_nor_torch() -> None:

@@ -6,18 +6,22 @@ from io import BytesIO
 from msgspec.structs import replace
 
 from bft.codec.canonical import Record, decode, encode
-from bft.codec.envelope import Envelope
+from bft.codec.envelope import Envelope, seal
 from bft.ordering.batch import decode_batch
 from bft.ordering.request import Request
 from chain.audit.archive import frame, open_archive, start_archive
 from chain.audit.replay import Auditor
+from chain.federation.receipts import read_receipt
 from chain.federation.transport import Reply, refusal
 from chain.gossip_events import MessageCame, PeerConnected
+from chain.receipts import join_receipts, open_execution_receipt, verify_receipt
 from chain.records import block as blocks
 from chain.records import evidence as evidences
 from chain.records import peer_message as peers
 from chain.records.certificate import decode_certificate
+from chain.records.commands import Commands, split_operations
 from chain.records.operations import decode_operation, encode_operation
+from chain.records.receipt import ExecutionReceipt, RequestReceipt
 from chain.records.score_log import LogEntry, decode_leaf, encode_leaf
 from chain.records.transaction import decode_transaction
 from chain.rules.founding import open_genesis
@@ -45,6 +49,22 @@ FAULT = evidences.federation_fault(
 )
 
 CONVICTING = (evidences.encode_evidence(EQUIVOCATION), evidences.encode_evidence(FAULT))
+
+
+MEMBERS = chain.GENESIS.membership
+EXECUTION = ExecutionReceipt(
+    chain_id=MEMBERS.chain_id,
+    epoch=MEMBERS.epoch,
+    client=chain.key_of("client").public_key,
+    cseq=7,
+    request=bytes(32),
+    sequence=9,
+    outcomes=(b"accepted", b"full"),
+)
+SAID = tuple(
+    seal(EXECUTION, key.public_key, key.sign)
+    for key in (chain.key_of(f"replica {index}") for index in range(2))
+)
 
 
 @cache
@@ -329,6 +349,30 @@ def _reply(data: bytes) -> None:
         assert len(str(refusal(Reply(status, data)))) < 2_000
 
 
+def _commands(data: bytes) -> bytes:
+    operations = split_operations(data)
+    return data if operations == (data,) else encode_operation(Commands(operations=operations))
+
+
+def _execution_receipt(data: bytes) -> bytes:
+    replica, execution = open_execution_receipt(data, MEMBERS)
+    assert MEMBERS.keys[replica] == decode(Envelope, data).signer
+    assert decode(Envelope, data).body == encode(execution)
+    return data
+
+
+def _receipt(data: bytes) -> bytes:
+    execution = verify_receipt(data, MEMBERS)
+    receipt = decode(RequestReceipt, data)
+    assert receipt.execution == execution
+    return encode(receipt)
+
+
+def _receipt_answer(data: bytes) -> None:
+    for status in (200, 409):
+        read_receipt("url", Reply(status, data), EXECUTION.request, MEMBERS)
+
+
 def _log() -> list[Target]:
     genesis, entries = log()
     leaves = tuple(entry.leaf for entry in entries)
@@ -343,6 +387,30 @@ def _log() -> list[Target]:
             read=lambda data: encode_operation(decode_operation(data)),
             samples=operations(),
             covers=("chain.records.operations:decode_operation",),
+        ),
+        Target(
+            name="commands",
+            read=_commands,
+            samples=(encode_operation(Commands(operations=operations()[:2])), operations()[0]),
+            covers=("chain.records.commands:split_operations",),
+        ),
+        Target(
+            name="execution-receipt",
+            read=_execution_receipt,
+            samples=SAID,
+            covers=("chain.receipts:open_execution_receipt",),
+        ),
+        Target(
+            name="request-receipt",
+            read=_receipt,
+            samples=(join_receipts(dict(enumerate(SAID)), MEMBERS),),
+            covers=("chain.receipts:verify_receipt",),
+        ),
+        Target(
+            name="receipt-answer",
+            read=_receipt_answer,
+            samples=(b'{"code": "accepted", "receipt": "' + SAID[0].hex().encode() + b'"}',),
+            covers=("chain.federation.receipts:read_receipt",),
         ),
         Target(
             name="leaf",

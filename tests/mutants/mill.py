@@ -193,14 +193,8 @@ MILL = (
         REFUSALS,
         (
             "coordinator/cycle/machine.py",
-            "    try:\n        after = apply(",
-            "    clients.mark(request.client, request.cseq, sequence)\n"
-            "    try:\n        after = apply(",
-        ),
-        (
-            "coordinator/cycle/machine.py",
-            "    clients.mark(request.client, request.cseq, sequence)\n    return after,",
-            "    return after,",
+            "    if answer.accepted:\n        clients.mark(",
+            "    if True:\n        clients.mark(",
         ),
     ),
     Mutant(

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from bft import quorum
-from bft.codec.canonical import Record, encode
+from bft.codec.canonical import Record, decode, encode
 from bft.codec.envelope import Envelope, pre_authentication_encoding, seal
 from bft.crypto.hashing import sha256, tagged_hash
 from bft.crypto.merkle import inclusion_proof, merkle_root
@@ -11,9 +13,11 @@ from bft.ordering.batch import NULL_BATCH, NULL_DIGEST, Batch, batch_digest
 from bft.ordering.proof import Commit, CommitSignature, QuorumProof
 from bft.ordering.request import Request
 from chain.records.block import block_hash, genesis_header
+from chain.records.commands import COMMANDS_MAX, Commands, encode_commands
 from chain.records.contribution import Profile, Register, UpdateCommitment, commitment_digest
 from chain.records.evaluation import EvaluationRow
 from chain.records.operations import encode_operation
+from chain.records.receipt import ExecutionReceipt, ReceiptSignature, RequestReceipt
 from chain.records.score_log import BeaconRound, CycleClosed, encode_leaf, hash_leaf
 from tests.vectors.cast import CHAIN_ID, GENESIS, MEMBERSHIP, MINERS, REPLICAS
 
@@ -171,6 +175,71 @@ def ordering() -> dict[str, Any]:
         },
         "null_batch": {"encoded": NULL_BATCH, "digest": NULL_DIGEST},
         "quorum_proof": _quorum_proof(batch_digest(batch)),
+        "commands": _commands(),
+        "receipt": _receipt(requests[0]),
+    }
+
+
+def _commands() -> dict[str, Any]:
+    """Operations that share a signature, and what is no such thing."""
+    records = (
+        Register(cycle=8, profile=Profile(device=b"cpu", capacity=5, memory_bytes=6)),
+        UpdateCommitment(cycle=7, unit=3, commitment=sha256(b"hidden")),
+    )
+    one = encode_operation(records[0])
+
+    def of(*operations: bytes) -> bytes:
+        return encode_operation(Commands(operations=operations))
+
+    return {
+        "operations": [encode_operation(record) for record in records],
+        "operation": encode_commands(records),
+        "refused": [
+            {"why": "none", "operation": of()},
+            {"why": "too many", "operation": of(*[one] * (COMMANDS_MAX + 1))},
+            {"why": "a byte behind it", "operation": of(one) + b"\0"},
+        ],
+    }
+
+
+def _receipt(request: tuple[Request, bytes]) -> dict[str, Any]:
+    """What replicas say of an executed request, and what f + 1 of them prove together."""
+    fields, sealed = request
+    execution = ExecutionReceipt(
+        chain_id=CHAIN_ID,
+        epoch=0,
+        client=fields.client,
+        cseq=fields.cseq,
+        request=sha256(sealed),
+        sequence=9,
+        outcomes=(b"accepted",),
+    )
+    said = [seal(execution, replica.public_key, replica.sign) for replica in REPLICAS]
+    signatures = [
+        ReceiptSignature(replica=index, signature=decode(Envelope, each).signature)
+        for index, each in enumerate(said)
+    ]
+
+    def receipt(*chosen: ReceiptSignature, about: ExecutionReceipt = execution) -> bytes:
+        return encode(RequestReceipt(execution=about, signatures=chosen))
+
+    swapped = ReceiptSignature(replica=1, signature=signatures[2].signature)
+    full = replace(execution, outcomes=(b"full",))
+    refused = {
+        "too few": receipt(signatures[0]),
+        "too many": receipt(*signatures[:3]),
+        "one replica twice": receipt(signatures[1], signatures[1]),
+        "not ascending": receipt(signatures[1], signatures[0]),
+        "another's signature": receipt(signatures[0], swapped),
+        "another outcome": receipt(*signatures[:2], about=full),
+        "another sequence": receipt(*signatures[:2], about=replace(execution, sequence=10)),
+    }
+    return {
+        "fields": execution,
+        "signed": pre_authentication_encoding(ExecutionReceipt.TAG.encode(), encode(execution)),
+        "sealed": said,
+        "accepted": [receipt(*signatures[:2]), receipt(signatures[1], signatures[3])],
+        "refused": [{"why": why, "receipt": data} for why, data in refused.items()],
     }
 
 

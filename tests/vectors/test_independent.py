@@ -138,6 +138,28 @@ def test_a_batch_and_its_proof_are_checked_from_scratch() -> None:
                 ecdsa(b(member), accepted[at + 4 : at + 68], signed)
 
 
+def test_operations_under_one_signature_are_an_operation_that_lists_them() -> None:
+    case = V["ordering"]["commands"]
+    body = pack([[b(operation) for operation in case["operations"]]])
+    assert pack([b"gristmill.commands/1", body]).hex() == case["operation"]
+
+
+def test_a_receipt_is_checked_from_scratch() -> None:
+    case, members = V["ordering"]["receipt"], V["ordering"]["members"]
+    execution = fields(case["fields"])
+    assert execution[4] == sha256(b(V["ordering"]["requests"][0]["sealed"])).digest()
+    signed = pre_image(b"gristmill.execution-receipt/1", pack(execution))
+    assert signed.hex() == case["signed"]
+    said = []
+    for member, sealed in zip(map(b, members), map(b, case["sealed"]), strict=True):
+        signature = sealed[-64:]
+        ecdsa(member, signature, signed)
+        said.append(signature)
+    for chosen, receipt in zip(((0, 1), (1, 3)), case["accepted"], strict=True):
+        signatures = [[replica, said[replica]] for replica in chosen]
+        assert pack([execution, signatures]).hex() == receipt
+
+
 def tree(leaves: list[bytes]) -> bytes:
     """RFC 6962, section 2.1, word for word."""
     if not leaves:

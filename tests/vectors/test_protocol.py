@@ -8,14 +8,18 @@ import pytest
 from bft.codec.canonical import Record, decode
 from bft.codec.envelope import open_as
 from bft.crypto import bls
+from bft.crypto.hashing import sha256
 from bft.errors import BadSignature, DecodeError, Refused
 from bft.ordering.proof import verify_quorum_proof
 from bft.ordering.request import Request
+from chain.receipts import open_execution_receipt, verify_receipt
+from chain.records.commands import split_operations
 from chain.records.contribution import Profile, Register
 from chain.records.evaluation import EvaluationRow
 from chain.validation import verify_certificate, verify_contribution
 from tests.vectors.cast import MEMBERSHIP
 from tests.vectors.generate import PATH, text
+from tests.vectors.plain import plain
 
 VECTORS: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
 RECORDS: dict[str, type[Record]] = {
@@ -67,6 +71,35 @@ def test_every_strong_quorum_proves_the_batch() -> None:
 def test_a_proof_without_a_strong_quorum_is_refused(case: Any) -> None:
     with pytest.raises((BadSignature, DecodeError)):
         check_proof(case["proof"])
+
+
+def test_commands_come_apart_into_their_operations() -> None:
+    case = VECTORS["ordering"]["commands"]
+    parts = split_operations(bytes_of(case["operation"]))
+    assert [part.hex() for part in parts] == case["operations"]
+
+
+@pytest.mark.parametrize("case", refusals(VECTORS["ordering"]["commands"]))
+def test_commands_that_are_none_are_refused(case: Any) -> None:
+    with pytest.raises(DecodeError):
+        split_operations(bytes_of(case["operation"]))
+
+
+def test_every_weak_quorum_makes_a_receipt() -> None:
+    case = VECTORS["ordering"]["receipt"]
+    for data in case["accepted"]:
+        verified = verify_receipt(bytes_of(data), MEMBERSHIP)
+        assert plain(verified) == case["fields"]
+        assert verified.request == sha256(bytes_of(VECTORS["ordering"]["requests"][0]["sealed"]))
+    for replica, data in enumerate(case["sealed"]):
+        opened = open_execution_receipt(bytes_of(data), MEMBERSHIP)
+        assert opened == (replica, verified)
+
+
+@pytest.mark.parametrize("case", refusals(VECTORS["ordering"]["receipt"]))
+def test_a_receipt_without_a_weak_quorum_is_refused(case: Any) -> None:
+    with pytest.raises(DecodeError):
+        verify_receipt(bytes_of(case["receipt"]), MEMBERSHIP)
 
 
 @pytest.mark.parametrize("case", refusals(VECTORS["signatures"]))

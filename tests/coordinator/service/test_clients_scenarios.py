@@ -12,8 +12,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from bft.crypto.hashing import sha256
 from chain.federation import api
 from chain.federation.client import ACCEPTED, FederationClient, Verdict
+from chain.receipts import verify_receipt
 from chain.records.federation import FederationKey
 from tests.chain.federation.replicas import NOT_FOUND, Replica, Replicas
 from tests.coordinator.service.mill import STILL, Mill, Miner, running
@@ -93,6 +95,10 @@ async def test_a_wrong_reply_that_comes_first_convinces_nobody(tmp_path: Path) -
                 assert await client.submit(other.register(1)) == Verdict(ACCEPTED, "")
             assert await client.submit(miner.register(1)) == Verdict(ACCEPTED, "")
             assert (await client.submit(miner.register(1))).code == "twice"
+            sealed = miner.register(1)
+            receipt = verify_receipt(await client.receipt(sealed), mill.genesis.membership)
+            assert receipt.request == sha256(sealed)
+            assert receipt.outcomes == (b"twice",)
 
 
 async def test_reads_and_requests_complete_with_a_mute_replica_and_a_laggard(

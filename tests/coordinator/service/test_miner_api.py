@@ -11,13 +11,21 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
-from bft.codec.canonical import decode, encode
+from bft.codec.canonical import Record, decode, encode
 from bft.codec.envelope import Envelope, open_as, seal
 from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
 from bft.ordering.request import REQUEST_BYTES_MAX, seal_request
 from chain.federation import api
-from chain.records.contribution import StorageReceipt, UploadAuthorization
+from chain.receipts import open_execution_receipt
+from chain.records.commands import Commands
+from chain.records.contribution import (
+    Profile,
+    Register,
+    StorageReceipt,
+    UploadAuthorization,
+)
+from chain.records.operations import encode_operation
 from chain.records.phase import Phase
 from chain.records.votes import Elapsed
 from chain.rules.updates import update_bytes
@@ -97,6 +105,17 @@ def code(answer: tuple[int, dict[str, Any] | bytes]) -> tuple[int, str]:
     return status, told["code"]
 
 
+def registering(cycle: int) -> Register:
+    return Register(
+        cycle=cycle, profile=Profile(device=b"cpu", capacity=1_000_000, memory_bytes=1 << 30)
+    )
+
+
+def several(miner: Miner, *records: Record) -> bytes:
+    """A sealed request with all of them."""
+    return miner.request(Commands(operations=tuple(map(encode_operation, records))))
+
+
 @pytest.fixture
 async def trial(tmp_path: Path) -> AsyncIterator[Trial]:
     """Registration stays open."""
@@ -120,6 +139,43 @@ async def revealing(tmp_path: Path) -> AsyncIterator[Trial]:
 async def test_a_signed_request_is_executed_and_answered(trial: Trial) -> None:
     assert await trial.post(trial.miner.register(1)) == (200, "accepted")
     assert trial.miner.key.public_key in trial.mill.state().registrations
+
+
+async def test_an_executed_request_is_answered_with_this_replicas_receipt(trial: Trial) -> None:
+    member = trial.mill.genesis.membership
+    for sealed, status, outcome in (
+        (trial.miner.register(1), 200, b"accepted"),
+        (trial.miner.register(1), 409, b"twice"),
+    ):
+        answers = [await trial.call("POST", api.REQUESTS, data=sealed) for _ in range(2)]
+        assert answers[0] == answers[1], "the same when it comes again"
+        assert answers[0][0] == status
+        replica, receipt = open_execution_receipt(
+            bytes.fromhex(answers[0][1]["receipt"]),
+            member,  # type: ignore[index,arg-type]
+        )
+        assert replica == 0
+        assert receipt.request == sha256(sealed)
+        assert receipt.outcomes == (outcome,)
+        assert receipt.client == trial.miner.key.public_key
+        assert 0 < receipt.sequence <= trial.mill.state().sequence
+
+
+async def test_operations_under_one_signature_are_answered_one_by_one(trial: Trial) -> None:
+    sealed = several(trial.miner, registering(1), registering(1), registering(9))
+    status, told = await trial.call("POST", api.REQUESTS, data=sealed)
+    assert isinstance(told, dict)
+    assert (status, told["code"]) == (200, "mixed")
+    codes = ["accepted", "twice", "wrong-cycle"]
+    assert [outcome["code"] for outcome in told["outcomes"]] == codes
+    sealed = several(trial.miner, registering(1), registering(1))
+    assert await trial.post(sealed) == (409, "twice")
+
+
+async def test_a_replicas_word_among_others_is_not_taken_from_a_client(trial: Trial) -> None:
+    elapsed = Elapsed(cycle=1, phase=Phase.REGISTRATION, attempt=0)
+    sealed = several(trial.miner, registering(1), elapsed)
+    assert await trial.post(sealed) == (403, "not-for-clients")
 
 
 async def test_a_refusal_of_the_rules_is_a_problem_with_its_code(trial: Trial) -> None:

@@ -1,5 +1,7 @@
 """How much a source may do: the bound, and one past it."""
 
+import pytest
+
 from coordinator.service.rates import BUCKETS_MAX, Bucket, Buckets
 
 
@@ -41,3 +43,12 @@ def test_the_source_idle_for_longest_is_forgotten_first() -> None:
     buckets.try_take("one more", 0)
     assert buckets.try_take(0, 0) == 1
     assert buckets.try_take(1, 0) == 0  # was forgotten
+
+
+def test_many_at_once_cost_many_and_a_full_bucket_lets_any_amount_through() -> None:
+    bucket = Bucket(per_s=10, burst=20, now_s=0)
+    assert bucket.try_take(0, 15) == 0
+    assert bucket.try_take(0, 6) == pytest.approx(0.1)
+    assert bucket.try_take(0.1, 6) == 0
+    assert bucket.try_take(2.1, 64) == 0, "full again: more than the burst passes, once"
+    assert bucket.try_take(2.1) == pytest.approx(4.5)
