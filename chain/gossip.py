@@ -28,6 +28,7 @@ from chain.gossip_events import (
     ServeHeaders,
     Taken,
     Tick,
+    TransactionSubmitted,
 )
 from chain.intake import Intake
 from chain.params import Params
@@ -36,7 +37,9 @@ from chain.records.block import HEADER_BYTES, Block, block_hash, decode_certifie
 from chain.records.evidence import Evidence, Finality, decode_finality
 from chain.records.peer_message import (
     CERTIFIED_HEADERS_MAX,
+    MSG_TX,
     MSG_WITNESS_BLOCK,
+    MSG_WITNESS_TX,
     PROTOCOL_VERSION,
     Version,
     decode_certheaders,
@@ -48,7 +51,8 @@ from chain.records.peer_message import (
     encode_inventory,
     encode_nonce,
 )
-from chain.tree import BlockTree
+from chain.relay import TRANSACTION_KINDS, Relay, decode_submitted
+from chain.tree import BlockTree, TipChanged
 from chain.validation import ParentView, validate_header
 
 HANDSHAKE_MS_MAX = 60_000
@@ -86,6 +90,7 @@ class Gossip:
             coins=coins,
             stored=stored,
         )
+        self.relay = Relay(self.intake.coins_after_tip)
         self.peers: dict[int, Peer] = {}
         self._nonce, self._user_agent = nonce, user_agent
         self._pings = 0
@@ -96,6 +101,7 @@ class Gossip:
             "getdata": self._on_getdata,
             "notfound": self._on_notfound,
             "block": self._on_block,
+            "tx": self._on_tx,
             "getcerthdrs": self._on_getcertheaders,
             "certheaders": self._on_certheaders,
             "finality": self._on_finality,
@@ -121,6 +127,10 @@ class Gossip:
                 return self._take_block(event.data, None, now_ms)
             case FinalitySubmitted():
                 return self._take_finality(event.finality, None, now_ms)
+            case TransactionSubmitted():
+                transaction = decode_submitted(event.data)
+                self.relay.submit(transaction)
+                return self._announce_transaction(transaction.txid, None)
             case Tick():
                 return self._on_tick(now_ms)
 
@@ -159,6 +169,8 @@ class Gossip:
         """The same, with announcements addressed to all peers but `source`."""
         effects: Effects = ()
         for item in taken:
+            if isinstance(item, TipChanged):
+                self.relay.tip_changed(item, self.intake.find)
             if isinstance(item, Announce):
                 effects += tuple(
                     Send(peer=peer.number, command=item.command, payload=item.payload)
@@ -247,16 +259,37 @@ class Gossip:
     def _on_inv(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         for block in decode_inventory(payload):
             self._want(peer, block)
-        return self._request(peer, now_ms)
+        effects = self._request(peer, now_ms)
+        txids = self.relay.wanted(peer, decode_inventory(payload, TRANSACTION_KINDS))
+        if txids:
+            asked = encode_inventory(txids, MSG_WITNESS_TX)
+            effects += (Send(peer=peer.number, command="getdata", payload=asked),)
+        return effects
 
     def _on_getdata(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         hashes = decode_inventory(payload)
-        return (ServeBlocks(peer=peer.number, hashes=hashes),) if hashes else ()
+        effects: Effects = (ServeBlocks(peer=peer.number, hashes=hashes),) if hashes else ()
+        found, missing = self.relay.served(decode_inventory(payload, TRANSACTION_KINDS))
+        effects += tuple(Send(peer=peer.number, command="tx", payload=data) for data in found)
+        if missing:
+            absent = encode_inventory(missing, MSG_WITNESS_TX)
+            effects += (Send(peer=peer.number, command="notfound", payload=absent),)
+        return effects
 
     def _on_notfound(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         for block in decode_inventory(payload):
             peer.requested.pop(block, None)
+        for txid in decode_inventory(payload, TRANSACTION_KINDS):
+            peer.transactions.pop(txid, None)
         return self._request(peer, now_ms)
+
+    def _on_tx(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
+        txid = self.relay.take(peer, payload)
+        return () if txid is None else self._announce_transaction(txid, peer)
+
+    def _announce_transaction(self, txid: bytes, source: Peer | None) -> Effects:
+        announce = Announce(command="inv", payload=encode_inventory((txid,), MSG_TX))
+        return self._spread((announce,), source)
 
     def _on_getcertheaders(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         height, block = decode_getcertheaders(payload)

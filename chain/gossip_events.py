@@ -56,7 +56,22 @@ class Tick:
     """Time passed."""
 
 
-Event = PeerConnected | PeerLost | MessageCame | BlockSubmitted | FinalitySubmitted | Tick
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransactionSubmitted:
+    """A transaction from our own door; errors are raised to whoever knocked."""
+
+    data: bytes
+
+
+Event = (
+    PeerConnected
+    | PeerLost
+    | MessageCame
+    | BlockSubmitted
+    | FinalitySubmitted
+    | TransactionSubmitted
+    | Tick
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -110,16 +110,20 @@ class Intake:
 
     def coins_after(self, parent: ParentView) -> Coins:
         """The coins as a block of the tree leaves them."""
-        coins, path = self._coins, [self._find(parent.hash)] if parent.height else []
+        coins, path = self._coins, [self.find(parent.hash)] if parent.height else []
         while path and path[0].certificate.height > coins.height + 1:
-            path.insert(0, self._find(path[0].header.previous))
+            path.insert(0, self.find(path[0].header.previous))
         for block in path:
             if block.certificate.height > self._coins.height:
                 height, time = block.certificate.height, block.header.time
                 coins = After(coins, block.transactions, height, time)
         return coins
 
-    def _find(self, block: bytes) -> Block:
+    def coins_after_tip(self) -> Coins:
+        """The coins that the next block may spend."""
+        return self.coins_after(self.tree.tip)
+
+    def find(self, block: bytes) -> Block:
         """A block of the tree; those of this very step are not in the store yet."""
         found = self._unsaved.get(block) or self._stored(block)
         assert found is not None, "every block of the tree is kept"

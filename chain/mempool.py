@@ -14,19 +14,20 @@ from chain.bitcoin.ledger import (
     Coin,
     Coins,
     Outpoint,
+    check_scripts,
     check_transaction,
     cost_of_signatures,
+    inputs_of,
     is_final,
     median_time,
-    spend,
     weight,
 )
 from chain.bitcoin.script import is_key_hash, is_script_hash, is_unspendable, witness_program
+from chain.records.peer_message import TRANSACTION_WEIGHT_MAX
 from chain.records.transaction import Transaction
 
 FEE_RATE_MIN = 250
 """Smallest unit per 1000 weight: 1 per virtual byte."""
-TRANSACTION_WEIGHT_MAX = 400_000
 TRANSACTION_SIGNATURE_COST_MAX = 16_000
 POOL_WEIGHT_MAX = 20_000_000
 ANCESTORS_MAX = 25  # a transaction and everything unconfirmed that it builds on
@@ -108,13 +109,14 @@ class Mempool:
         _check_form(transaction, heavy)
         if not is_final(transaction, height, median_time(coins, height - 1)):
             raise Refused("not-final", f"locked until {transaction.locktime}")
-        spent, fee = spend(transaction, height, _WithPool(coins, self), POLICY)
+        spent, fee = inputs_of(transaction, height, _WithPool(coins, self))
         if cost_of_signatures(transaction, spent.values()) > TRANSACTION_SIGNATURE_COST_MAX:
             raise Refused("not-standard", "too many signature operations")
         if fee * 1000 < FEE_RATE_MIN * heavy:
             raise Refused(
                 "fee-too-low", f"a fee of {fee}; at least {-(-FEE_RATE_MIN * heavy // 1000)} needed"
             )
+        check_scripts(transaction, spent.values(), POLICY)  # last: nothing else costs as much
         self._arrived += 1
         return Entry(
             transaction=transaction,

@@ -20,6 +20,7 @@ PER_MINUTE = {
     "getdata": 600,
     "notfound": 120,
     "block": 60,  # that nobody asked for; those asked for are free
+    "tx": 300,
     "getcerthdrs": 240,
     "certheaders": 240,
     "finality": 120,
@@ -67,6 +68,7 @@ class Peer:
     wanted: deque[bytes] = field(default_factory=deque)  # at most WANTED_MAX
     requested: dict[bytes, int] = field(default_factory=dict)  # hash -> asked at
     orphans: dict[bytes, bytes] = field(default_factory=dict)  # hash -> block, oldest first
+    transactions: dict[bytes, None] = field(default_factory=dict)  # asked for, oldest first
     budgets: dict[str, Budget] = field(default_factory=dict)
 
     @property

@@ -150,14 +150,13 @@ def is_final(transaction: Transaction, height: int, parent_time: int) -> bool:
     return all(entry.sequence == FINAL_SEQUENCE for entry in transaction.inputs)
 
 
-def spend(
-    transaction: Transaction, height: int, coins: Coins, flags: Flag = CONSENSUS
+def inputs_of(
+    transaction: Transaction, height: int, coins: Coins
 ) -> tuple[dict[Outpoint, Coin], int]:
     """The coins that a transaction spends in a block at `height`, and the fee it leaves.
 
     Raises:
-        Refused: "missing-coin", "immature", "sequence-locked", "spends-too-much", or a script's
-            reason (chain/bitcoin/verify.py).
+        Refused: "missing-coin", "immature", "sequence-locked" or "spends-too-much".
     """
     spent: dict[Outpoint, Coin] = {}
     for entry in transaction.inputs:
@@ -178,10 +177,18 @@ def spend(
     paid = sum(output.value for output in transaction.outputs)
     if paid > total or total > MONEY_MAX:
         raise Refused("spends-too-much", f"outputs of {paid} from inputs of {total}")
-    hasher = SignatureHasher(transaction)
-    for index, coin in enumerate(spent.values()):
-        verify_input(hasher, index, coin.output, flags)
     return spent, total - paid
+
+
+def check_scripts(transaction: Transaction, spent: Iterable[Coin], flags: Flag = CONSENSUS) -> None:
+    """Whether the scripts of all inputs let them spend `spent`, in their order.
+
+    Raises:
+        Refused: one does not; the codes are those of chain/bitcoin/verify.py.
+    """
+    hasher = SignatureHasher(transaction)
+    for index, coin in enumerate(spent):
+        verify_input(hasher, index, coin.output, flags)
 
 
 def _check_sequence_locks(
@@ -250,7 +257,7 @@ def connect(transactions: Sequence[Transaction], height: int, coins: Coins) -> C
 
     Raises:
         Refused: "second-coinbase", "not-final", "block-too-heavy", "too-many-signatures", or what
-            `check_transaction`, `spend` and `Overlay.create` raise.
+            `check_transaction`, `inputs_of`, `check_scripts` and `Overlay.create` raise.
     """
     overlay, fees, cost = Overlay(coins), 0, 0
     heavy = 4 * (HEADER_BYTES + len(compact_size(len(transactions))))
@@ -266,11 +273,12 @@ def connect(transactions: Sequence[Transaction], height: int, coins: Coins) -> C
             raise Refused("block-too-heavy", f"a block weighs at most {WEIGHT_MAX}")
         spent: dict[Outpoint, Coin] = {}
         if at:
-            spent, fee = spend(transaction, height, overlay)
+            spent, fee = inputs_of(transaction, height, overlay)
             fees += fee
         cost += cost_of_signatures(transaction, spent.values())
         if cost > SIGNATURE_COST_MAX:
             raise Refused("too-many-signatures", f"cost {cost}; at most {SIGNATURE_COST_MAX}")
+        check_scripts(transaction, spent.values())  # none in a coinbase
         for outpoint, coin in spent.items():
             overlay.spend(outpoint, coin)
         overlay.create(transaction, height)

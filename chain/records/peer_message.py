@@ -22,8 +22,11 @@ PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 PROTOCOL_VERSION = 70016
 SERVICES = 1 | 1 << 3  # NODE_NETWORK, NODE_WITNESS
 USER_AGENT_BYTES_MAX = 256
+MSG_TX = 1
+MSG_WITNESS_TX = MSG_TX | 1 << 30
 MSG_BLOCK = 2
 MSG_WITNESS_BLOCK = 2 | 1 << 30
+TRANSACTION_WEIGHT_MAX = 400_000  # what nodes pass on, BIP 141's unit
 INVENTORY_MAX = 64  # hashes in one inv, getdata or notfound
 CERTIFIED_HEADERS_MAX = 64  # in one certheaders
 
@@ -37,6 +40,7 @@ PAYLOAD_MAX = {
     "getdata": _INVENTORY_BYTES_MAX,
     "notfound": _INVENTORY_BYTES_MAX,
     "block": BLOCK_BYTES_MAX,
+    "tx": TRANSACTION_WEIGHT_MAX,  # all witness, at the most
     "getcerthdrs": 36,
     "certheaders": 9 + CERTIFIED_HEADERS_MAX * (3 + CERTIFIED_HEADER_BYTES_MAX),
     "finality": 84,
@@ -139,8 +143,10 @@ def encode_inventory(hashes: Sequence[bytes], kind: int = MSG_BLOCK) -> bytes:
     return compact_size(len(hashes)) + b"".join(entries)
 
 
-def decode_inventory(data: bytes) -> tuple[bytes, ...]:
-    """Block hashes (32 bytes each); entries of other kinds are left out.
+def decode_inventory(
+    data: bytes, kinds: tuple[int, ...] = (MSG_BLOCK, MSG_WITNESS_BLOCK)
+) -> tuple[bytes, ...]:
+    """Hashes (32 bytes each) of these kinds, of blocks if not said otherwise; others are left out.
 
     Raises:
         DecodeError: malformed, or more than INVENTORY_MAX.
@@ -149,7 +155,7 @@ def decode_inventory(data: bytes) -> tuple[bytes, ...]:
     count = reader.count(item_bytes_min=36, items_max=INVENTORY_MAX)
     entries = [(reader.integer(4), reader.take(32)) for _ in range(count)]
     reader.end()
-    return tuple(entry for kind, entry in entries if kind in (MSG_BLOCK, MSG_WITNESS_BLOCK))
+    return tuple(entry for kind, entry in entries if kind in kinds)
 
 
 def encode_getcertheaders(height: int, block: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Chain nodes joined by queues instead of sockets: the real Gossip, a real chain, no clock."""
 
 from collections import deque
+from collections.abc import Sequence
 
 from bft.errors import FederationError
 from chain.gossip import Gossip
@@ -31,7 +32,7 @@ from chain.records.peer_message import (
 )
 from chain.tree import BlockTree
 from tests.chain.coins_fixture import memory_coins
-from tests.chain.federation_fixture import CHAIN_ID, FEDERATION_KEY, START
+from tests.chain.federation_fixture import CHAIN_ID, FEDERATION_KEY, START, view_of
 
 NOW_MS = (START.time + 1_000_000) * 1000
 
@@ -39,20 +40,27 @@ NOW_MS = (START.time + 1_000_000) * 1000
 class Node:
     """Gossip with its blocks in memory."""
 
-    def __init__(self, nonce: int) -> None:
-        self.blocks: dict[bytes, Block] = {}
+    def __init__(self, nonce: int, chain: Sequence[Block] = ()) -> None:
+        """`chain`: blocks 1 .. n, which it holds for final."""
+        self.blocks: dict[bytes, Block] = {block.hash: block for block in chain}
         self.coins = memory_coins()
+        for block in chain:
+            self.coins.apply(block)
+        tree = BlockTree(START)
+        if chain:
+            tree = BlockTree(view_of(chain[-1]), chain[-1].certified_header)
         self.gossip = Gossip(
             chain_id=CHAIN_ID,
             federation_key=FEDERATION_KEY,
             params=MINIMAL,
-            tree=BlockTree(START),
+            tree=tree,
             nonce=nonce,
             user_agent=b"/test/",
             coins=self.coins,
             stored=self.blocks.get,
         )
         self.final = {0: START.hash}
+        self.final |= {block.certificate.height: block.hash for block in chain}
         self.saved: list[Effect] = []
 
     @property
@@ -107,8 +115,8 @@ class Node:
 class Network:
     """Links between nodes; messages arrive in the order in which they were sent."""
 
-    def __init__(self, count: int) -> None:
-        self.nodes = [Node(nonce) for nonce in range(count)]
+    def __init__(self, count: int, chain: Sequence[Block] = ()) -> None:
+        self.nodes = [Node(nonce, chain) for nonce in range(count)]
         self.drops: list[tuple[int, int, Drop]] = []
         self.messages: list[tuple[int, int, str]] = []
         self._queue: deque[tuple[int, int, Send]] = deque()
