@@ -3,6 +3,7 @@
 Pure.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from bft.codec.canonical import Record, decode, encode
@@ -53,3 +54,17 @@ class Application:
     def save(self) -> bytes:
         """Everything, for a restart and for replicas that are far behind.  The same at all."""
         return encode(Saved(state=self.state, clients=self.clients.encode()))
+
+
+def resume(
+    rules: Rules, saved: bytes | None, tail: Iterable[tuple[int, bytes]] = ()
+) -> Application:
+    """The application as it was: a saved state, and (sequence, batch) of all after it, in order.
+
+    Raises:
+        DecodeError: `saved` is damaged.
+    """
+    application = Application(rules, saved)
+    for sequence, batch in tail:
+        application.execute(sequence, batch)
+    return application

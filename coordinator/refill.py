@@ -8,7 +8,7 @@ Pure.
 from dataclasses import dataclass
 
 from coordinator.application import Application
-from coordinator.cycle.state import Rules
+from coordinator.cycle.state import Rules, State
 from coordinator.effects import Append, Restored
 
 BASE_EVERY = 128  # batches between two states that a restart may go on from
@@ -40,6 +40,11 @@ class Refill:
         self._last, self._end, self._root = gap.last_sequence, gap.end_index, gap.state_root
         for sequence, batch in gap.batches:
             self._application.execute(sequence, batch)
+
+    @property
+    def state(self) -> State:
+        """The state so far inside the gap."""
+        return self._application.state
 
     @property
     def missing(self) -> tuple[int, int]:

@@ -40,6 +40,19 @@ def found_out(core: Core, what: str) -> None:
     core.halt(reason)
 
 
+def forgotten(records: tuple[tuple[int, bytes], ...]) -> str | None:
+    """Why this replica never votes again, if its journal's records say so.
+
+    Raises:
+        DecodeError: a record is damaged.
+    """
+    for _, data in records:
+        record = journal.decode_entry(data)
+        if isinstance(record, journal.Forgot):
+            return record.reason.decode("utf-8", "replace")
+    return None
+
+
 def on_own(core: Core, found: Verified) -> None:
     """A message under our own key, from somebody else: did we say it?"""
     message = found.message

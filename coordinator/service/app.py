@@ -1,7 +1,7 @@
-"""One replica, assembled: journal, core, links, HTTP, workers; started and stopped in order.
+"""One replica, through all its stints, from the start of its process to its end.
 
-The API is plain HTTP on the member's `api` address: everything on it is signed or named by its
-digest, and TLS towards the public is the operator's (a reverse proxy).  Links are mutual TLS.
+What lasts: the lock on its home, and the workers that measure.  All else belongs to a stint
+(coordinator/service/stint.py) and is built again from what is durable when the next one begins.
 """
 
 import asyncio
@@ -12,35 +12,20 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from aiohttp import web
-
-from bft.errors import ConfigError
-from bft.pbft.config import Config
-from chain.federation.server import make_runner
-from chain.records.score_log import BlockFinal, CycleClosed
-from coordinator.config import TLS, Setup
+from bft.errors import ConfigError, DecodeError, FederationError
+from bft.pbft import amnesia
+from chain.federation.client import FederationClient
+from coordinator.application import Application, resume
+from coordinator.config import Setup
 from coordinator.cycle.state import Rules
-from coordinator.effects import Append
-from coordinator.replica import CoordinatorReplica
-from coordinator.service import tls
-from coordinator.service.beacon_api import BeaconApi
-from coordinator.service.blobs import BlobStore
-from coordinator.service.door import Door
-from coordinator.service.finals import BlockFiller
-from coordinator.service.index import LogIndex
 from coordinator.service.journal import Journal
-from coordinator.service.miner_api import MinerApi
-from coordinator.service.outflow import Outflow
 from coordinator.service.peers import Links
-from coordinator.service.problems import errors_to_problems
-from coordinator.service.public_api import PublicApi, readable_by_pages
-from coordinator.service.reader import JournalReader
-from coordinator.service.retention import Retention
-from coordinator.service.runtime import Runtime
-from coordinator.service.work import Artifacts, Pool, PoolWorker
+from coordinator.service.recovery import FORGOTTEN, Recovery
+from coordinator.service.runtime import Halted, Runtime
+from coordinator.service.stint import MemberStint, ObserverStint, Stint
+from coordinator.service.work import Pool, urls_but
 
-SHUTDOWN_S = 2.0
-PROBATION_MS = 1_000  # twice what a STATUS takes to be sent, and long enough for its answer
+ASK_S = 5.0  # how long a replica that begins asks whether the others began without it
 
 log = logging.getLogger("gristmill.replica")
 
@@ -80,7 +65,7 @@ class ReplicaService:
         stack = AsyncExitStack()
         try:
             service = cls(setup, pool, stack)
-            await service._start()
+            await service._begin()
         except BaseException:
             await stack.aclose()
             raise
@@ -88,146 +73,146 @@ class ReplicaService:
 
     def __init__(self, setup: Setup, pool: Pool, stack: AsyncExitStack) -> None:
         """See `open`."""
-        self._setup, self._stack = setup, stack
-        home, genesis = setup.home, setup.genesis
+        self._setup, self._pool, self._stack = setup, pool, stack
+        self._rules = Rules(setup.genesis)
+        self._stint: Stint | None = None
+        self._stopping = False
         self._stack.push_async_callback(pool.close)
-        descriptor = lock_home(home.lock)
+        descriptor = lock_home(setup.home.lock)
         self._stack.callback(os.close, descriptor)
-        if tls.certificate_der(home.tls_certificate) != setup.member.tls_certificate:
-            raise ConfigError(f"{home.tls_certificate} is not the one in the genesis record")
-        journal = Journal(home.journal, genesis.chain_id, setup.identity.public_key)
-        self._stack.callback(journal.close)
-        recovery = journal.recover()
-        replica = CoordinatorReplica(
-            Rules(genesis),
-            Config(
-                membership=genesis.membership,
-                index=setup.index,
-                sign=setup.identity.sign,
-                checkpoint_interval=genesis.params.checkpoint_interval,
-                window=genesis.params.window,
-                probation_ms=PROBATION_MS,
-            ),
-            setup.seed,
-            recovery.consensus,
-            recovery.saved,
-            recovery.tail,
-            recovery.gap,
-        )
-        if replica.state.log.size != recovery.log_size:
-            raise ConfigError(
-                f"{home.journal}: {recovery.log_size} log entries stand there, "
-                f"{replica.state.log.size} follow from its batches"
-            )
-        if recovery.gap is not None and replica.log_missing != (
-            recovery.gap.index,
-            recovery.gap.end_index,
-        ):
-            raise ConfigError(f"{home.journal}: log entries before the gap are missing")
-        reader = JournalReader(home.journal)
-        self._stack.callback(reader.close)
-        self._index = LogIndex(reader, genesis.membership, genesis.params)
-        self._stack.callback(self._index.close)
-        store = BlobStore(home.blobs, setup.config.storage.blobs_bytes_max)
-        self._artifacts = Artifacts(genesis, setup.index, store)
-        self._stack.push_async_callback(self._artifacts.close)
-        self.runtime = Runtime(
-            replica,
-            journal,
-            reader,
-            PoolWorker(genesis, self._artifacts, store, pool),
-            durable_lsn=max((lsn for lsn, _ in recovery.consensus.records), default=0),
-            on_append=self._on_append,
-        )
-        self.links = self._make_links()
-        self._public = PublicApi(
-            genesis,
-            self.runtime,
-            self._index,
-            store,
-            lambda: self.links.up,
-            setup.config.limits.listeners,
-            Outflow(setup.config.limits.answers_bytes),
-        )
-        self._beacon = BeaconApi(genesis, self.runtime, self._index)
-        self._miners = MinerApi(
-            self.runtime,
-            store,
-            setup.identity,
-            setup.config.limits,
-            lambda: asyncio.get_running_loop().time(),
-        )
-        self._filler = BlockFiller(self._index, self._artifacts, self.runtime.keep_block)
-        self._retention = Retention(
-            genesis.job.genesis_model, self._index, store, lambda: self.runtime.replica.state
-        )
-        self._chores: list[asyncio.Task[None]] = []
+        self._stack.push_async_callback(self._end)
 
-    def _make_links(self) -> Links:
-        setup, home = self._setup, self._setup.home
-        files = (home.tls_certificate, setup.keystore.read(TLS))
-        clients = {
-            peer: tls.client_context(setup.genesis, peer, *files)
-            for peer in range(len(setup.genesis.members))
-            if peer != setup.index
-        }
-        server = tls.server_context(setup.genesis, *files)
-        return Links(setup.genesis, setup.index, server, clients, self.runtime.deliver)
+    @property
+    def stint(self) -> Stint:
+        """The present one."""
+        assert self._stint is not None
+        return self._stint
 
-    async def _start(self) -> None:
-        listen, member = self._setup.config.listen, self._setup.member
-        link = listen.link or member.link.decode("ascii")
-        api = listen.api or member.api.decode("ascii")
-        self._stack.push_async_callback(self.links.stop)
-        try:
-            await self.links.start(link)
-            await self._listen(api)
-        except OSError as error:
-            raise ConfigError(f"cannot listen at {link} and {api}: {error.strerror}") from None
-        log.info("replica %d: links at %s, API at %s", self._setup.index, link, api)
+    @property
+    def runtime(self) -> Runtime:
+        """The loop of a member."""
+        assert isinstance(self._stint, MemberStint)
+        return self._stint.runtime
 
-    async def _listen(self, address: str) -> None:
-        app = web.Application(middlewares=[errors_to_problems])
-        app.on_response_prepare.append(readable_by_pages)
-        doors = (self._public, self._beacon, self._miners)
-        app.add_routes([route for door in doors for route in door.routes()])
-        limits = self._setup.config.limits
-        runner = make_runner(app, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=limits.idle_s)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        self._stack.callback(self._public.closing.set)
-        self._stack.callback(self.runtime.growth.announce)  # wakes listeners: they see `closing`
-        assert runner.server is not None
-        door = Door(runner.server, limits.connections, limits.head_s)
-        listener = await door.listen(address)
-        self._stack.callback(listener.close)
+    @property
+    def links(self) -> Links:
+        """The links of a member."""
+        assert isinstance(self._stint, MemberStint)
+        return self._stint.links
 
     async def run(self) -> None:
-        """Until `stop`.  Raises Halted, see Runtime.run."""
-        self._chores = [
-            asyncio.create_task(self._filler.run(), name="final blocks"),
-            asyncio.create_task(self._retention.run(), name="retention"),
-        ]
-        await self.runtime.run(self.links)
+        """Until `stop`.  Raises Halted, see Runtime.run; ConfigError, when it cannot begin anew."""
+        while not self._stopping:
+            try:
+                await self.stint.run()
+            except Halted as error:
+                await self._end()
+                if not self._has_forgotten():
+                    raise
+                log.critical("this replica votes no more: %s", error)
+            if not self._stopping:
+                await self._end()
+                await self._begin()
 
     def stop(self) -> None:
         """Let `run` return."""
-        self.runtime.stop()
+        self._stopping = True
+        if self._stint is not None:
+            self._stint.stop()
 
     async def close(self) -> None:
         """Let go of everything, in reverse order."""
-        for task in self._chores:
-            task.cancel()
-        ended = await asyncio.gather(*self._chores, return_exceptions=True)
-        for error in ended:
-            if isinstance(error, Exception):
-                log.error("a background task had ended: %r", error)
         await self._stack.aclose()
 
-    def _on_append(self, append: Append) -> None:
-        """Tell those who work beside the loop what the log brought."""
-        for record in append.records:
-            if isinstance(record, BlockFinal):
-                self._filler.wake()
-            elif isinstance(record, CycleClosed):
-                self._retention.wake()
+    # Stints.
+
+    async def _begin(self) -> None:
+        """From what is durable: as a member, or as an observer."""
+        stack = AsyncExitStack()
+        try:
+            stint = await self._make_stint(stack)
+            await stint.open()
+        except BaseException:
+            await stack.aclose()
+            raise
+        self._stint = stint
+
+    async def _end(self) -> None:
+        if self._stint is not None:
+            await self._stint.close()
+
+    async def _make_stint(self, stack: AsyncExitStack) -> Stint:
+        setup = self._setup
+        journal = self._open_journal()
+        stack.callback(journal.close)
+        recovery = journal.recover()
+        application = self._resume(recovery)
+        reason = why_forgotten(recovery)
+        if reason is not None and recovery.forgotten is None:
+            journal.forget(reason)  # consensus' record goes when an epoch does
+        if reason is None and is_blank(recovery) and await others_began(setup):
+            reason = f"the federation has a key, and this journal is empty.  {FORGOTTEN}"
+            journal.forget(reason)
+        if reason is None and setup.identity.public_key not in (
+            application.state.membership.index_by_key
+        ):
+            reason = (
+                f"this replica's key is not among the members of epoch {application.state.epoch}"
+            )
+        if reason is not None:
+            return ObserverStint(setup, stack, journal, recovery, application, reason)
+        return MemberStint(setup, stack, journal, recovery, application, self._pool)
+
+    def _open_journal(self) -> Journal:
+        setup = self._setup
+        return Journal(setup.home.journal, setup.genesis.chain_id, setup.identity.public_key)
+
+    def _resume(self, recovery: Recovery) -> Application:
+        """The application that the journal leads to.  Raises ConfigError: it does not."""
+        path = self._setup.home.journal
+        try:
+            application = resume(self._rules, recovery.saved, recovery.tail)
+        except DecodeError as error:
+            raise ConfigError(f"{path}: {error}.  {FORGOTTEN}") from None
+        if application.state.log.size != recovery.log_size:
+            raise ConfigError(
+                f"{path}: {recovery.log_size} log entries stand there, "
+                f"{application.state.log.size} follow from its batches"
+            )
+        return application
+
+    def _has_forgotten(self) -> bool:
+        """Whether the journal says that this replica must not vote again."""
+        journal = self._open_journal()
+        try:
+            return why_forgotten(journal.recover()) is not None
+        finally:
+            journal.close()
+
+
+def why_forgotten(recovery: Recovery) -> str | None:
+    """Why this replica must not vote under its key, if the journal or consensus wrote that down."""
+    return recovery.forgotten or amnesia.forgotten(recovery.consensus.records)
+
+
+def is_blank(recovery: Recovery) -> bool:
+    """Whether a journal knows of nothing yet."""
+    return not recovery.consensus.records and not recovery.consensus.executed
+
+
+async def others_began(setup: Setup) -> bool:
+    """Whether f + 1 others say that the federation has its key.
+
+    The ceremony that makes the key waits for all members: a member without any memory of it has
+    lost that memory.  If nobody answers, it will hear of what it has forgotten before it votes
+    (bft/pbft/amnesia.py).
+    """
+    urls = urls_but(setup.genesis.members, setup.identity.public_key)
+    if len(urls) < setup.genesis.membership.weak:
+        return False
+    try:
+        async with asyncio.timeout(ASK_S), FederationClient(setup.genesis, urls) as client:
+            await client.federation_key()
+    except (FederationError, TimeoutError):
+        return False
+    return True

@@ -22,7 +22,7 @@ from chain.rules.rounds import challenge_round, draw_round
 from coordinator.service.index import LogIndex
 from coordinator.service.parameters import path_hex, path_number
 from coordinator.service.problems import Handler
-from coordinator.service.runtime import Runtime
+from coordinator.service.standing import Standing
 
 MARK = "beacon"  # under which the journal finds rounds
 ROUND_CACHE = "public, max-age=31536000, immutable"
@@ -33,7 +33,7 @@ PRESENT_CACHE = "no-cache"
 class BeaconApi:
     """Handlers of drand's routes, each with and without the chain hash before it."""
 
-    def __init__(self, genesis: Genesis, runtime: Runtime, index: LogIndex) -> None:
+    def __init__(self, genesis: Genesis, runtime: Standing, index: LogIndex) -> None:
         self._genesis, self._runtime, self._index = genesis, runtime, index
 
     def routes(self) -> list[web.RouteDef]:
@@ -110,13 +110,13 @@ class BeaconApi:
     async def get_health(self, request: web.Request) -> web.Response:
         """JSON, the newest round and the one that this replica's state waits for.
 
-        200 while the replica votes, 503 in a view change.
+        200 while the replica votes, 503 in a view change and at an observer.
         """
         self._check_chain(request)
         newest = await self._newest()
         current = 0 if newest is None else newest.round
         told = {"current": current, "expected": max(current, self._awaited())}
-        return _json(told, PRESENT_CACHE, 200 if self._runtime.replica.active else 503)
+        return _json(told, PRESENT_CACHE, 200 if self._runtime.voting else 503)
 
     def _awaited(self) -> int:
         """The round that is being signed now; 0 when none is."""

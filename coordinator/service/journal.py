@@ -116,13 +116,11 @@ class Journal:
         """Open or create.
 
         Raises:
-            ConfigError: of another chain, of another replica, of a newer version, missing though
-                it was there once, or no journal at all.
+            ConfigError: of another chain, of another replica, of a newer version, or no journal at
+                all.  One that was there once and is gone is made anew, and says so for ever.
         """
         born = path.with_name(path.name + ".born")
-        if born.exists() and not path.exists():
-            raise ConfigError(f"{path} is gone.  {FORGOTTEN}")
-        self._path = path
+        self._path, self._lost = path, born.exists()
         self._prune = 0  # records through here go with the present transaction
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
@@ -172,6 +170,8 @@ class Journal:
         for statement in _SCHEMA:
             execute(statement)
         execute("INSERT INTO meta VALUES ('chain', ?), ('replica', ?)", (chain_id, replica_key))
+        if self._lost:
+            self._write_forgotten(f"{self._path.name} was there once and is gone.  {FORGOTTEN}")
         execute(f"PRAGMA application_id = {APPLICATION_ID}")
         execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         execute("COMMIT")
@@ -179,6 +179,23 @@ class Journal:
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
+
+    def forget(self, reason: str) -> None:
+        """Write down for ever that this replica has forgotten what it promised under its key.
+
+        Raises:
+            JournalError: the disk refused.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._write_forgotten(reason)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
+
+    def _write_forgotten(self, reason: str) -> None:
+        row = ("forgotten", reason.encode())
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
 
     # Writing.
 

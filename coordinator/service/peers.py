@@ -21,10 +21,10 @@ from bft.crypto.hashing import sha256
 from bft.errors import DecodeError
 from bft.pbft.messages import FRAME_BYTES_MAX, Verified, open_message
 from chain.federation.server import make_runner
-from chain.records.federation import Genesis
 from coordinator.service.door import Door
 from coordinator.service.handshakes import Handshakes
 from coordinator.service.rates import Bucket
+from coordinator.service.roster import Roster
 
 PATH = "/link"
 QUEUE_BYTES_MAX = 48 * 1024 * 1024  # a full pipeline of full batches and a NEW-VIEW fit
@@ -87,21 +87,21 @@ class Links:
 
     def __init__(
         self,
-        genesis: Genesis,
+        roster: Roster,
         index: int,
         server: ssl.SSLContext,
         clients: dict[int, ssl.SSLContext],
         deliver: Deliver,
     ) -> None:
         """`clients`: the context for each peer, see coordinator/service/tls.py."""
-        self._genesis, self._index = genesis, index
-        self._membership = genesis.membership
+        self._roster, self._index = roster, index
+        self._membership = roster.membership
         self._server, self._clients, self._deliver = server, clients, deliver
         self._member_by_certificate = {
-            member.tls_certificate: position for position, member in enumerate(genesis.members)
+            member.tls_certificate: position for position, member in enumerate(roster.members)
         }
         self._outgoing = {
-            peer: Outgoing(peer) for peer in range(len(genesis.members)) if peer != index
+            peer: Outgoing(peer) for peer in range(len(roster.members)) if peer != index
         }
         self._incoming: dict[int, web.WebSocketResponse] = {}
         self._refused_until: dict[int, float] = {}
@@ -133,7 +133,7 @@ class Links:
         await self._runner.setup()
         assert self._runner.server is not None
         each = MEMBER_CONNECTIONS_MAX
-        everybody = each * len(self._genesis.members)
+        everybody = each * len(self._roster.members)
         door = Door(self._runner.server, everybody, HEAD_S, _holder, each)
         self._handshakes = Handshakes(door.guard, self._server)
         await self._handshakes.listen(address)
@@ -174,7 +174,7 @@ class Links:
 
     async def _run_outgoing(self, session: aiohttp.ClientSession, link: Outgoing) -> None:
         """Connect and send until the link breaks."""
-        member = self._genesis.members[link.peer]
+        member = self._roster.members[link.peer]
         async with asyncio.timeout(CONNECT_S):
             ws = await session.ws_connect(
                 f"https://{member.link.decode('ascii')}{PATH}",

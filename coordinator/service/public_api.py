@@ -30,7 +30,7 @@ from coordinator.service.parameters import (
     path_number,
 )
 from coordinator.service.plain import plain_log_record
-from coordinator.service.runtime import Runtime
+from coordinator.service.standing import Standing
 
 KEEP_ALIVE_S = 15.0
 LAST_EVENT = "Last-Event-ID"
@@ -43,7 +43,8 @@ class PublicApi:
     def __init__(
         self,
         genesis: Genesis,
-        runtime: Runtime,
+        operator: bytes,
+        runtime: Standing,
         index: LogIndex,
         store: BlobStore,
         peers_up: Callable[[], tuple[int, ...]],
@@ -51,6 +52,7 @@ class PublicApi:
         outflow: Outflow,
     ) -> None:
         self._genesis, self._genesis_bytes = genesis, encode(genesis)
+        self._operator = operator.decode("utf-8", "replace")
         self._runtime, self._index, self._store = runtime, index, store
         self._peers_up = peers_up
         self._outflow = outflow
@@ -84,13 +86,10 @@ class PublicApi:
         state = replica.state
         key = state.federation_key
         return {
-            "replica": replica.index,
-            "operator": self._genesis.members[replica.index].operator.decode("utf-8", "replace"),
+            **self._runtime.standing(),
+            "operator": self._operator,
             "chain_id": replica.rules.chain_id.hex(),
             "wall_ms": time.time_ns() // 1_000_000,
-            "view": replica.view,
-            "active": replica.active,
-            "primary": replica.primary,
             "sequence": state.sequence,
             "agreed_ms": state.agreed_ms,
             "cycle": state.cycle,

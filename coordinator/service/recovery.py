@@ -18,7 +18,7 @@ FORGOTTEN = (
     "A replica without its whole journal has forgotten what it promised and could contradict "
     "itself, so it must not vote under its key again.  Put back the undamaged file of this very "
     "replica if it never ran since; otherwise make a new identity (`gristmill operator init`) and "
-    "have the federation replace this member."
+    "have the federation replace this member (`gristmill operator propose --replace`)."
 )
 
 
@@ -32,6 +32,7 @@ class Recovery:
     tail: tuple[tuple[int, bytes], ...]  # (sequence, batch) after it, in order
     log_size: int  # through the newest entry, whatever is missing before
     gap: LogGap | None = None
+    forgotten: str | None = None  # why this replica must not vote under its key again
 
 
 def checksum(number: int, *parts: bytes) -> int:
@@ -62,6 +63,7 @@ class JournalCheck:
         """
         try:
             records = tuple(self._checked_wal())
+            forgotten = self._forgotten()
             gap = self._gap()
             before, log_size, executed = self._check_log(gap)
             after = 0 if gap is None else gap.last_sequence
@@ -81,7 +83,13 @@ class JournalCheck:
             tail=tail,
             log_size=log_size,
             gap=gap,
+            forgotten=forgotten,
         )
+
+    def _forgotten(self) -> str | None:
+        """What the journal itself says of its loss, see Journal.forget."""
+        row = self._connection.execute("SELECT value FROM meta WHERE key = 'forgotten'").fetchone()
+        return None if row is None else bytes(row[0]).decode("utf-8", "replace")
 
     def _check_sequences(self, found: Iterable[tuple[int, bytes]], after: int, last: int) -> None:
         if [sequence for sequence, _ in found] != list(range(after + 1, last + 1)):

@@ -38,6 +38,7 @@ from coordinator.service.inbox import Inbox, Lane
 from coordinator.service.journal import Journal, JournalError, durable
 from coordinator.service.reader import JournalReader
 from coordinator.service.requests import Requests
+from coordinator.service.standing import Growth
 
 TICK_S = 0.025
 TURN_EVENTS_MAX = 128  # events that share one commit
@@ -76,23 +77,6 @@ class Item(NamedTuple):
 
     event: Event
     outcome: asyncio.Future[BlockAccepted | BlockRefused] | None = None
-
-
-class Growth:
-    """Tells any number of readers that the log has grown."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    @property
-    def next(self) -> asyncio.Event:
-        """Set at the next growth.  Take it before reading, wait for it after."""
-        return self._event
-
-    def announce(self) -> None:
-        """It has grown."""
-        self._event.set()
-        self._event = asyncio.Event()
 
 
 class Runtime:
@@ -134,6 +118,22 @@ class Runtime:
         self._stopping = False
 
     # What others call.
+
+    @property
+    def voting(self) -> bool:
+        """Whether this replica votes in its view."""
+        return self.replica.active
+
+    def standing(self) -> dict[str, Any]:
+        """A member's part in the federation, for the status."""
+        replica = self.replica
+        return {
+            "role": "member",
+            "replica": replica.index,
+            "view": replica.view,
+            "active": replica.active,
+            "primary": replica.primary,
+        }
 
     async def deliver(self, peer: int, message: Verified) -> None:
         """A verified message from the link of `peer`; waits while that peer's lane is full."""

@@ -1,4 +1,4 @@
-"""Mutual TLS 1.3 between replicas: trust is exactly the certificates of the genesis record.
+"""Mutual TLS 1.3 between replicas: trust is exactly the certificates of the epoch's members.
 
 No certificate authority and no host names: a peer is who holds the key of the certificate that
 stands in the member record.  TLS keeps strangers out; safety rests on signatures alone.
@@ -13,14 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from bft.errors import ConfigError
-from chain.records.federation import Genesis
+from coordinator.service.roster import Roster
 
 Key = bytes | Path
 """A private key in PEM, as bytes from the keystore or in a plain file."""
 
 
 def certificate_der(path: Path) -> bytes:
-    """The certificate in a PEM file, as the genesis record holds it.  Raises ConfigError."""
+    """The certificate in a PEM file, as member records hold it.  Raises ConfigError."""
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except ValueError as error:
@@ -28,20 +28,20 @@ def certificate_der(path: Path) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
-def server_context(genesis: Genesis, certificate: Path, key: Key) -> ssl.SSLContext:
+def server_context(roster: Roster, certificate: Path, key: Key) -> ssl.SSLContext:
     """Lets in the holders of member certificates, nobody else.  Raises ConfigError."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, certificate, key)
     context.load_verify_locations(
-        cadata=b"".join(member.tls_certificate for member in genesis.members)
+        cadata=b"".join(member.tls_certificate for member in roster.members)
     )
     context.num_tickets = 0  # every link does the whole handshake
     return context
 
 
-def client_context(genesis: Genesis, peer: int, certificate: Path, key: Key) -> ssl.SSLContext:
+def client_context(roster: Roster, peer: int, certificate: Path, key: Key) -> ssl.SSLContext:
     """Connects to member `peer`, to nobody else.  Raises ConfigError."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT, certificate, key)
-    context.load_verify_locations(cadata=genesis.members[peer].tls_certificate)
+    context.load_verify_locations(cadata=roster.members[peer].tls_certificate)
     return context
 
 

@@ -17,7 +17,7 @@ from chain.federation import api
 from chain.params import Params
 from chain.records.block import decode_block
 from chain.records.evaluation import EvaluationRow, ScoreRow
-from chain.records.federation import Genesis
+from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import Job
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.effects import BlockAccepted, Evaluated, Stepped
@@ -60,19 +60,26 @@ class Pool(Protocol):
         """Stop all workers."""
 
 
+def urls_but(members: Sequence[MemberRecord], own: bytes) -> tuple[str, ...]:
+    """The APIs of all members but the one with the identity key `own`."""
+    return tuple(f"http://{one.api.decode('ascii')}" for one in members if one.key != own)
+
+
 class Artifacts:
     """Bytes by digest, from here or from the peers."""
 
-    def __init__(self, genesis: Genesis, index: int, store: BlobStore) -> None:
-        self._urls = [
-            f"http://{member.api.decode('ascii')}"
-            for position, member in enumerate(genesis.members)
-            if position != index
-        ]
+    def __init__(self, urls: Sequence[str], store: BlobStore) -> None:
+        """`urls`: the peers' APIs, http://host:port."""
+        self._urls = list(urls)
         self._store = store
         self._slots = asyncio.Semaphore(FETCHES_MAX)
         self._slow: set[str] = set()  # peers that kept us waiting when they were asked last
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def urls(self) -> Sequence[str]:
+        """The peers' APIs."""
+        return self._urls
 
     async def close(self) -> None:
         """Let go of all connections."""

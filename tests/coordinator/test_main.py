@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from bft.codec.canonical import decode
+from bft.ordering.proof import QuorumProof
 from chain.federation import api
 from chain.records.score_log import LogEntry
 from coordinator.config import Home
@@ -60,13 +61,34 @@ class Process:
                     return told
                 await asyncio.sleep(0.02)
 
-    async def log(self) -> tuple[LogEntry, ...]:
-        """The beginning of its log."""
+    async def becomes(self, role: str) -> dict[str, Any]:
+        """Wait until it says that this is its part."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                assert self.process.poll() is None, "the replica has ended"
+                told = await self.status()
+                if told is not None and told["role"] == role:
+                    return told
+                await asyncio.sleep(0.02)
+
+    async def log(self, first: int = 0, url: str | None = None) -> tuple[LogEntry, ...]:
+        """Its log from an entry on, or that of another replica."""
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"{self._url}{api.LOG}?from=0") as answer,
+            session.get(f"{url or self._url}{api.LOG}?from={first}") as answer,
         ):
             return decode(tuple[LogEntry, ...], await answer.read())
+
+    async def votes(self, index: int, first: int, url: str) -> None:
+        """Wait until its signature stands under a decision at or after an entry of `url`'s log."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                assert self.process.poll() is None, "the replica has ended"
+                entries = await self.log(first, url)
+                if index in voters(entries):
+                    return
+                first = entries[-1].index + 1 if entries else first
+                await asyncio.sleep(0.02)
 
     async def wait(self) -> int:
         """Its exit status."""
@@ -162,23 +184,42 @@ def wipe(home: Path, backup: Path) -> None:
         file.unlink()
 
 
-@pytest.mark.parametrize("forget", [restore, wipe])
-async def test_a_replica_that_has_forgotten_refuses_to_vote(
+def lose(home: Path, backup: Path) -> None:
+    for file in home.glob("journal.db*"):
+        if file.suffix != ".born":
+            file.unlink()
+
+
+def voters(entries: tuple[LogEntry, ...]) -> set[int]:
+    """Whose signatures stand under the decisions."""
+    proofs = [decode(QuorumProof, entry.proof) for entry in entries if entry.proof]
+    return {signature.replica for proof in proofs for signature in proof.signatures}
+
+
+@pytest.mark.parametrize("forget", [restore, wipe, lose])
+async def test_a_replica_that_has_forgotten_observes_and_never_votes(
     tmp_path: Path, forget: Callable[[Path, Path], None]
 ) -> None:
-    """Scenario 77: yesterday's copy, or a directory without its journal."""
+    """Scenario 77: yesterday's copy, a directory without its journal, or only the file gone."""
     async with running(tmp_path, 4, BUSY, start=3) as mill:
         home = Home(mill.homes[3])
         async with started(mill, 3) as process:
             await process.reach_cycle(2)
         backup = tmp_path / "yesterday"
         shutil.copytree(home.path, backup)
+        size = mill.state().log.size
         async with started(mill, 3) as process:
-            await process.reach_cycle(mill.state().cycle + 2)
+            await process.votes(3, size, mill.urls[0])
         forget(home.path, backup)
-        for status in (HALTED, CONFIG):  # and it knows so when it is started again
+        for _ in range(2):  # and it knows so when it is started again
             async with started(mill, 3) as process:
-                assert await process.wait() == status
-            assert "must not vote under its key again" in home.log.read_text()
-        cycle = mill.state().cycle
-        await mill.until(lambda: mill.state().cycle > cycle)
+                told = await process.becomes("observer")
+                assert "must not vote under its key again" in told["reason"]
+                silent = mill.state().log.size
+                told = await process.reach_cycle(mill.state().cycle + 2)
+                theirs = await process.log(silent)
+                assert theirs and voters(theirs) == {0, 1, 2}
+                ours = [entry.leaf for entry in await process.log(silent, mill.urls[0])]
+                shared = min(len(ours), len(theirs))
+                assert [entry.leaf for entry in theirs[:shared]] == ours[:shared]
+        assert "must not vote under its key again" in home.log.read_text()

@@ -23,7 +23,7 @@ from coordinator.service.finals import BlockFiller
 from coordinator.service.index import LogIndex
 from coordinator.service.journal import Journal
 from coordinator.service.reader import JournalReader
-from coordinator.service.work import Artifacts
+from coordinator.service.work import Artifacts, urls_but
 from tests.chain.federation_fixture import make_chain
 from tests.coordinator.service.mill import JOB, SNAPSHOT
 from tests.ports import federation_here
@@ -71,7 +71,8 @@ class Place:
             self.journal.commit([Append(sequence, data, b"proof", first, (ordered, final))])
         self.reader = JournalReader(homes[0] / "journal.db")
         self.index = LogIndex(self.reader, self.genesis.membership, MINIMAL)
-        self.artifacts = Artifacts(self.genesis, 0, BlobStore(homes[0] / "blobs", 10**6))
+        others = urls_but(self.genesis.members, self.genesis.members[0].key)
+        self.artifacts = Artifacts(others, BlobStore(homes[0] / "blobs", 10**6))
         self.filler = BlockFiller(self.index, self.artifacts, self.keep)
         self.kept: list[int] = []
 

@@ -230,8 +230,22 @@ def test_a_journal_that_is_gone_is_not_begun_anew(path: Path) -> None:
     """A replica with an empty memory would vote twice."""
     filled(path)
     path.unlink()
-    with pytest.raises(ConfigError, match="is gone"):
-        reopen(path)
+    for _ in range(2):
+        journal = reopen(path)
+        told = journal.recover().forgotten
+        assert told is not None and "is gone" in told and "must not vote" in told
+        journal.close()
+
+
+def test_what_was_forgotten_stays_forgotten(path: Path) -> None:
+    filled(path)
+    journal = reopen(path)
+    assert journal.recover().forgotten is None
+    journal.forget("an old copy")
+    journal.close()
+    journal = reopen(path)
+    assert journal.recover().forgotten == "an old copy"
+    journal.close()
 
 
 def test_after_a_refused_write_nothing_counts_any_more(path: Path) -> None:

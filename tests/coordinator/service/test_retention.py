@@ -59,7 +59,7 @@ async def test_cycle_after_cycle_the_number_of_artifacts_stays(tmp_path: Path) -
             }
             await mill.until(lambda expected=expected: held(mill) == expected)
         assert len(set(models)) == 6
-        counted = mill.services[0]._public.status()["blob_bytes"]
+        counted = mill.services[0].stint._public.status()["blob_bytes"]
         blobs = Home(mill.homes[0]).blobs
         assert counted == sum(path.stat().st_size for path in blobs.glob("*/*"))
 
@@ -85,7 +85,7 @@ async def test_what_was_uploaded_and_never_revealed_goes_with_its_cycle(tmp_path
         cycle = await grinder.work(update(0))
         await grinder.upload(update(0))
         service = mill.services[0]
-        assert await service._retention.sweep() == 0
+        assert await service.stint._retention.sweep() == 0
         assert mill.state().phase == Phase.REVEAL and sha256(update(0)) in held(mill)
         await mill.until(lambda: mill.state().cycle > cycle)
         await mill.until(lambda: held(mill) == {sha256(SNAPSHOT)})

@@ -12,7 +12,7 @@ from bft.codec.canonical import decode
 from bft.pbft.config import Config
 from chain.federation import api
 from chain.records.score_log import LogEntry
-from coordinator.service import app
+from coordinator.service import stint
 from tests.coordinator.service.mill import BUSY, Mill, running
 
 pytestmark = pytest.mark.integration
@@ -24,7 +24,7 @@ OFTEN = replace(BUSY, checkpoint_interval=8, window=16)
 def _short_history(monkeypatch: pytest.MonkeyPatch) -> None:
     """States are taken after a few batches, so that a test need not wait for thousands."""
     short = partial(Config, history_batches_max=16)
-    monkeypatch.setattr(app, "Config", short)
+    monkeypatch.setattr(stint, "Config", short)
 
 
 async def whole_log(mill: Mill, index: int) -> tuple[LogEntry, ...]:

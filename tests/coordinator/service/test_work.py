@@ -22,7 +22,7 @@ from coordinator.cycle.state import Reveal
 from coordinator.effects import Evaluated, Stepped
 from coordinator.service import work
 from coordinator.service.blobs import BlobStore
-from coordinator.service.work import ATTEMPTS, Artifacts, PoolWorker
+from coordinator.service.work import ATTEMPTS, Artifacts, PoolWorker, urls_but
 from tests.coordinator.service.mill import JOB, SNAPSHOT
 from tests.ports import federation_here
 
@@ -59,7 +59,9 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.genesis, self.homes = federation_here(root, 4, MINIMAL, JOB, SNAPSHOT)
         self.store = BlobStore(self.homes[0] / "blobs", 10**6)
-        self.artifacts = Artifacts(self.genesis, 0, self.store)
+        self.artifacts = Artifacts(
+            urls_but(self.genesis.members, self.genesis.members[0].key), self.store
+        )
 
 
 @pytest.fixture
