@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from chain.records.contribution import WorkUnit
 from chain.records.evaluation import ScoreRow
 from chain.rules.assignment import challenge_records, chunk_records, own_records
-from coordinator.cycle.phases.clock import duration_ms
+from coordinator.cycle.phases.clock import RESHARING_MS, duration_ms
+from coordinator.cycle.phases.membership import Stage, stage
+from coordinator.cycle.phases.resharing import under_way
 from coordinator.cycle.phases.signing import Asked, asked
 from coordinator.cycle.state import Phase, Reveal, Rules, State
 
@@ -38,6 +40,15 @@ class Watch:
     cycle: int
     phase: int
     attempt: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchResharing:
+    """Say `CeremonyElapsed` when this phase of the resharing has had its time."""
+
+    session: bytes
+    phase: int
     duration_ms: int
 
 
@@ -84,7 +95,7 @@ class OuterStep:
     updates: tuple[tuple[ScoreRow, Reveal], ...]  # by unit, ascending; only those with tickets
 
 
-Duty = Ceremony | Sign | Watch | Measure | Step | Witness
+Duty = Ceremony | Sign | Watch | WatchResharing | Measure | Step | Witness
 
 
 def duties(rules: Rules, state: State, index: int) -> tuple[Duty, ...]:
@@ -99,6 +110,12 @@ def duties(rules: Rules, state: State, index: int) -> tuple[Duty, ...]:
     limit = duration_ms(rules, state.phase)
     if limit is not None and index not in state.elapsed:
         owed.append(Watch(state.cycle, state.phase, state.attempt, limit))
+    if stage(state) in (Stage.RESHARING, Stage.PROOF):
+        change, session = under_way(state)
+        if index not in change.elapsed:
+            owed.append(
+                WatchResharing(session.session, int(session.phase), RESHARING_MS[session.phase])
+            )
     if state.phase == Phase.EVALUATION and index not in state.tables:
         owed.append(Measure(state.cycle))
     if state.phase == Phase.AGGREGATION and index not in state.votes:

@@ -32,6 +32,7 @@ def rebase(state: State) -> State:
     return state.set(
         epoch=key.epoch,
         began=successor.boundary,
+        former=state.membership.keys,
         members=key.members,
         transcript=successor.transcript,
         federation_key=key,

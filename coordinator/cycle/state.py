@@ -118,6 +118,7 @@ class State(Record, kw_only=True):
 
     epoch: U32 = 0
     began: U63 = 0  # the last sequence before this epoch
+    former: tuple[IdentityKey, ...] = ()  # the replicas of the epoch before, by index
     members: Members  # of this epoch
     transcript: Transcript  # that made this epoch's sharing of the federation key
     federation_key: FederationKey | None = None
@@ -158,6 +159,11 @@ class State(Record, kw_only=True):
     def membership(self) -> Membership:
         """The replicas of the epoch that runs."""
         return membership_of(self.transcript.chain_id, self.epoch, self.members)
+
+    @property
+    def last(self) -> int | None:
+        """The last sequence of the epoch that runs, once it is known."""
+        return None if self.successor is None else self.successor.boundary
 
     def set(self, **changes: object) -> "State":
         """With these fields changed, dictionaries in key order: one state has one encoding."""

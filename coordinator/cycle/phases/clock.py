@@ -5,12 +5,20 @@ No agreed time decides here: f lying replicas can neither hurry a phase (one cor
 Pure.
 """
 
+from bft.dkg.messages import Phase as Ceremony
 from bft.errors import Refused
 from chain.records.votes import Elapsed
 from coordinator.cycle.draft import Draft
 from coordinator.cycle.state import Phase, Rules, State
 
 KEYGEN_MS = 30_000
+RESHARING_MS = {
+    Ceremony.KEYS: 60_000,  # a joiner first has to follow the log; without keys it gets no share
+    Ceremony.DEALING: 15_000,  # dealers run already, or they are why there is a change
+    Ceremony.COMPLAINT: 30_000,
+    Ceremony.DONE: 30_000,  # new members prove their shares
+}
+"""How long each phase of a resharing may take."""
 
 
 def duration_ms(rules: Rules, phase: int) -> int | None:
