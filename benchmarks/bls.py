@@ -1,4 +1,4 @@
-"""How fast we sign, verify, combine and generate keys, beside pyblst and py_ecc in the same run.
+"""How fast we sign, verify and combine, beside pyblst and py_ecc in the same run.
 
 Prints one JSON object: CPU microseconds (best of several runs) and, for what the others can do
 too, how many times our time theirs is (above 1: we are faster).
@@ -26,11 +26,6 @@ from py_ecc.optimized_bls12_381.optimized_pairing import pairing
 
 from bft.crypto import bls, shamir, threshold
 from bft.crypto.threshold import KeyShare, PublicPolynomial
-from bft.dkg.fold import apply
-from bft.dkg.messages import Phase
-from bft.dkg.participant import key_share, owed
-from bft.dkg.secrets import for_session
-from bft.dkg.transcript import open_session
 
 HASH: Any = sha256  # py_ecc asks for a type that hashlib's functions do not declare
 MESSAGE = b"a certificate"
@@ -115,38 +110,12 @@ def thresholds(n: int) -> dict[str, int]:
     }
 
 
-def key_generation(n: int) -> dict[str, int]:
-    """CPU microseconds of one replica: what it says, and the fold over what all say."""
-    members = tuple(b"\x02" + index.to_bytes(32, "big") for index in range(n))
-    seeds = [sha256(index.to_bytes(2, "big")).digest() for index in range(n)]
-    transcript = open_session(bytes(32), 0, 0, members, 2 * ((n - 1) // 3) + 1)
-    secrets = [for_session(transcript.session, seed) for seed in seeds]
-    saying, folding = 0, 0
-    while transcript.phase is not Phase.DONE:
-        for index in range(n):
-            start = time.process_time_ns()
-            messages = owed(transcript, index, index, secrets[index])
-            said = time.process_time_ns()
-            for message in messages:
-                transcript = apply(transcript, index, message)
-            saying, folding = saying + said - start, folding + time.process_time_ns() - said
-    start = time.process_time_ns()
-    key_share(transcript, 0, secrets[0])
-    last = time.process_time_ns() - start
-    return {
-        "say_us": saying // n // 1000,
-        "fold_us": folding // 1000,
-        "key_share_us": last // 1000,
-    }
-
-
 def main() -> int:
     report = {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "signatures": signatures(),
         "threshold": {str(n): thresholds(n) for n in (4, 7, 100)},
-        "key_generation_per_replica": {str(n): key_generation(n) for n in (4, 7, 16)},
     }
     print(json.dumps(report, indent=2))
     return 0
