@@ -122,6 +122,16 @@ class Guard:
         slot = self._highest.get(domain)
         return None if slot is None else self._known[domain][slot]
 
+    def allows(self, claim: Claim) -> bool:
+        """Whether `check` would return."""
+        known = self._known[claim.domain].get(claim.slot)
+        try:
+            if known != claim:
+                self._refuse(claim, known)
+        except SigningRefused:
+            return False
+        return True
+
     def check(self, claim: Claim) -> None:
         """Returns if `claim` may be signed, and remembers it.
 

@@ -7,6 +7,7 @@ given is on the disk when it returns.
 
 import fcntl
 import os
+import secrets
 import sqlite3
 import threading
 import time
@@ -24,13 +25,15 @@ APPLICATION_ID = 0x47524744  # "GRGD", in the file's header
 SCHEMA_VERSION = 1
 REFUSALS_KEPT = 1_000
 LOCK_SUFFIX = ".lock"
+ID_BYTES = 16
 
 _SCHEMA = (
     "CREATE TABLE memory (what TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE refusals (number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL,"
     " code TEXT NOT NULL, text TEXT NOT NULL)",
 )
-_RESERVED, _INHERITED, _CLOSED, _CLUSTER = "reserved", "inherited", "closed", "cluster"
+_ID, _RESERVED, _INHERITED = "id", "reserved", "inherited"
+_CLOSED, _CLUSTER = "closed", "cluster"
 
 
 class GuardError(FederationError):
@@ -105,6 +108,7 @@ class SqliteGuard:
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._write(_ID, secrets.token_hex(ID_BYTES).encode())
             self._write(_RESERVED, write_memory(self._owner, Reservation()))
             self._write(_INHERITED, write_memory(self._owner, Reservation()))
         sync_directory(self._path.parent)
@@ -122,6 +126,18 @@ class SqliteGuard:
         """Let go of the file."""
         self._connection.close()
         os.close(self._lock)
+
+    @property
+    def owner(self) -> Owner:
+        """Whose memory it is."""
+        return self._owner
+
+    @property
+    def id(self) -> str:
+        """Names this file among the holders of one key; 32 hex digits, made with the file."""
+        found = self._data(_ID)
+        assert found is not None
+        return found.decode()
 
     @property
     def reservation(self) -> Reservation:

@@ -1,0 +1,37 @@
+"""Three processes of one operator with one key, stopped and killed: `python -m tests.standby`.
+
+    python -m tests.standby --minutes 10 [--seed N]     zero contradictions, or status 1
+    python -m tests.standby --minutes 2 --lease-only    what a lease alone is worth
+
+Needs an etcd: see tests/deploy/etcd_server.py.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.standby.trial import TAKEOVER_S_MAX, Trial
+
+
+def main() -> int:
+    """Run, print, judge."""
+    parser = argparse.ArgumentParser(
+        "tests.standby", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lease-only", action="store_true")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="standby-") as home:
+        trial = Trial(Path(home), given.seed, lease_only=given.lease_only)
+        report = trial.run(60 * given.minutes)
+    print(report.text())
+    for contradiction in report.contradictions[:20]:
+        print(contradiction)
+    late = [took for took in report.takeovers_s if took > TAKEOVER_S_MAX]
+    return 1 if report.contradictions or late else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
