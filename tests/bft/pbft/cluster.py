@@ -33,11 +33,12 @@ from bft.pbft.replica import Config, Recovered, Replica
 from bft.pbft.snapshots import state_root
 from tests.bft.pbft.disk import HOLE, App, Node
 from tests.bft.pbft.identities import key, members, opened, request, signer
-from tests.bft.pbft.network import Network
+from tests.bft.pbft.network import Network, below
 from tests.bft.pbft.oracles import Oracles
 
 WALL_0 = 1_800_000_000_000
 TICK_MS = 50
+TICK = Tick()
 
 Outgoing = Callable[[int, int, bytes], list[bytes]]
 
@@ -105,14 +106,14 @@ class Cluster(Network, Oracles):
         node.unsynced, node.outbox, node.todo, node.sync_due = [], [], [], False
 
     def tick(self, index: int, life: int, delay: int) -> None:
-        def action() -> None:
-            node = self.nodes[index]
-            if node.life == life:
-                if not node.paused:
-                    self.step(index, Tick())
-                self.tick(index, life, TICK_MS)
+        self.at(delay, self.ticked, index, life)
 
-        self.at(delay, action)
+    def ticked(self, index: int, life: int) -> None:
+        node = self.nodes[index]
+        if node.life == life:
+            if not node.paused:
+                self.step(index, TICK)
+            self.tick(index, life, TICK_MS)
 
     def step(self, index: int, event: Event) -> None:
         """One event into one replica; its effects onto disk, network and application."""
@@ -149,8 +150,9 @@ class Cluster(Network, Oracles):
                 assert index in self.byzantine, f"{index} halts: {effect.reason}"
         if not node.sync_due:
             node.sync_due = True
-            life = node.life
-            self.at(self.random.randint(*self.sync), lambda: self.flush(index, life))
+            soonest, latest = self.sync
+            delay = soonest + below(self.random, latest - soonest + 1)
+            self.at(delay, self.flush, index, node.life)
 
     def flush(self, index: int, life: int) -> None:
         """fsync; then what waited for it."""
@@ -162,10 +164,11 @@ class Cluster(Network, Oracles):
             node.durable = node.unsynced[-1][0]
             node.synced()
             self.step(index, Durable(node.durable))
-        ready = [send for send in node.outbox if send.after_lsn <= node.durable]
-        node.outbox = [send for send in node.outbox if send.after_lsn > node.durable]
-        for send in ready:
-            self.release(index, send)
+        if node.outbox:
+            ready = [send for send in node.outbox if send.after_lsn <= node.durable]
+            node.outbox = [send for send in node.outbox if send.after_lsn > node.durable]
+            for send in ready:
+                self.release(index, send)
         while node.todo and node.todo[0][0] <= node.durable:
             effect = node.todo.pop(0)[1]
             if isinstance(effect, Decided):

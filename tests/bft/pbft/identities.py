@@ -43,7 +43,7 @@ def members(n: int) -> Membership:
 
 
 _signed: dict[tuple[int, bytes], bytes] = {}
-_opened: dict[bytes, Verified | None] = {}
+_opened: dict[tuple[int, bytes], Verified | None] = {}  # by size of the federation and frame
 
 
 def signer(index: int) -> Callable[[bytes], bytes]:
@@ -63,15 +63,18 @@ def signer(index: int) -> Callable[[bytes], bytes]:
 
 def opened(data: bytes, membership: Membership) -> Verified | None:
     """`open_message`, remembered; None where it refuses."""
-    name = sha256(data + bytes([membership.n]))
-    if name not in _opened:
+    name = (membership.n, data)
+    try:
+        return _opened[name]
+    except KeyError:
         if len(_opened) > 50_000:
             _opened.clear()
-        try:
-            _opened[name] = open_message(data, membership)
-        except DecodeError:
-            _opened[name] = None
-    return _opened[name]
+    try:
+        found = open_message(data, membership)
+    except DecodeError:
+        found = None
+    _opened[name] = found
+    return found
 
 
 def request(client: int, cseq: int, operation: bytes = b"op") -> bytes:

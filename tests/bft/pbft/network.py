@@ -3,6 +3,16 @@
 import heapq
 import random
 from collections.abc import Callable
+from typing import Any
+
+
+def below(stream: random.Random, limit: int) -> int:
+    """`stream.randrange(limit)`: the same numbers, without the time that its checks take."""
+    bits = limit.bit_length()
+    drawn = stream.getrandbits(bits)
+    while drawn >= limit:
+        drawn = stream.getrandbits(bits)
+    return drawn
 
 
 class Network:
@@ -12,7 +22,7 @@ class Network:
         self.size = size
         self.random = random.Random(seed)
         self.now = 0  # ms
-        self.queue: list[tuple[int, int, Callable[[], None]]] = []
+        self.queue: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
         self.order = 0
         self.loss = 0  # per cent
         self.duplication = 0  # per cent
@@ -23,26 +33,29 @@ class Network:
         """Machine `to` gets a frame."""
         raise NotImplementedError
 
-    def at(self, delay: int, action: Callable[[], None]) -> None:
+    def at(self, delay: int, action: Callable[..., object], *args: Any) -> None:
+        """`action(*args)`, `delay` ms from now."""
         self.order += 1
-        heapq.heappush(self.queue, (self.now + delay, self.order, action))
+        heapq.heappush(self.queue, (self.now + delay, self.order, action, args))
 
     def run(self, ms: int) -> None:
         """Let `ms` of virtual time pass."""
-        end = self.now + ms
-        while self.queue and self.queue[0][0] <= end:
-            self.now, _, action = heapq.heappop(self.queue)
-            action()
+        end, queue = self.now + ms, self.queue
+        while queue and queue[0][0] <= end:
+            self.now, _, action, args = heapq.heappop(queue)
+            action(*args)
         self.now = end
 
     def transmit(self, source: int, to: int, data: bytes) -> None:
         """Onto the wire, with whatever the wire does to it."""
         if (source, to) in self.cut:
             return
-        copies = 1 + (self.random.randrange(100) < self.duplication)
+        stream, (soonest, latest) = self.random, self.delay
+        copies = 1 + (below(stream, 100) < self.duplication)
         for _ in range(copies):
-            if self.random.randrange(100) >= self.loss:
-                self.at(self.random.randint(*self.delay), lambda: self.arrive(to, data))
+            if below(stream, 100) >= self.loss:
+                delay = soonest + below(stream, latest - soonest + 1)
+                self.at(delay, self.arrive, to, data)
 
     def split(self, *groups: set[int]) -> None:
         """Only links inside a group deliver."""
