@@ -24,9 +24,12 @@ from benchmarks import pbft_floor, pbft_load
 from benchmarks.pbft_federation import Federation, founded
 from benchmarks.pbft_floor import Floor
 from benchmarks.pbft_load import Commands, Outcome
+from chain.records.commands import COMMANDS_MAX
 
 SINGLE_COMMANDS_S = 500  # made for one client; more than it can use
 LOAD_COMMANDS_S = 6_000  # made for the load
+BATCHED_CONNECTIONS = 64  # requests under way, of COMMANDS_MAX commands each
+BATCHED_COMMANDS_S = 60_000
 FLOOD_CONNECTIONS = 1_024
 FLOOD_S = 5.0
 INVALID = 4  # of so many commands in the flood one is valid
@@ -50,6 +53,7 @@ def measure(n: int, arguments: argparse.Namespace) -> dict[str, Any]:
             round(1e6 * (late.cpu_s - early.cpu_s) / decided)
             for early, late in zip(before, after, strict=True)
         ]
+        batched = _batched(federation, doors, arguments)
         flood = asyncio.run(_flood(federation, doors, commands))
         usage = federation.usage()
         return {
@@ -66,6 +70,7 @@ def measure(n: int, arguments: argparse.Namespace) -> dict[str, Any]:
                 ),
                 "cores_used": round(decided * sum(cpu_us) / load.seconds / 1e6, 2),
             },
+            "batched": batched,
             "flood": {
                 "connections": FLOOD_CONNECTIONS,
                 "commands_per_s": round(flood.per_s),
@@ -74,6 +79,29 @@ def measure(n: int, arguments: argparse.Namespace) -> dict[str, Any]:
             "rss_max_mb": [round(one.rss_max_mb) for one in usage],
             "views": [federation.status(index).get("view") for index in range(n)],
         }
+
+
+def _batched(
+    federation: Federation, doors: Sequence[tuple[str, int]], arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """The load with COMMANDS_MAX commands under each signature."""
+    source = Commands(federation.genesis.chain_id, COMMANDS_MAX)
+    requests = source.make(int(arguments.seconds * BATCHED_COMMANDS_S) // COMMANDS_MAX)
+    before, client = federation.usage(), time.process_time()
+    load = asyncio.run(pbft_load.run(doors, BATCHED_CONNECTIONS, requests, arguments.seconds))
+    after, client = federation.usage(), time.process_time() - client
+    decided = COMMANDS_MAX * len(load.latencies_s)
+    cpu_us = [
+        round(1e6 * (late.cpu_s - early.cpu_s) / decided, 1)
+        for early, late in zip(before, after, strict=True)
+    ]
+    return _latency(load) | {
+        "connections": BATCHED_CONNECTIONS,
+        "commands": decided,
+        "commands_per_s": round(COMMANDS_MAX * load.per_s),
+        "cpu_us_per_command": cpu_us,
+        "cores_used": round(decided * sum(cpu_us) / load.seconds / 1e6, 2),
+    }
 
 
 async def _flood(
@@ -123,7 +151,7 @@ def _floor(floor: Floor, p50_ms: float) -> dict[str, Any]:
 
 def show(found: dict[str, Any]) -> str:
     """A few lines for people."""
-    one, load = found["one_client"], found["load"]
+    one, load, batched = found["one_client"], found["load"], found["batched"]
     floor = one["floor"]
     cpu = load["cpu_us_per_command"]
     return "\n".join(
@@ -134,6 +162,10 @@ def show(found: dict[str, Any]) -> str:
             f"  CPU         {sum(cpu)} us a command ({', '.join(map(str, cpu))} by replica); "
             f"the client {load['client_us_per_command']}; {load['cores_used']} cores were ours, "
             f"all of this machine would give {load['cpu_bound_per_s']} commands/s",
+            f"  batched     {batched['commands_per_s']} commands/s with {COMMANDS_MAX} under one "
+            f"signature, {batched['connections']} requests under way; p50 {batched['p50_ms']} ms, "
+            f"p99 {batched['p99_ms']} ms; {sum(batched['cpu_us_per_command']):.0f} us a command, "
+            f"{batched['cores_used']} cores",
             f"  one client  p50 {one['p50_ms']} ms, p99 {one['p99_ms']} ms, "
             f"{one['times_floor']} x the floor",
             f"  floor       {one['floor_ms']} ms: 3 messages of {floor['message_ms']}, 4 commits "

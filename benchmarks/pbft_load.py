@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from bft.crypto.identity import PrivateKey
 from bft.ordering.request import seal_request
 from chain.federation import api
+from chain.records.commands import encode_commands
 from chain.records.contribution import ResourceReport, UpdateReveal
 from chain.records.operations import encode_operation
 
@@ -30,8 +31,8 @@ _BODY = b"\r\n\r\n"
 _LENGTH = b"content-length: "
 
 
-def command() -> bytes:
-    """COMMAND_BYTES of a well-formed operation that the cycle machine refuses when it executes it.
+def command() -> UpdateReveal:
+    """A well-formed operation of COMMAND_BYTES that the cycle machine refuses when it executes it.
 
     A reveal while registration is open: it is verified, ordered, logged and answered as any
     other, and changes nothing, so that what is measured is consensus.
@@ -50,15 +51,18 @@ def command() -> bytes:
         receipts=(b"",),
     )
     padding = bytes(COMMAND_BYTES - len(encode_operation(empty)))
-    return encode_operation(replace(empty, receipts=(padding,)))
+    return replace(empty, receipts=(padding,))
 
 
 class Commands:
     """Signed requests of CLIENTS identities, encoded as HTTP, made ahead of time."""
 
-    def __init__(self, chain_id: bytes) -> None:
+    def __init__(self, chain_id: bytes, each: int = 1) -> None:
+        """`each`: commands under one signature."""
         self._chain_id = chain_id
-        self._operation = command()
+        self._operation = (
+            encode_commands([command()] * each) if each > 1 else encode_operation(command())
+        )
         self._keys = [PrivateKey((number + 1).to_bytes(32, "big")) for number in range(CLIENTS)]
         self._made = 0
 
