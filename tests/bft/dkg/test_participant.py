@@ -5,7 +5,7 @@ import pytest
 from bft.crypto.threshold import KeyShare
 from bft.dkg.messages import DkgKeys, Phase
 from bft.dkg.participant import key_share, owed, seed_is_lost, wants_seed
-from bft.dkg.secrets import SEEDS_MAX, Secrets, for_session
+from bft.dkg.secrets import SEEDS_MAX, SHARES_MAX, Secrets, for_session
 from bft.errors import ConfigError, Refused
 from tests.bft.dkg.ceremony import opened, said_by, secrets_of, until
 
@@ -79,10 +79,11 @@ def test_what_is_over_is_forgotten() -> None:
     assert [held.session for held in secrets.seeds] == sessions[1:]
     secrets = secrets.without_seeds(frozenset(sessions[2:3]))
     assert [held.session for held in secrets.seeds] == sessions[2:3]
-    for epoch in range(3):
+    for epoch in range(SHARES_MAX + 1):
         secrets = secrets.with_share(epoch, KeyShare(index=0, secret=epoch + 1))
-    kept = secrets.without_shares_before(2)
-    assert [kept.share_of(epoch) is not None for epoch in range(3)] == [False, False, True]
+    assert [held.epoch for held in secrets.shares] == list(range(1, SHARES_MAX + 1))
+    kept = secrets.without_shares_before(SHARES_MAX)
+    assert [held.epoch for held in kept.shares] == [SHARES_MAX]
 
 
 def test_no_secret_is_printed() -> None:
