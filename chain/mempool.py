@@ -74,6 +74,10 @@ class Mempool:
         """A waiting transaction."""
         return self._entries.get(txid)
 
+    def is_spent(self, outpoint: Outpoint) -> bool:
+        """Whether something that waits spends it."""
+        return outpoint in self._spenders
+
     def entries(self) -> tuple[Entry, ...]:
         """In order of arrival."""
         return tuple(self._entries.values())

@@ -17,6 +17,7 @@ CERTIFICATE = "/v1/cycles/{cycle}/certificate"  # GET: the newest rank's certifi
 CONTRIBUTION = "/v1/cycles/{cycle}/contributions/{miner}"  # GET: JSON, rows and inclusion proofs
 BLOCKS = "/v1/blocks"  # POST: Block
 BLOCK = "/v1/blocks/{height}"  # GET: Block that the federation finalised
+TEMPLATE = "/v1/template/{parent}"  # GET, nodes: BlockTemplate on this tip; 404 on any other
 FINALITY = "/v1/blocks/{height}/finality"  # GET: BlockFinal
 LOG = "/v1/log"  # GET ?from=&limit=: tuple of LogEntry
 EVENTS = "/v1/events"  # GET: server-sent events, JSON

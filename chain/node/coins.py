@@ -38,7 +38,9 @@ class CoinTable:
             "SELECT value, script, height, coinbase FROM coins WHERE txid = ? AND output = ?",
             outpoint,
         ).fetchone()
-        return None if row is None else Coin(TxOut(value=row[0], script=row[1]), row[2], row[3])
+        if row is None:
+            return None
+        return Coin(TxOut(value=row[0], script=row[1]), row[2], bool(row[3]))
 
     def time(self, height: int) -> int:
         """Of the final block at `height`, Unix seconds.  Raises KeyError: there is none."""

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from pathlib import Path
 
 from aiohttp import web
 
@@ -20,13 +21,17 @@ from chain.federation.api import (
     FINALITY,
     OCTETS,
     STATUS,
+    TEMPLATE,
 )
 from chain.federation.server import common_problem, http_problem, problem, read_body
 from chain.gossip_events import BlockSubmitted, Event
 from chain.node.core import NodeCore
 from chain.node.describe import describe_tree
+from chain.node.rpc import Rpc, write_cookie
+from chain.node.rpc_methods import Methods
 from chain.records.block import HEADER_BYTES, Block, block_hash
 from chain.records.score_log import BlockFinal
+from chain.records.template import TEMPLATE_WEIGHT_MAX, BlockTemplate
 
 BODY_S = 30  # a block that takes longer is a slow sender's
 LOG = logging.getLogger("gristmill.node")
@@ -42,6 +47,9 @@ def make_app(core: NodeCore, step: Callable[[Event], None]) -> web.Application:
     app.router.add_post(BLOCKS, doors.post_block)
     app.router.add_get(BLOCK, doors.get_block)
     app.router.add_get(FINALITY, doors.get_finality)
+    app.router.add_get(TEMPLATE, doors.get_template)
+    rpc = Rpc(write_cookie(Path(core.config.home)), Methods(core, step).table)
+    app.router.add_post("/", rpc.handle)
     return app
 
 
@@ -115,6 +123,17 @@ class _Doors:
             signature=word.signature,
         )
         return web.Response(body=encode(final), content_type=OCTETS)
+
+    async def get_template(self, request: web.Request) -> web.Response:
+        """What a winner may put into a block on this parent.  404 unless it is the tip here."""
+        tip = self._core.tree.tip
+        if request.match_info["parent"] != tip.hash[::-1].hex():
+            raise web.HTTPNotFound(reason="this is not the tip here")
+        chosen, fees = self._core.gossip.relay.pool.select(TEMPLATE_WEIGHT_MAX)
+        template = BlockTemplate(
+            parent=tip.hash, fees=fees, transactions=tuple(each.encode() for each in chosen)
+        )
+        return web.Response(body=encode(template), content_type=OCTETS)
 
     def _find(self, reference: str) -> Block:
         block = self._core.store.find(reference, self._core.tree.tip)

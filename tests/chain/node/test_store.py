@@ -148,3 +148,22 @@ def test_what_was_told_to_be_saved_survives_kill_9_in_the_middle_of_writing(
         assert (block.header.previous, block.hash.hex()) == (previous, block_hash)
         previous = block.hash
     core.close()
+
+
+def test_a_store_of_version_one_learns_its_coins(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    for block in (FIRST, SECOND):
+        store.save([SaveBlock(block=block), SaveFinal(view=view_of(block))])
+    reward = (SECOND.transactions[0].txid, 0)
+    coin = store.coins.coin(reward)
+    store.close()
+    with sqlite3.connect(tmp_path / "chain.sqlite") as database:
+        database.execute("DROP TABLE coins")
+        database.execute("DROP TABLE times")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    store = open_store(tmp_path)
+    assert coin is not None
+    assert store.coins.coin(reward) == coin
+    assert store.coins.height == 2
+    store.close()
