@@ -45,3 +45,4 @@ def install() -> None:
     identities.make_key = KeyedKey
     identities.key.cache_clear()
     identities.members.cache_clear()
+    identities.membership.cache_clear()

@@ -9,10 +9,12 @@ from itertools import takewhile
 
 from bft.ordering.batch import batch_digest
 from bft.ordering.proof import verify_quorum_proof
+from bft.pbft.config import Era
 from bft.pbft.events import (
     Accuse,
     Decided,
     Durable,
+    EpochEnded,
     Event,
     Executed,
     Halt,
@@ -28,11 +30,11 @@ from bft.pbft.events import (
     Submitted,
     Tick,
 )
-from bft.pbft.messages import Message, Verified, sign_message
+from bft.pbft.messages import Message, Verified, claimed_epoch, sign_message
 from bft.pbft.replica import Config, Recovered, Replica
 from bft.pbft.snapshots import state_root
 from tests.bft.pbft.disk import HOLE, App, Node
-from tests.bft.pbft.identities import key, members, opened, request, signer
+from tests.bft.pbft.identities import key, members, membership, opened, request, signer
 from tests.bft.pbft.network import Network, below
 from tests.bft.pbft.oracles import Oracles
 
@@ -40,16 +42,23 @@ WALL_0 = 1_800_000_000_000
 TICK_MS = 50
 TICK = Tick()
 
+
+def last_of(app: App, epoch: int) -> int | None:
+    """The last sequence of an epoch, as far as this application knows."""
+    return app.last if epoch == app.epoch else app.eras[epoch][1] if epoch >= 0 else None
+
+
 Outgoing = Callable[[int, int, bytes], list[bytes]]
 
 
 class Cluster(Network, Oracles):
-    """n replicas, and what drives them."""
+    """n replicas and `spare` machines that may become some, and what drives them."""
 
-    def __init__(self, n: int = 4, seed: int = 0, *, ballast: bytes = b"", **config: int) -> None:
-        Network.__init__(self, n, seed)
+    def __init__(
+        self, n: int = 4, seed: int = 0, *, ballast: bytes = b"", spare: int = 0, **config: int
+    ) -> None:
+        Network.__init__(self, n + spare, seed)
         Oracles.__init__(self)
-        self.ballast = ballast
         self.members = members(n)
         self.config = {
             "checkpoint_interval": 8,
@@ -57,7 +66,10 @@ class Cluster(Network, Oracles):
             "probation_ms": 0,
             **config,
         }
-        self.nodes = [Node(index=i) for i in range(n)]
+        interval, window = self.config["checkpoint_interval"], self.config["window"]
+        self.opening = App(interval, window, tuple(range(n)), ballast=ballast).save()
+        self.follows(0, tuple(range(n)), 0)
+        self.nodes = [Node(i, App.load(self.opening)) for i in range(n + spare)]
         self.sync = (0, 3)  # ms
         self.outgoing: Outgoing = lambda source, to, data: [data]
         self.incoming: Callable[[int, Verified], bool] = lambda to, message: True
@@ -79,29 +91,54 @@ class Cluster(Network, Oracles):
         """Start or restart from what is on the disk."""
         node = self.nodes[index]
         node.life += 1
-        last, saved = node.saved or (0, App(ballast=self.ballast).save())
+        node.up = True
+        last, saved = node.saved or (0, self.opening)
         node.app = App.load(saved)
         for sequence, (batch, _) in enumerate(node.table[last:], last + 1):
             node.app.execute(sequence, batch)
+        self.follows(node.app.epoch, node.app.machines, last_of(node.app, node.app.epoch - 1) or 0)
         node.durable = node.journal[-1][0] if node.journal else node.durable
-        config = Config(membership=self.members, index=index, sign=signer(index), **self.config)
-        holes = [at for at, entry in enumerate(node.table, 1) if entry == HOLE]
+        epoch = self.epoch_of(node)
+        if epoch is not None:
+            self.begin(node, epoch)
+        self.tick(index, node.life, self.random.randrange(TICK_MS))
+
+    def epoch_of(self, node: Node) -> int | None:
+        """The epoch in which this machine is a replica now."""
+        return node.app.epoch if node.index in node.app.machines else None
+
+    def begin(self, node: Node, epoch: int) -> None:
+        """Start the replica of an epoch that is running, or has just ended."""
+        app = node.app
+        lists = app.lists()
+        last = last_of(app, epoch)
+        executed = len(node.table) if epoch == app.epoch or last is None else last
+        node.config = Config(
+            membership=membership(epoch, lists[epoch]),
+            index=lists[epoch].index(node.index),
+            sign=signer(node.index),
+            past=tuple(Era(membership(e, lists[e]), app.eras[e][1]) for e in range(epoch)),
+            **self.config,
+        )
+        holes = [at for at, entry in enumerate(node.table[:executed], 1) if entry == HOLE]
         recovered = Recovered(
             records=tuple(node.journal),
-            executed=len(node.table),
-            state=node.saved,
+            executed=executed,
+            state=node.saved if node.saved and node.saved[0] <= executed else None,
             gap=(holes[0], holes[-1]) if holes else None,
+            last=last,
         )
-        node.replica = Replica(config, recovered)
+        node.replica = Replica(node.config, recovered)
         for sequence in sorted(node.roots):
-            if sequence <= len(node.table):
-                self.step(index, Executed(sequence, node.roots[sequence]))
-        self.tick(index, node.life, self.random.randrange(TICK_MS))
+            if node.config.first < sequence <= executed:
+                root, known = node.roots[sequence]
+                self.step(node.index, Executed(sequence, root, None, known))
 
     def crash(self, index: int) -> None:
         """Power off: everything that was not synced is gone."""
         node = self.nodes[index]
         node.life += 1
+        node.up = node.ended = False
         node.replica = None
         node.unsynced, node.outbox, node.todo, node.sync_due = [], [], [], False
 
@@ -142,6 +179,8 @@ class Cluster(Network, Oracles):
                     assert effect.culprit in self.byzantine, f"{index} accuses {effect}"
             elif isinstance(effect, StableCheckpoint):
                 node.stable.append(effect)
+            elif isinstance(effect, EpochEnded):
+                self.on_ended(index, effect)
             elif isinstance(effect, ServeHistory):
                 self.serve(index, effect)
             elif isinstance(effect, Halt):
@@ -181,26 +220,40 @@ class Cluster(Network, Oracles):
     def execute(self, node: Node, decided: Decided) -> None:
         assert decided.sequence == len(node.table) + 1, "in order, exactly once"
         digest = batch_digest(decided.batch)
-        verify_quorum_proof(decided.proof, self.members, decided.sequence, digest)
+        app = node.app
+        listed = membership(app.epoch, app.machines)
+        verify_quorum_proof(decided.proof, listed, decided.sequence, digest)
         if node.index not in self.byzantine:
             self.decided(decided.sequence, digest, decided.batch)
-        node.table.append((decided.batch, decided.proof))
-        node.app.execute(decided.sequence, decided.batch)
-        assert len(set(node.app.executed)) == len(node.app.executed), "at most once"
+        last = self.append(node, decided.batch, decided.proof)
         assert decided.checkpoint == (decided.sequence % self.config["checkpoint_interval"] == 0)
-        state = None
+        state, root = None, bytes(32)
         if decided.checkpoint:
-            state = node.app.save()
-            node.saved = (decided.sequence, state)
-            node.roots[decided.sequence] = state_root(state)
-        root = bytes(32) if state is None else state_root(state)
-        self.step(node.index, Executed(decided.sequence, root, state))
+            assert node.saved is not None
+            state, root = node.saved[1], node.roots[decided.sequence][0]
+        self.step(node.index, Executed(decided.sequence, root, state, last))
+
+    def append(self, node: Node, batch: bytes, proof: bytes) -> int | None:
+        """Execute and store the next batch; the last sequence of its epoch, if that is known."""
+        app = node.app
+        node.table.append((batch, proof))
+        sequence = len(node.table)
+        last = app.execute(sequence, batch)
+        assert len(set(app.executed)) == len(app.executed), "at most once"
+        if sequence == last and node.index not in self.byzantine:
+            self.follows(app.epoch, app.machines, sequence)
+        if sequence % self.config["checkpoint_interval"] == 0:
+            state = app.save()
+            node.saved = (sequence, state)
+            node.roots[sequence] = (state_root(state), last)
+        return last
 
     def install(self, node: Node, effect: InstallState) -> None:
         assert state_root(effect.state) == effect.state_root
         assert effect.first_missing == len(node.table) + 1, "states come between batches"
         node.table += [HOLE] * (effect.sequence - len(node.table))
-        node.app = App.load(effect.state)
+        node.app = app = App.load(effect.state)
+        self.follows(app.epoch, app.machines, last_of(app, app.epoch - 1) or 0)
         node.saved = (effect.sequence, effect.state)
         node.installed.append(effect.sequence)
 
@@ -208,9 +261,16 @@ class Cluster(Network, Oracles):
         assert node.table[effect.sequence - 1] == HOLE
         assert HOLE not in node.table[: effect.sequence - 1], "holes are filled in order"
         digest = batch_digest(effect.batch)
-        verify_quorum_proof(effect.proof, self.members, effect.sequence, digest)
+        ends = [last for _, last in node.app.eras]
+        epoch = sum(last < effect.sequence for last in ends)
+        listed = membership(epoch, node.app.lists()[epoch])
+        verify_quorum_proof(effect.proof, listed, effect.sequence, digest)
         assert self.agreed.setdefault(effect.sequence, digest) == digest, "agreement"
         node.table[effect.sequence - 1] = (effect.batch, effect.proof)
+
+    def on_ended(self, index: int, effect: EpochEnded) -> None:
+        """The epoch of a machine's replica is over."""
+        raise NotImplementedError
 
     def serve(self, index: int, effect: ServeHistory) -> None:
         table = self.nodes[index].table
@@ -230,22 +290,22 @@ class Cluster(Network, Oracles):
     # network
 
     def release(self, source: int, send: Send) -> None:
-        targets = (
-            [i for i in range(self.members.n) if i != source] if send.to is None else [send.to]
-        )
+        node = self.nodes[source]
+        assert node.config is not None
+        machines = self.lists[node.config.membership.epoch]
+        targets = [i for i in machines if i != source] if send.to is None else [machines[send.to]]
         if source not in self.byzantine:
-            found = opened(send.message, self.members)
-            assert found is not None, f"replica {source} sends what nobody can open"
-            self.watch(source, found, self.nodes[source].promises)
+            self.watch(source, self.open(send.message), node.promises)
         for to in targets:
             for data in self.outgoing(source, to, send.message):
                 self.transmit(source, to, data)
 
     def arrive(self, to: int, data: bytes) -> None:
         node = self.nodes[to]
-        if node.replica is None or node.paused:
+        if node.replica is None or node.config is None or node.paused:
             return
-        message = opened(data, self.members)
+        known = [node.config.membership, *(era.membership for era in node.config.past[-1:])]
+        message = next(filter(None, (opened(data, listed) for listed in known)), None)
         if message is not None and self.incoming(to, message):
             self.step(to, Received(message))
 
@@ -260,21 +320,20 @@ class Cluster(Network, Oracles):
 
     def open(self, data: bytes) -> Verified:
         """The message in a frame that a correct replica sent."""
-        found = opened(data, self.members)
-        assert found is not None
+        epoch = claimed_epoch(data)
+        assert epoch is not None, "no frame"
+        found = opened(data, membership(epoch, self.lists[epoch]))
+        assert found is not None, "somebody sends what nobody can open"
         return found
 
     def forge(self, index: int, message: Message, attachment: bytes = b"") -> bytes:
-        """A frame under a Byzantine replica's key."""
+        """A frame under a Byzantine machine's key."""
         assert index in self.byzantine
-        return sign_message(message, self.members, signer(index), attachment).frame
+        listed = membership(message.epoch, self.lists[message.epoch])
+        return sign_message(message, listed, signer(index), attachment).frame
 
     def correct(self) -> list[Node]:
-        return [
-            node
-            for node in self.nodes
-            if node.index not in self.byzantine and node.replica is not None
-        ]
+        return [node for node in self.nodes if node.index not in self.byzantine and node.up]
 
     def executed_everywhere(self, client: int, cseq: int) -> bool:
         name = (key(f"client {client}").public_key, cseq)

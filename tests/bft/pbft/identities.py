@@ -38,12 +38,18 @@ def key(name: str) -> Key:
 @cache
 def members(n: int) -> Membership:
     """n replicas with deterministic keys."""
-    keys = tuple(key(f"replica {i}").public_key for i in range(n))
-    return Membership(chain_id=CHAIN, epoch=0, keys=keys)
+    return membership(0, tuple(range(n)))
+
+
+@cache
+def membership(epoch: int, machines: tuple[int, ...]) -> Membership:
+    """The list of an epoch: the keys of these machines."""
+    keys = tuple(key(f"replica {i}").public_key for i in machines)
+    return Membership(chain_id=CHAIN, epoch=epoch, keys=keys)
 
 
 _signed: dict[tuple[int, bytes], bytes] = {}
-_opened: dict[tuple[int, bytes], Verified | None] = {}  # by size of the federation and frame
+_opened: dict[tuple[int, tuple[bytes, ...], bytes], Verified | None] = {}
 
 
 def signer(index: int) -> Callable[[bytes], bytes]:
@@ -61,16 +67,16 @@ def signer(index: int) -> Callable[[bytes], bytes]:
     return sign
 
 
-def opened(data: bytes, membership: Membership) -> Verified | None:
+def opened(data: bytes, listed: Membership) -> Verified | None:
     """`open_message`, remembered; None where it refuses."""
-    name = (membership.n, data)
+    name = (listed.epoch, listed.keys, data)
     try:
         return _opened[name]
     except KeyError:
         if len(_opened) > 50_000:
             _opened.clear()
     try:
-        found = open_message(data, membership)
+        found = open_message(data, listed)
     except DecodeError:
         found = None
     _opened[name] = found

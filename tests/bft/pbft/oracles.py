@@ -27,7 +27,9 @@ class Oracles:
         self.agreed: dict[int, bytes] = {}
         self.submitted: set[bytes] = set()
         self.said: dict[tuple[object, ...], bytes] = {}
-        self.left: dict[int, int] = {}
+        self.left: dict[tuple[int, int], int] = {}  # (epoch, machine) -> view
+        self.lists: dict[int, tuple[int, ...]] = {}  # epoch -> its machines
+        self.ends: dict[int, int] = {}  # epoch -> its last sequence
         self.sent: Counter[type[Message]] = Counter()
 
     def decided(self, sequence: int, digest: bytes, batch: bytes) -> None:
@@ -36,25 +38,35 @@ class Oracles:
         for data in decode_batch(batch).requests:
             assert data in self.submitted, "validity"
 
+    def follows(self, epoch: int, machines: tuple[int, ...], first: int) -> None:
+        """A correct replica goes from one epoch to the next."""
+        assert self.lists.setdefault(epoch, machines) == machines, "one member list an epoch"
+        if epoch:
+            assert self.ends.setdefault(epoch - 1, first) == first, "one end of an epoch"
+
     def watch(self, source: int, found: Verified, promises: set[Place]) -> None:
         """A correct replica never says two things in one place, nor goes back on its word."""
         message = found.message
         self.sent[type(message)] += 1
-        if found.sender != source:
+        epoch = message.epoch
+        if self.lists[epoch][found.sender] != source:
             return
         promise = needed(message, found.envelope)
         assert promise is None or promise in promises, (
             f"replica {source} says what no durable record of it permits: {message}"
         )
         if isinstance(message, ViewChange):
-            self.once(("vc", source, message.view), found.envelope)
-            self.left[source] = max(self.left.get(source, 0), message.view)
+            self.once(("vc", epoch, source, message.view), found.envelope)
+            self.left[epoch, source] = max(self.left.get((epoch, source), 0), message.view)
         elif isinstance(message, NewView):
-            self.once(("nv", source, message.view), found.envelope)
+            self.once(("nv", epoch, source, message.view), found.envelope)
         elif isinstance(message, PrePrepare | Prepare | Commit):
             place = (message.TAG, source, message.view, message.sequence)
             self.once(place, message.digest)
-            assert message.view >= self.left.get(source, 0), f"{source} votes in a view it left"
+            left = self.left.get((epoch, source), 0)
+            assert message.view >= left, f"{source} votes in a view it left"
+            before, last = self.ends.get(epoch - 1, 0), self.ends.get(epoch, message.sequence)
+            assert before < message.sequence <= last, f"{source} votes outside of epoch {epoch}"
         elif isinstance(message, Checkpoint):
             self.once(("cp", source, message.sequence), message.chain + message.state_root)
 
