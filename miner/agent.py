@@ -17,6 +17,7 @@ from bft.crypto.merkle import inclusion_proof
 from bft.errors import FederationError, Unavailable
 from bft.ordering.request import seal_request
 from chain.federation.client import ACCEPTED, FederationClient
+from chain.federation.template import fetch_template
 from chain.records.block import build_block, decode_block
 from chain.records.certificate import decode_certificate
 from chain.records.contribution import (
@@ -33,6 +34,7 @@ from chain.rules.reward import subsidy
 from chain.validation import verify_certificate, verify_contribution
 from miner import actions
 from miner.actions import Action, Event, Failed, Update
+from miner.blocks import MadeBlocks
 from miner.config import MinerHome
 from miner.duties import Session
 from miner.files import CertificateStore, EventFile, ModelCache, UnitStore
@@ -61,6 +63,7 @@ class Agent:
         self._path = home.path
         self._client, self._workshop, self._nodes = client, workshop, nodes
         self._units, self._models = UnitStore(home.path), ModelCache(home.path)
+        self._blocks = MadeBlocks(home.path)
         self._certificates, self._events = CertificateStore(home.path), EventFile(home.path)
         self._queue: asyncio.Queue[Event] = asyncio.Queue(EVENTS_WAITING_MAX)
         self._session = Session(miner=home.key.public_key)
@@ -289,13 +292,18 @@ class Agent:
     async def _make_block(self, action: actions.MakeBlock) -> Event:
         """Always the same block for the same certificate: two would be evidence against us."""
         certificate, _ = decode_certificate(action.certificate)
-        block = build_block(
-            action.certificate,
-            time=certificate.not_before,
-            subsidy=subsidy(certificate.height, self._genesis.params),
-            sign=self._key.sign,
-            winner=self._key.public_key,
-        )
+        block = self._blocks.find(action.certificate)
+        if block is None:
+            transactions, fees = await fetch_template(self._nodes, certificate.parent)
+            block = build_block(
+                action.certificate,
+                time=certificate.not_before,
+                subsidy=subsidy(certificate.height, self._genesis.params) + fees,
+                sign=self._key.sign,
+                winner=self._key.public_key,
+                transactions=transactions,
+            )
+            self._blocks.keep(action.certificate, block)
         said = await self._client.offer_block(block, self._nodes)
         taken = [url for url in said if said[url].code == ACCEPTED]
         for url in said:

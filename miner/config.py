@@ -37,7 +37,7 @@ class MinerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How this machine mines; nothing here changes what an update is worth."""
 
     federation: tuple[str, ...] = ()  # replicas' addresses; empty: those of the genesis record
-    nodes: tuple[str, ...] = ()  # chain nodes that are given our blocks, besides the replicas
+    nodes: tuple[str, ...] = ()  # our own: they offer transactions, and get our blocks
     device: str = "cpu"  # one of DEVICES
     watts_per_core: Annotated[int, Meta(ge=1, le=1000)] = 15  # where no energy counter is readable
     niceness: Annotated[int, Meta(ge=0, le=19)] = 5  # of training; 19 yields to everything else
