@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.vectors import encodings, rules, signatures
+from tests.vectors import encodings, rules, sessions, signatures
 from tests.vectors.plain import plain
 
 PATH = Path(__file__).parent / "gristmill" / "protocol.json"
@@ -25,6 +25,7 @@ def vectors() -> dict[str, Any]:
         "ordering": encodings.ordering(),
         "genesis": encodings.genesis(),
         "federation_key": signatures.key(),
+        "sessions": sessions.sessions(),
         "signatures": signatures.verification(),
         "beacon": signatures.beacon(),
         "commitments": encodings.commitments(),

@@ -9,6 +9,9 @@ from bft.codec.canonical import Record, decode
 from bft.codec.envelope import open_as
 from bft.crypto import bls
 from bft.crypto.hashing import sha256
+from bft.dkg.fold import apply, close
+from bft.dkg.messages import DkgDealing, DkgKeys
+from bft.dkg.transcript import open_resharing
 from bft.errors import BadSignature, DecodeError, Refused
 from bft.ordering.proof import verify_quorum_proof
 from bft.ordering.request import Request
@@ -144,3 +147,37 @@ def test_every_contribution_stands_under_its_certificate() -> None:
 def test_a_contribution_elsewhere_is_refused(case: Any) -> None:
     with pytest.raises(DecodeError):
         check_contribution(case)
+
+
+# Sessions
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, id=c["why"]) for c in VECTORS["sessions"]["void"]]
+)
+def test_what_the_vectors_call_void_is_void(case: Any) -> None:
+    resharing = VECTORS["sessions"]["resharing"]
+    transcript = open_resharing(
+        bytes_of(resharing["chain_id"]),
+        resharing["epoch"],
+        resharing["attempt"],
+        tuple(map(bytes_of, resharing["receivers"])),
+        resharing["threshold"],
+        tuple(map(bytes_of, resharing["dealers"])),
+        tuple(map(bytes_of, resharing["old"])),
+    )
+    for entry in resharing["log"][:3]:
+        transcript = apply(transcript, entry["author"], decode(DkgKeys, bytes_of(entry["encoded"])))
+    dealing = decode(DkgDealing, bytes_of(case["encoded"]))
+    after = apply(close(transcript), 1, dealing)
+    assert after.dealings[0].verdict.name.lower() == case["verdict"]
+
+
+def test_what_the_vectors_refuse_in_a_session_is_refused() -> None:
+    resharing, (case,) = VECTORS["sessions"]["resharing"], VECTORS["sessions"]["refused"]
+    members = tuple(map(bytes_of, resharing["receivers"]))
+    dealers, old = (tuple(map(bytes_of, resharing[name])) for name in ("dealers", "old"))
+    transcript = open_resharing(bytes_of(resharing["chain_id"]), 1, 0, members, 3, dealers, old)
+    with pytest.raises(Refused) as raised:
+        apply(transcript, 0, decode(DkgKeys, bytes_of(case["encoded"])))
+    assert raised.value.code == "malformed"
