@@ -334,6 +334,7 @@ class CoordinatorReplica:
             purpose=int(duty.asked.purpose),
             subject=duty.asked.subject,
             rank=duty.asked.rank,
+            epoch=duty.asked.epoch,
             share=sign_share(self._key_share, duty.asked.message),
         )
 

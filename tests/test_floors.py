@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 PURE = (
     "bft/",
     "chain/params.py",
+    "chain/epochs.py",
     "chain/bitcoin/",
     "chain/records/",
     "chain/rules/",

@@ -14,15 +14,19 @@ from chain.records.block import block_hash, genesis_header
 from chain.records.contribution import Profile, WorkUnit
 from chain.records.evaluation import EvaluationRow, EvaluationTable, References, SnapshotVote
 from chain.records.federation import FederationKey, Genesis
+from chain.records.membership import Propose, VoidReason
 from chain.records.phase import Phase
 from chain.records.score_log import (
     Aggregated,
     CloseReason,
     CycleClosed,
     Drawn,
+    KeyActivated,
+    ProposalVoided,
     Scored,
     hash_leaf,
 )
+from chain.rules.limits import PROPOSAL_CYCLES
 from chain.rules.scoring import initial_references
 
 What = tuple[int, int, int]
@@ -73,6 +77,21 @@ class Judged:
     accused: set[tuple[str, int, What]] = field(default_factory=set)  # each thing once
 
 
+@dataclass(slots=True)
+class Change:
+    """A list of members that somebody proposed, as far as it has come."""
+
+    proposal: Propose
+    proposer: bytes  # identity key
+    cycle: int
+    approvals: set[int]  # members
+    session: Transcript | None = None  # once a strong quorum approved
+    proof: bytes = b""  # of enough new members
+    elapsed: set[int] = field(default_factory=set)  # members
+    shares: dict[int, bytes] = field(default_factory=dict)  # good ones
+    given: set[int] = field(default_factory=set)  # who gave a share, good or bad
+
+
 class Books:
     """The whole memory of one audit's derivation."""
 
@@ -93,6 +112,9 @@ class Books:
         self.cycle = 0
         self.attempt = 0
         self.elapsed: set[int] = set()  # replicas
+        self.began = 0  # the last sequence before the epoch that runs
+        self.change: Change | None = None  # at most one is open
+        self.successor: tuple[KeyActivated, Transcript] | None = None
         self.transcript: Transcript = open_session(
             self.chain_id,
             self.membership.epoch,
@@ -138,10 +160,28 @@ class Books:
 
     def close(self, reason: CloseReason) -> None:
         """The cycle is over, the next one opens for registrations."""
+        self.expire_proposal()
         self.write(CycleClosed(cycle=self.cycle, reason=int(reason)))
         revealed = {self.now.units[unit].miner for unit in self.now.revealed}
         self.open_cycle(self.cycle + 1)
         self.veterans = tuple(sorted(revealed))
+
+    def expire_proposal(self) -> None:
+        """A proposal that waits for approvals too long is void with the end of a cycle."""
+        change = self.change
+        if change is None or change.session is not None:
+            return
+        if self.cycle - change.cycle >= PROPOSAL_CYCLES:
+            self.void(VoidReason.EXPIRED)
+
+    def void(self, reason: VoidReason) -> None:
+        """The open change of members came to nothing."""
+        assert self.change is not None
+        proposal = self.change.proposal
+        self.write(
+            ProposalVoided(epoch=proposal.epoch, proposal=proposal.digest, reason=int(reason))
+        )
+        self.change = None
 
     def open_cycle(self, cycle: int) -> None:
         """Nothing is known of this cycle yet."""
@@ -150,8 +190,16 @@ class Books:
         self.judged_before, self.judged = self.judged, Judged(cycle=cycle)
         self.enter(Phase.REGISTRATION)
 
-    def accuse(self, rule: str, replica: int, what: What, text: str, cycle: int) -> None:
-        """Hold the entry at hand against `replica`, once for each thing."""
+    def accuse(
+        self,
+        rule: str,
+        replica: int,
+        what: What,
+        text: str,
+        cycle: int,
+        epoch: int | None = None,
+    ) -> None:
+        """Hold the entry at hand against `replica` of `epoch` (the one that runs), once a thing."""
         judged = self.judged if cycle == self.judged.cycle else self.judged_before
         if (rule, replica, what) in judged.accused:
             return
@@ -165,5 +213,6 @@ class Books:
                 rule=rule,
                 text=text,
                 replicas=(replica,),
+                epoch=self.membership.epoch if epoch is None else epoch,
             )
         )

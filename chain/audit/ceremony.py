@@ -5,8 +5,9 @@ Pure.
 """
 
 from bft.dkg import fold as dkg
-from bft.dkg.messages import DkgDealing, Message
+from bft.dkg.messages import DkgDealing, Message, Role
 from bft.dkg.messages import Phase as Ceremony
+from bft.dkg.transcript import Transcript
 from bft.errors import Refused
 from chain.audit.books import Books
 from chain.audit.signing import signed, want
@@ -27,19 +28,28 @@ def hear_ceremony(books: Books, author: int, message: Message) -> bool:
     """One message of the ceremony; whether it counts."""
     if books.phase is not Phase.KEYGEN:
         return False
-    before = len(books.transcript.faults)
+    before = books.transcript
     try:
-        books.transcript = dkg.apply(books.transcript, author, message)
+        books.transcript = dkg.apply(before, author, message)
     except Refused:
         return False
-    faults = books.transcript.faults
-    if len(faults) > before:  # one message adds one at most; void dealings are listed first
-        is_dealing = isinstance(message, DkgDealing)
-        fault = [f for f in faults if (f.reason == b"void-dealing") == is_dealing][-1]
-        what = (0, books.transcript.attempt, len(faults))
-        text = f"replica {fault.index} {_FAULTS[fault.reason]}"
-        books.accuse(f"dkg-{fault.reason.decode()}", fault.index, what, text, books.cycle)
+    accuse_of_fault(books, before, books.transcript, message)
     return True
+
+
+def accuse_of_fault(books: Books, before: Transcript, after: Transcript, message: Message) -> None:
+    """Hold the fault that `message` brought to light, if any, against its author."""
+    faults = after.faults
+    if len(faults) == len(before.faults):
+        return
+    # One message adds one at most; void dealings are listed first.
+    is_dealing = isinstance(message, DkgDealing)
+    fault = [f for f in faults if (f.reason == b"void-dealing") == is_dealing][-1]
+    what = (-after.epoch, after.attempt, len(faults))
+    text = f"replica {fault.index} {_FAULTS[fault.reason]}"
+    epoch = after.epoch - 1 if after.old and fault.role is Role.DEALER else after.epoch
+    rule = f"dkg-{fault.reason.decode()}"
+    books.accuse(rule, fault.index, what, text, books.cycle, epoch)
 
 
 def move_keygen(books: Books) -> bool:

@@ -93,7 +93,8 @@ def _certify(books: Books, rank: int) -> None:
     """The federation is to sign the certificate of this rank, and nothing else may stand in it."""
     now = books.now
     assert now.scored is not None and now.drawn is not None and now.aggregated is not None
-    assert books.key is not None
+    newest = books.key if books.successor is None else books.successor[0].federation_key
+    assert newest is not None
     place = now.drawn.ranks[rank]
     winning = [row for row in now.scored.rows if row.miner == place.miner and row.tickets > 0]
     now_s = books.agreed_ms // 1000
@@ -117,7 +118,7 @@ def _certify(books: Books, rank: int) -> None:
         log_root=books.frontier.root(),
         log_size=books.frontier.size,
         model_snapshot=now.aggregated.digest,
-        next_federation=books.key.digest,
+        next_federation=newest.digest,
     )
     try:
         now.certificate = certificate.body()

@@ -32,11 +32,13 @@ class Finding:
     rule: str  # short, stable word; docs/AUDITING.md lists all
     text: str  # what stands there, and what follows
     replicas: tuple[int, ...] = ()  # whose signatures stand under it; empty when nobody's do
+    epoch: int = 0  # whose list of members their indices belong to
 
     def line(self) -> str:
         """For people."""
         names = ", ".join(f"replica {index}" for index in self.replicas)
-        whose = f" [signed by {names}]" if names else ""
+        of = f" of epoch {self.epoch}" if self.epoch else ""
+        whose = f" [signed by {names}{of}]" if names else ""
         place = f"entry {self.entry} (batch {self.sequence}, cycle {self.cycle})"
         return f"{self.severity.value}: {place}: {self.rule}: {self.text}{whose}"
 
@@ -81,16 +83,30 @@ class CycleSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EpochSummary:
+    """One list of members that decided batches."""
+
+    epoch: int
+    replicas: int
+    boundary: int  # the last batch before it; 0 before the first
+
+    def line(self) -> str:
+        """For people."""
+        return f"epoch {self.epoch}: {self.replicas} replicas, from batch {self.boundary + 1} on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
     """The verdict with its reasons."""
 
     chain_id: bytes  # 32 bytes
     name: str
-    replicas: int
+    replicas: int  # of the newest epoch
     federation_key: bytes | None  # 96 bytes; None before activation
     entries: int
     sequences: int  # batches
     log_root: bytes | None  # 32 bytes, RFC 6962 over all leaves; None when one was unreadable
+    epochs: tuple[EpochSummary, ...]  # all that decided a batch, and epoch 0
     cycles: tuple[CycleSummary, ...]
     breaks: int  # findings that fail the audit, listed or not
     findings: tuple[Finding, ...]
@@ -127,6 +143,8 @@ class AuditReport:
         """For people; ends without a newline."""
         root = self.log_root.hex() if self.log_root is not None else "unknown: an entry is damaged"
         lines = [f"chain {self.chain_id.hex()} ({self.name}), {self.replicas} replicas"]
+        if len(self.epochs) > 1:
+            lines += [epoch.line() for epoch in self.epochs]
         lines += [cycle.line() for cycle in self.cycles]
         lines += [finding.line() for finding in self.findings]
         if self.findings_left_out:

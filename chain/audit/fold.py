@@ -22,6 +22,7 @@ from chain.audit.certify import (
     move_certification,
     move_finality,
 )
+from chain.audit.epochs import FROM_ANYBODY, end_epoch, move_change
 from chain.audit.measure import hear_table, move_challenge, move_draw, move_evaluation
 from chain.audit.signing import hear_share
 from chain.audit.window import RequestWindow
@@ -106,7 +107,16 @@ class Fold:
         for request in requests:
             if self._window.fresh(request.client, request.cseq) and self._hear_request(request):
                 self._window.mark(request.client, request.cseq)
+        if end_epoch(books):
+            self._move_on()
         return tuple(books.derived)
+
+    def _move_on(self) -> None:
+        """Through the phases, and on with a change of members, until both have to wait."""
+        moved = True
+        while moved:
+            cycle = MOVES[self.books.phase](self.books)
+            moved = move_change(self.books) or cycle
 
     def _hear_request(self, request: Request) -> bool:
         """Whether one of the request's operations counts; each moves the phases on for itself."""
@@ -118,8 +128,7 @@ class Fold:
         for operation in operations:
             if self._hear(request.client, operation):
                 counts = True
-                while MOVES[self.books.phase](self.books):
-                    pass
+                self._move_on()
         return counts
 
     def _hear(self, client: bytes, encoded: bytes) -> bool:
@@ -129,7 +138,10 @@ class Fold:
         except DecodeError:
             return False
         kind = type(operation)
+        if kind in FROM_ANYBODY and self.books.phase >= Phase.REGISTRATION:
+            return FROM_ANYBODY[kind](self.books, client, operation)
         if kind in FROM_MINERS:
             return FROM_MINERS[kind](self.books, client, operation)
         author = self.books.membership.index_by_key.get(client)
-        return author is not None and FROM_REPLICAS[kind](self.books, author, operation)
+        hear = FROM_REPLICAS.get(kind)
+        return author is not None and hear is not None and hear(self.books, author, operation)

@@ -14,14 +14,23 @@ from collections.abc import Iterable
 from bft.codec.canonical import Record, decode
 from bft.crypto.merkle import Frontier, leaf_hash
 from bft.errors import DecodeError, Refused
+from bft.membership import Membership
 from bft.ordering.batch import Batch, batch_digest, decode_batch
 from bft.ordering.proof import QuorumProof, verify_quorum_proof
 from bft.ordering.request import Request, open_request
 from chain.audit.certify import Underivable
 from chain.audit.differences import difference
-from chain.audit.findings import FINDINGS_MAX, AuditReport, CycleSummary, Finding, Severity
+from chain.audit.findings import (
+    FINDINGS_MAX,
+    AuditReport,
+    CycleSummary,
+    EpochSummary,
+    Finding,
+    Severity,
+)
 from chain.audit.fold import Fold
 from chain.audit.summary import summarised
+from chain.epochs import verify_epoch
 from chain.records.block import block_hash
 from chain.records.certificate import BlockCertificate
 from chain.records.score_log import (
@@ -69,7 +78,9 @@ class Auditor:
     def __init__(self, genesis: bytes) -> None:
         """Raises ConfigError: `genesis` is no genesis record."""
         self._genesis = open_genesis(genesis)
-        self._membership = self._genesis.membership
+        self._membership = self._genesis.membership  # of the epoch of the batch at hand
+        self._following: tuple[Membership, int] | None = None  # the next epoch, after its boundary
+        self._epochs = [EpochSummary(epoch=0, replicas=self._membership.n, boundary=0)]
         self._fold = Fold(self._genesis)
         self._due: deque[Record] = deque()  # derived records that must follow next
         self._derivable = True
@@ -110,6 +121,11 @@ class Auditor:
         else:
             self._take_derived(entry, record)
 
+    @property
+    def settled(self) -> bool:
+        """Whether everything that follows from the newest batch stands in the log."""
+        return not self._due
+
     def report(self) -> AuditReport:
         """What was found so far; a log that ends before its last derived leaf is broken."""
         findings, breaks = list(self._findings), self._found[Severity.BROKEN]
@@ -126,6 +142,7 @@ class Auditor:
             entries=self._entries,
             sequences=self._batches,
             log_root=self._frontier.root() if self._frontier is not None else None,
+            epochs=tuple(self._epochs),
             cycles=tuple(self._cycles),
             breaks=breaks,
             findings=tuple(sorted(findings, key=lambda finding: finding.entry)),
@@ -159,6 +176,7 @@ class Auditor:
         """The batch stands where a strong quorum decided it, and no batch is missing before it."""
         following = self._sequence + 1
         self._signers = ()
+        self._enter_epoch(record.sequence)
         try:
             digest = batch_digest(record.batch)
             verify_quorum_proof(entry.proof, self._membership, record.sequence, digest)
@@ -171,6 +189,17 @@ class Auditor:
             self._sequence = record.sequence
         if record.sequence != following:
             self._break("sequence", f"batch {record.sequence} stands there; {following} follows")
+
+    def _enter_epoch(self, sequence: int) -> None:
+        """The batches after a boundary are decided by the next epoch's members."""
+        if self._following is None or sequence <= self._following[1]:
+            return
+        self._membership, last = self._following
+        self._following = None
+        made = EpochSummary(
+            epoch=self._membership.epoch, replicas=self._membership.n, boundary=last
+        )
+        self._epochs.append(made)
 
     def _check_batch(self, record: Ordered) -> list[Request]:
         """The batch's requests, each signed by its client; the time is monotone."""
@@ -218,6 +247,10 @@ class Auditor:
             return
         try:
             match record:
+                case KeyActivated(federation_key=made, boundary=last):
+                    verify_epoch(made, key.key, chain_id)
+                    if made.epoch == self._membership.epoch + 1:
+                        self._following = (made.membership, last)
                 case BeaconRound():
                     verify_round(key.key, record.round, record.signature)
                 case Certified():
@@ -242,7 +275,7 @@ class Auditor:
 
     def _summarise(self, record: Record) -> None:
         if isinstance(record, KeyActivated):
-            self._cycle = 1
+            self._cycle = max(self._cycle, 1)
             return
         if not self._cycles or self._cycles[-1].cycle != self._cycle:
             self._cycles.append(CycleSummary(cycle=self._cycle))
@@ -279,6 +312,7 @@ class Auditor:
             rule=rule,
             text=text,
             replicas=replicas,
+            epoch=self._membership.epoch,
         )
 
     def _record(self, finding: Finding) -> None:

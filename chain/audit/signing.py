@@ -28,6 +28,8 @@ def hear_share(books: Books, author: int, share: SignatureShare) -> bool:
 
     A bad share that came in time counts as its author's only one.
     """
+    if share.epoch != books.membership.epoch:
+        return False  # given under another sharing, which nobody asks for any more
     what: What = (share.purpose, share.subject, share.rank)
     good = _judge(books, author, share, what)
     if what != books.wanted or author in books.given:

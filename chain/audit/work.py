@@ -16,6 +16,7 @@ from chain.records.contribution import (
     WorkUnit,
     commitment_digest,
 )
+from chain.records.federation import MemberRecord
 from chain.records.phase import Phase
 from chain.records.score_log import Assigned, CloseReason, Committed, Revealed
 from chain.rules.assignment import assign, units_earned
@@ -30,7 +31,7 @@ def hear_register(books: Books, miner: bytes, register: Register) -> bool:
     upcoming = books.cycle if books.phase is Phase.REGISTRATION else books.cycle + 1
     counts = (
         register.cycle == upcoming
-        and miner not in books.membership.index_by_key
+        and not is_replica(books, miner)
         and miner not in books.registrations
         and len(books.registrations) < books.params.miners_max
         and units_earned(register.profile, books.params) > 0
@@ -38,6 +39,16 @@ def hear_register(books: Books, miner: bytes, register: Register) -> bool:
     if counts:
         books.registrations[miner] = register.profile
     return counts
+
+
+def is_replica(books: Books, key: bytes) -> bool:
+    """Whether `key` is a member's, of this epoch or of the one that may follow."""
+    coming: tuple[MemberRecord, ...] = ()
+    if books.successor is not None:
+        coming = books.successor[0].federation_key.members
+    elif books.change is not None:
+        coming = books.change.proposal.members
+    return key in books.membership.index_by_key or any(new.key == key for new in coming)
 
 
 def move_registration(books: Books) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from bft.codec.canonical import Record
-from bft.codec.types import U8, U63, GroupSignature
+from bft.codec.types import U8, U32, U63, GroupSignature
 
 
 class Purpose(IntEnum):
@@ -29,6 +29,7 @@ class SignatureShare(Record):
     purpose: U8
     subject: U63
     rank: U8
+    epoch: U32  # under whose sharing of the federation key; no other epoch takes it
     share: GroupSignature
 
 

@@ -154,6 +154,7 @@ class SmallFederation:
                         purpose=asked.purpose,
                         subject=asked.subject,
                         rank=asked.rank,
+                        epoch=asked.epoch,
                         share=sign_share(share, asked.message),
                     ),
                 )

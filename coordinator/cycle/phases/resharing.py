@@ -161,7 +161,8 @@ def _prove(rules: Rules, draft: Draft) -> Draft:
     draft, signature = _combined(rules, draft, transcript.public)
     change, _ = under_way(draft.state)
     if signature is None:
-        silent = tuple(index for index in transcript.holders if index not in change.shares)
+        given = {*change.shares, *change.faulty}
+        silent = tuple(index for index in transcript.holders if index not in given)
         return _fail(draft, silent) if _timed_out(draft.state) else draft
     proven = SharingProven(epoch=transcript.epoch, attempt=transcript.attempt, signature=signature)
     return draft.log(proven).set(

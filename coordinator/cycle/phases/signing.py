@@ -27,6 +27,7 @@ class Asked(NamedTuple):
     purpose: Purpose
     subject: int
     rank: int
+    epoch: int  # under whose sharing
     message: bytes  # what is signed
 
 
@@ -37,20 +38,20 @@ def asked(rules: Rules, state: State) -> Asked | None:
         case Phase.ACTIVATION:
             commitments = state.transcript.public.commitments
             message = activation_message(chain_id, state.epoch, state.members, commitments)
-            return Asked(Purpose.ACTIVATION, state.epoch, 0, message)
+            return Asked(Purpose.ACTIVATION, state.epoch, 0, state.epoch, message)
         case Phase.CHALLENGE:
             number = challenge_round(cycle)
-            return Asked(Purpose.BEACON, number, 0, round_message(number))
+            return Asked(Purpose.BEACON, number, 0, state.epoch, round_message(number))
         case Phase.DRAW:
             number = draw_round(cycle)
-            return Asked(Purpose.BEACON, number, 0, round_message(number))
+            return Asked(Purpose.BEACON, number, 0, state.epoch, round_message(number))
         case Phase.CERTIFICATION:
             message = tagged_hash(BlockCertificate.TAG, state.certificate)
-            return Asked(Purpose.CERTIFICATE, cycle, state.rank, message)
+            return Asked(Purpose.CERTIFICATE, cycle, state.rank, state.epoch, message)
         case Phase.FINALITY:
             height = state.tip.height + 1
             message = finality_message(chain_id, height, block_hash(state.header))
-            return Asked(Purpose.FINALITY, cycle, state.rank, message)
+            return Asked(Purpose.FINALITY, cycle, state.rank, state.epoch, message)
     return None
 
 
@@ -62,8 +63,8 @@ def on_share(rules: Rules, draft: Draft, author: int, share: SignatureShare) -> 
     """
     state, expected = draft.state, asked(rules, draft.state)
     assert expected is not None, "the table lets shares in only where a signature is asked for"
-    if (share.purpose, share.subject, share.rank) != expected[:3]:
-        raise Refused("late", f"this state asks for the signature {expected[:3]}")
+    if (share.purpose, share.subject, share.rank, share.epoch) != expected[:4]:
+        raise Refused("late", f"this state asks for the signature {expected[:4]}")
     if author in state.shares or author in state.faulty:
         raise Refused("twice", f"replica {author} has given its share")
     return draft.set(shares={**state.shares, author: share.share})

@@ -225,6 +225,7 @@ class Mill:
             purpose=int(wanted.purpose),
             subject=wanted.subject,
             rank=wanted.rank,
+            epoch=wanted.epoch,
             share=sign_share(self.key_share(replica), wanted.message),
         )
 

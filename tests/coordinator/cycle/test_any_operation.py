@@ -125,7 +125,11 @@ def _share(mill: Mill, replica: int) -> SignatureShare:
     assert wanted is not None
     share = sign_share(_key_share(encode(mill.state.transcript), replica), wanted.message)
     return SignatureShare(
-        purpose=int(wanted.purpose), subject=wanted.subject, rank=wanted.rank, share=share
+        purpose=int(wanted.purpose),
+        subject=wanted.subject,
+        rank=wanted.rank,
+        epoch=wanted.epoch,
+        share=share,
     )
 
 

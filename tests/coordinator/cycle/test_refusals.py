@@ -144,7 +144,10 @@ def test_a_reveal_must_open_its_commitment_and_be_available() -> None:
         (replace(said, receipts=(receipt,)), "unavailable"),
         (replace(said, receipts=(receipt, receipt)), "unavailable"),
         (replace(said, receipts=(receipt, b"nonsense")), "unavailable"),
-        (replace(said, receipts=(receipt, mill.receipt(uncommitted, mill.replicas[1]))), "unavailable"),
+        (
+            replace(said, receipts=(receipt, mill.receipt(uncommitted, mill.replicas[1]))),
+            "unavailable",
+        ),
         (replace(said, size=said.size + 1), "unavailable"),  # receipts are for other bytes
     ):
         assert_refused(mill, miner, wrong, code)
