@@ -2,12 +2,10 @@
 
 import random
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from chain.bitcoin.ledger import Connected
 from chain.records.transaction import Transaction
+from tests.chain.bitcoin.kernel import Kernel
 from tests.chain.bitcoin.regtest import (
     TEMPLATES,
     Ledger,
@@ -18,37 +16,8 @@ from tests.chain.bitcoin.regtest import (
     subsidy,
 )
 
-pbk = pytest.importorskip("pbk", reason="needs `pip install py-bitcoinkernel`")
-
 MATURE = 101
 BLOCKS, SPENDS_MAX = 160, 6
-
-
-class Kernel:
-    """A regtest chain state of Bitcoin Core, in memory, told block by block."""
-
-    def __init__(self, home: Path) -> None:
-        self.verdicts: list[bool] = []
-        callbacks = pbk.ValidationInterfaceCallbacks(block_checked=self._checked)
-        self._callbacks = callbacks  # the engine holds a pointer to it
-        self._manager = pbk.load_chainman(home, pbk.ChainType.REGTEST, callbacks)
-
-    def _checked(self, user_data: Any, block: Any, state: Any) -> None:
-        self.verdicts.append(state.validation_mode == pbk.ValidationMode.VALID)
-
-    def takes(self, block: bytes) -> bool:
-        """Whether it is the new tip."""
-        self.verdicts.clear()
-        before = self.height
-        try:
-            self._manager.process_block(pbk.Block(block))
-        except pbk.ProcessBlockException:
-            return False
-        return self.height == before + 1
-
-    @property
-    def height(self) -> int:
-        return int(self._manager.get_active_chain().height)
 
 
 def _spends(ledger: Ledger, rng: random.Random) -> list[Transaction]:
