@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.ports import claim_ports
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "OPERATING.md"
-PATIENCE_S = 180
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -36,11 +36,11 @@ from miner.training.jobs import digits_job
 LOOK_EVERY_S = 0.25
 HUNT_EVERY_S = 0.02
 """While a miner is to be killed between two of its steps."""
-START_S = 60
+START_S = 120
 """How long the federation may take to make its key."""
-CYCLE_S = 90
+CYCLE_S = 180
 """How long one cycle may take before the demonstration gives up."""
-SETTLE_S = 30
+SETTLE_S = 90
 """How long the replicas may take to hold the same log at the end."""
 RESTART_AFTER_S = 3
 FAULT_CYCLE = 2

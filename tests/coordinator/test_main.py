@@ -22,10 +22,11 @@ from chain.records.score_log import LogEntry
 from coordinator.config import Home
 from coordinator.main import CONFIG, HALTED, OK
 from tests.coordinator.service.mill import BUSY, Mill, running
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
-PATIENCE_S = 60.0
+LOOK_EVERY_S = 0.02
 RUN = [sys.executable, "-m", "tests.coordinator.one_replica"]
 
 
@@ -51,25 +52,27 @@ class Process:
                 return told
         return None
 
-    async def reach_cycle(self, cycle: int) -> dict[str, Any]:
-        """Wait until it says that this cycle runs."""
+    async def until(self, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Wait until its status fulfils `condition`; gives it."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 assert self.process.poll() is None, "the replica has ended"
                 told = await self.status()
-                if told is not None and told["cycle"] >= cycle:
+                if told is not None and condition(told):
                     return told
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    async def reach_cycle(self, cycle: int) -> dict[str, Any]:
+        """Wait until it says that this cycle runs."""
+        return await self.until(lambda told: told["cycle"] >= cycle)
+
+    async def leaves_view(self, view: int) -> dict[str, Any]:
+        """Wait until it says that a later view is installed."""
+        return await self.until(lambda told: told["view"] > view)
 
     async def becomes(self, role: str) -> dict[str, Any]:
         """Wait until it says that this is its part."""
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                assert self.process.poll() is None, "the replica has ended"
-                told = await self.status()
-                if told is not None and told["role"] == role:
-                    return told
-                await asyncio.sleep(0.02)
+        return await self.until(lambda told: told["role"] == role)
 
     async def log(self, first: int = 0, url: str | None = None) -> tuple[LogEntry, ...]:
         """Its log from an entry on, or that of another replica."""
@@ -88,7 +91,7 @@ class Process:
                 if index in voters(entries):
                     return
                 first = entries[-1].index + 1 if entries else first
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY_S)
 
     async def wait(self) -> int:
         """Its exit status."""

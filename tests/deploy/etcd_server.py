@@ -12,9 +12,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.ports import claim_ports
-
-START_S_MAX = 60
 
 
 def etcd_program() -> str | None:
@@ -80,6 +79,6 @@ def wait_until_it_answers(
     )
     with channel:
         try:
-            grpc.channel_ready_future(channel).result(timeout=START_S_MAX)
+            grpc.channel_ready_future(channel).result(timeout=PATIENCE_S)
         except grpc.FutureTimeoutError:
             raise AssertionError(f"etcd did not answer:\n{log.read_text()}") from None

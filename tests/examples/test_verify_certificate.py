@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.bft.crypto.py_ecc_verifier import py_ecc_verifies
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "tests/vectors/gristmill/protocol.json"
@@ -46,7 +47,9 @@ def test_py_ecc_alone_accepts_and_refuses_the_same(case: Any, good: bool) -> Non
 def example(path: Path, key: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROOT / "examples/verify_certificate.py", path, key, CHAIN]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
+    )
 
 
 def test_the_example_says_what_was_certified(tmp_path: Path) -> None:

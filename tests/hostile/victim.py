@@ -13,10 +13,10 @@ from chain.node.config import save_config
 from chain.records.federation import Genesis
 from tests.chain.node.homes import make_config
 from tests.coordinator.service.mill import JOB, SNAPSHOT, STILL
+from tests.patience import PATIENCE_S
 from tests.ports import claim_ports, federation_here
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 30.0
 GROWTH_BYTES_MAX = 64 * 1024 * 1024
 """So much may a process grow in one storm: buffers, caches, and what the allocator keeps."""
 ANSWER_BYTES_MAX = 1 << 23

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MODULES = HERE / "node_modules"
 NODE = shutil.which("node")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PATIENCE_S = 120
 
 needs_node = pytest.mark.skipif(
     NODE is None or not MODULES.is_dir(),

@@ -21,17 +21,17 @@ from miner.config import create_home
 from miner.main import run_miner
 from tests.miner.processes import children_of, runs
 from tests.miner.small_federation import Doors, SmallFederation
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
-LIMIT_S = 60
 LOOK_S = 0.02
 HOUR_MS = 3_600_000
 
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for a condition that other processes bring about."""
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110  what is awaited happens in other processes
             await asyncio.sleep(LOOK_S)
 
@@ -126,7 +126,7 @@ async def test_two_miners_train_commit_reveal_and_the_winner_makes_the_block(mil
     for process in miners.processes.values():
         process.terminate()
     for process in miners.processes.values():
-        await asyncio.to_thread(process.join, LIMIT_S)
+        await asyncio.to_thread(process.join, PATIENCE_S)
         assert process.exitcode == 0
 
 
@@ -165,10 +165,10 @@ async def test_a_second_miner_in_the_same_home_is_refused(mill: Mill) -> None:
     first = miners.processes["a"]
     miners.start("a")
     second = miners.processes["a"]
-    await asyncio.to_thread(second.join, LIMIT_S)
+    await asyncio.to_thread(second.join, PATIENCE_S)
     assert second.exitcode == 3
     os.kill(first.pid, signal.SIGINT)
-    await asyncio.to_thread(first.join, LIMIT_S)
+    await asyncio.to_thread(first.join, PATIENCE_S)
     assert first.exitcode == 0
 
 

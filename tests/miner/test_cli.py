@@ -19,6 +19,7 @@ from miner.files import EventFile
 from tests.chain.federation_fixture import GENESIS
 from tests.miner.processes import children_of, runs
 from tests.miner.small_federation import Doors, SmallFederation
+from tests.patience import PATIENCE_S
 
 UNREACHABLE = ("--federation", "http://127.0.0.1:1", "--federation", "http://127.0.0.1:2")
 
@@ -128,7 +129,7 @@ async def test_benchmark_and_run_as_a_person_starts_them(tmp_path: Path) -> None
         running = await asyncio.create_subprocess_exec(
             *command, "run", "--home", tmp_path, *addresses, stderr=subprocess.PIPE
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             assert running.stderr is not None
             while b"registered cycle=1" not in await running.stderr.readline():
                 pass

@@ -15,10 +15,10 @@ from chain.rules.updates import decode_update
 from miner.training.jobs import digits_job
 from miner.workshop import Progress, Workshop
 from tests.miner.processes import children_of, ended
+from tests.patience import PATIENCE_S
 
 JOB, SNAPSHOT = digits_job()
 SEED = sha256(b"seed")
-LIMIT_S = 60
 ENDLESS = 2**32 - 1
 pytestmark = pytest.mark.integration
 
@@ -93,7 +93,7 @@ async def test_training_that_is_stopped_ends_and_the_next_order_is_carried_out(
     endless = asyncio.create_task(
         workshop.train(base, target, SEED, unit(ENDLESS), lambda _: started.set())
     )
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         await started.wait()
         workshop.stop()
         with pytest.raises(Unavailable, match="stopped"):
@@ -111,7 +111,7 @@ async def test_a_cancelled_order_leaves_its_place_to_the_next(
     endless = asyncio.create_task(
         workshop.train(base, tmp_path / "1", SEED, unit(ENDLESS), lambda _: started.set())
     )
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         await started.wait()
         endless.cancel()
         await asyncio.wait([endless])
@@ -131,7 +131,7 @@ async def test_a_killed_child_costs_its_unit_only(
     order = asyncio.create_task(
         workshop.train(base, tmp_path / "1", SEED, unit(ENDLESS), lambda _: started.set())
     )
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         await started.wait()
         (child,) = children_of(workshop.pid)
         os.kill(child, signal.SIGKILL)
@@ -147,7 +147,7 @@ async def test_a_dead_workshop_is_noticed_and_takes_its_child_with_it(
     order = asyncio.create_task(
         workshop.train(base, tmp_path / "1", SEED, unit(ENDLESS), lambda _: started.set())
     )
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         await started.wait()
         (child,) = children_of(workshop.pid)
         os.kill(workshop.pid, signal.SIGKILL)
@@ -166,7 +166,7 @@ async def test_closing_ends_workshop_and_child(base: Path, tmp_path: Path) -> No
     order = asyncio.create_task(
         workshop.train(base, tmp_path / "1", SEED, unit(ENDLESS), lambda _: started.set())
     )
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         await started.wait()
         (child,) = children_of(workshop.pid)
         order.cancel()

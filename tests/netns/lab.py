@@ -25,6 +25,7 @@ from miner.main import run_miner
 from miner.training.jobs import digits_job
 from tests.netns import namespace
 from tests.netns.log import read_log
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 REPLICAS = 4
@@ -33,7 +34,6 @@ CLIENT = REPLICAS
 PORTS = (7400, 7401)
 """Of links and API."""
 LOOK_EVERY_S = 0.2
-PATIENCE_S = 60.0
 SEED = 1
 
 T = TypeVar("T")

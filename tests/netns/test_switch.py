@@ -16,9 +16,9 @@ import pytest
 from tests.netns import namespace
 from tests.netns.lab import ROOT, Network
 from tests.netns.switch import Line
+from tests.patience import PATIENCE_S
 
 PORT = 7400
-PATIENCE_S = 30
 
 
 def test_a_line_delays_within_its_jitter_and_keeps_the_order() -> None:

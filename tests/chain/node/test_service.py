@@ -41,19 +41,19 @@ from tests.chain.federation_fixture import (
     view_of,
 )
 from tests.chain.node.homes import make_config
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
 FIRST, SECOND, THIRD = make_chain(3)
 FORGED = block_on(START, miner=OTHER, winner=WINNER.public_key, payee=WINNER.public_key)
-GUARD_S = 60  # a test that hangs fails instead
 ROOT = Path(__file__).parents[3]
 
 
 @asynccontextmanager
 async def running(*services: NodeService) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(GUARD_S):
+        async with asyncio.timeout(PATIENCE_S):
             for service in services:
                 await service.start()
             yield
@@ -83,7 +83,7 @@ async def three_nodes(tmp_path: Path) -> AsyncIterator[NodeService]:
 async def test_a_block_gossips_over_three_nodes_and_a_forged_one_does_not(tmp_path: Path) -> None:
     nodes: list[NodeService] = []
     try:
-        async with asyncio.timeout(GUARD_S), aiohttp.ClientSession() as client:
+        async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as client:
             async for node in three_nodes(tmp_path):
                 nodes.append(node)
             doors = [f"http://{node.http_endpoint}" for node in nodes]

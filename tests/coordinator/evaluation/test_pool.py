@@ -21,6 +21,7 @@ from coordinator.evaluation.evaluator import Candidate, heldout
 from coordinator.evaluation.pool import TASK_UNITS_MAX, EvaluationPool
 from tests.chain.rules.training_job import row
 from tests.miner.training.training_run import GENESIS, JOB, cycle
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
@@ -29,7 +30,6 @@ POOL_RECORDS = range(JOB.train_records, JOB.train_records + 32)
 OWN = {unit: NOW.chunk(unit)[:32] for unit in NOW.units}
 UPDATE = NOW.train(0)
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_S = 60
 """How long a test waits for what comes in a fraction of it, before it fails."""
 
 

@@ -20,9 +20,9 @@ from coordinator.config import load_setup
 from coordinator.cycle.state import State
 from coordinator.service.app import ReplicaService
 from coordinator.service.work import Pool
+from tests.patience import PATIENCE_S
 from tests.ports import federation_here
 
-PATIENCE_S = 30.0
 SNAPSHOT = b"the first model"
 JOB = Job(
     name=b"trial",

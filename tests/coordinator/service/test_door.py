@@ -11,8 +11,7 @@ from chain.federation import api
 from coordinator.config import Home
 from coordinator.service.door import ADDRESS_SHARE, Door
 from tests.coordinator.service.mill import STILL, Mill, running
-
-PATIENCE_S = 20.0
+from tests.patience import PATIENCE_S
 
 
 @asynccontextmanager

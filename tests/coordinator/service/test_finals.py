@@ -26,10 +26,10 @@ from coordinator.service.reader import JournalReader
 from coordinator.service.work import Artifacts, urls_but
 from tests.chain.federation_fixture import make_chain
 from tests.coordinator.service.mill import JOB, SNAPSHOT
+from tests.patience import PATIENCE_S
 from tests.ports import federation_here
 
 CHAIN = make_chain(3)
-PATIENCE_S = 20.0
 
 
 @asynccontextmanager

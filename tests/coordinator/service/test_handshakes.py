@@ -13,9 +13,8 @@ from coordinator.config import Home
 from coordinator.service import tls
 from coordinator.service.handshakes import Handshakes
 from tests.coordinator.service.mill import JOB, SNAPSHOT
+from tests.patience import PATIENCE_S
 from tests.ports import claim_ports, federation_here
-
-PATIENCE_S = 20.0
 
 
 class Place:

@@ -6,6 +6,7 @@ import pytest
 
 from bft.errors import Busy
 from coordinator.service.inbox import Inbox
+from tests.patience import PATIENCE_S
 
 
 async def test_lanes_are_served_in_turn() -> None:
@@ -35,7 +36,7 @@ async def test_whoever_may_wait_gets_in_when_there_is_room() -> None:
     second = asyncio.create_task(lane.put(2))
     third = asyncio.create_task(lane.put(3))
     for expected in (1, 2, 3):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await inbox.wait()
         assert inbox.take(10) == [expected]
     await asyncio.gather(second, third)
@@ -48,7 +49,7 @@ async def test_what_did_not_fit_into_a_turn_wakes_the_next() -> None:
         lane.offer(number)
     await inbox.wait()
     assert inbox.take(2) == [0, 1]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await inbox.wait()
     assert inbox.take(2) == [2]
 
@@ -57,6 +58,6 @@ async def test_time_wakes_an_empty_inbox() -> None:
     inbox: Inbox[int] = Inbox()
     inbox.lane(1)
     inbox.wake()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await inbox.wait()
     assert inbox.take(5) == []

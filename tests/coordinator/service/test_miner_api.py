@@ -32,6 +32,7 @@ from chain.rules.updates import update_bytes
 from coordinator.config import Home, read_secret
 from coordinator.service.miner_api import ENVELOPE_BYTES
 from tests.coordinator.service.mill import PATIENT, STILL, Mill, Miner, running
+from tests.patience import PATIENCE_S
 
 UPDATE = b"an update's bytes"
 SALT = bytes(32)
@@ -346,7 +347,7 @@ async def test_a_body_that_stays_away_is_given_up(tmp_path: Path) -> None:
         reader, writer = await asyncio.open_connection(host, int(port))
         head = f"POST {api.REQUESTS} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
         writer.write(head.encode() + b"ten bytes.")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             answer = await reader.readuntil(b"\r\n")
         assert answer.startswith(b"HTTP/1.1 408")
         writer.close()

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from bft.errors import Busy
 from coordinator.service.outflow import Outflow
+from tests.patience import PATIENCE_S
 
 BODY = bytes(8 * 1024 * 1024)  # more than sockets buffer
-PATIENCE_S = 20.0
 
 
 def test_the_budget_is_kept_and_given_back() -> None:

@@ -21,9 +21,8 @@ from coordinator.service import peers, tls
 from coordinator.service.handshakes import HANDSHAKES_MAX
 from coordinator.service.peers import Links
 from tests.coordinator.service.mill import JOB, SNAPSHOT
+from tests.patience import PATIENCE_S
 from tests.ports import federation_here
-
-PATIENCE_S = 20.0
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -17,6 +17,7 @@ from chain.records.phase import Phase
 from chain.records.score_log import LogEntry, Ordered, decode_leaf
 from coordinator.config import Home
 from tests.coordinator.service.mill import BUSY, SNAPSHOT, Mill, running
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ async def read_events(
 ) -> list[tuple[int, str, dict[str, Any]]]:
     """(id, name, data) of the next events."""
     found: list[tuple[int, str, dict[str, Any]]] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while len(found) < count:
             block = (await response.content.readuntil(b"\n\n")).decode()
             fields = dict(line.split(": ", 1) for line in block.strip().splitlines())
@@ -209,7 +210,7 @@ async def test_listeners_are_bounded_and_leave_their_place(
             assert first.status == 200
             async with session.get(url) as second:
                 assert second.status == 429
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 async with session.get(url) as third:
                     if third.status == 200:
@@ -221,7 +222,7 @@ async def test_a_listener_does_not_hold_up_the_end(
 ) -> None:
     async with session.get(mill.urls[0] + api.EVENTS) as response:
         await read_events(response, 1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await mill.stop(0)
 
 

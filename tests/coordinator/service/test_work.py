@@ -24,12 +24,12 @@ from coordinator.service import work
 from coordinator.service.blobs import BlobStore
 from coordinator.service.work import ATTEMPTS, Artifacts, PoolWorker, urls_but
 from tests.coordinator.service.mill import JOB, SNAPSHOT
+from tests.patience import PATIENCE_S
 from tests.ports import federation_here
 
 UPDATE = b"an update"
 DIGEST = sha256(UPDATE)
 UNIT = WorkUnit(unit=0, miner=b"\x02" * 33, segment=0, chunk=0, steps=1)
-PATIENCE_S = 20.0
 
 
 @asynccontextmanager

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = ("--miners", "2", "--nodes", "1", "--cycles", "1")
 
@@ -52,7 +54,7 @@ def _is_in_session(process: int, session: int) -> bool:
 def test_one_cycle_is_certified_agreed_and_audited(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with demonstration(*SMALL, "--json", "--home", str(home)) as process:
-        out, err = process.communicate(timeout=150)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     answer = json.loads(out)
     assert answer["ok"] is True
@@ -77,7 +79,7 @@ def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
                 break
         assert "federation key" in seen
         os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert left_in_session(process.pid) == []
