@@ -36,6 +36,7 @@ from coordinator.config import (
     read_record,
     split_address,
 )
+from coordinator.guard.store import SqliteGuard
 from coordinator.keys.files import write_whole
 from coordinator.keys.store import COST, Cost, create_keystore
 from coordinator.service.blobs import blob_path
@@ -74,7 +75,7 @@ def create_identity(
         raise ConfigError(f"an operator's name has 1 to {NAME_BYTES_MAX} bytes of UTF-8")
     paths = Home(home)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in (*paths.secrets, paths.journal):
+    for path in (*paths.secrets, paths.guard, paths.journal):
         if path.exists():
             raise ConfigError(f"{path} exists; keys are never overwritten")
     identity = PrivateKey(_identity_secret())
@@ -93,6 +94,7 @@ def create_identity(
     keystore.write(IDENTITY, identity.secret.hex().encode() + b"\n")
     keystore.write(SEED, secrets.token_bytes(SECRET_BYTES).hex().encode() + b"\n")
     keystore.write(TLS, key)
+    SqliteGuard(paths.guard, identity.public_key, create=True).close()
     write_whole(paths.tls_certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     write_whole(paths.member, encode(member), 0o644)
     if not paths.config.exists():

@@ -12,6 +12,7 @@ record.  The home directory of one replica:
     identity.key   secret   hex, signs everything this replica says; its loss costs the membership
     seed.key       secret   hex, the share of the federation key derives from it
     tls.key        secret   PEM
+    guard.db       state    how far the keys may have signed; as journal.db, but kept apart from it
     journal.db     state    promises and the score log; never restore an old copy, never delete it
     blobs/         state    model snapshots and updates by digest; peers hold the same
     replica.log    state    what happened, for people
@@ -83,6 +84,14 @@ class Evaluation(_Settings, frozen=True):
     workers: Positive = 1  # processes; each holds one model
 
 
+class GuardSettings(_Settings, frozen=True):
+    """Where the memory of what the keys have signed is kept."""
+
+    # guard.db of the home, unless it should be on another disk than the journal, so that an old
+    # copy of the home that is put back does not take it along; relative to the home
+    path: Annotated[str, Meta(min_length=1, max_length=4096)] = "guard.db"
+
+
 class ReplicaConfig(_Settings, frozen=True):
     """All settings of one replica."""
 
@@ -92,6 +101,7 @@ class ReplicaConfig(_Settings, frozen=True):
     storage: Storage = Storage()
     limits: Limits = Limits()
     evaluation: Evaluation = Evaluation()
+    guard: GuardSettings = GuardSettings()
     passphrase: PassphraseSource = UNSAID  # of the keys, where they are encrypted
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -103,6 +113,7 @@ kind: Replica
 # listen: {link: 0.0.0.0:7400, api: 0.0.0.0:7401}   # default: as in the genesis record
 # storage: {blobs_bytes_max: 17179869184}
 # evaluation: {workers: 1}
+# guard: {path: guard.db}                           # better on another disk than the journal
 # log_level: info                                   # debug, info, warning or error
 # Where the passphrase of the keys is: {file: PATH}, {credential: NAME}, {command: [ARGV...]}
 # passphrase: {credential: gristmill-passphrase}
@@ -154,6 +165,11 @@ class Home:
         return self.path / "tls.crt"
 
     @property
+    def guard(self) -> Path:
+        """SQLite, with a lock beside it; settings may put it elsewhere."""
+        return self.path / "guard.db"
+
+    @property
     def journal(self) -> Path:
         """SQLite."""
         return self.path / "journal.db"
@@ -193,6 +209,11 @@ class Setup:
 
     def __repr__(self) -> str:
         return f"Setup(home={self.home.path}, index={self.index})"
+
+    @property
+    def guard(self) -> Path:
+        """Where the memory of what the keys have signed is kept."""
+        return self.home.path / self.config.guard.path
 
     @property
     def member(self) -> MemberRecord:

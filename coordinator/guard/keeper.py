@@ -16,13 +16,12 @@ import logging
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from bft.codec.envelope import Sign
 from bft.crypto.threshold import KeyShare, sign_share
 from bft.errors import ConfigError
 from coordinator.guard.claims import Claim, claim_of, share_claim
-from coordinator.guard.rules import Guard, SigningRefused, due
+from coordinator.guard.rules import Guard, Guarded, SigningRefused, due
 from coordinator.guard.store import GuardStore, SqliteGuard
 
 WINDOW_MIN, WINDOW_MAX = 4, 256
@@ -34,14 +33,6 @@ RAISES_AHEAD = 2
 """A crash finds the journal at most so many raises behind: one under way, and one waited for."""
 
 log = logging.getLogger("gristmill.guard")
-
-
-@dataclass(frozen=True, slots=True)
-class Guarded:
-    """What the journal writes with the promises: their claims, and the bounds in force."""
-
-    number: int  # of the reservation
-    claims: tuple[Claim, ...]
 
 
 class GuardedKey:

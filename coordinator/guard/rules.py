@@ -87,6 +87,17 @@ class Reservation:
         return Reservation(max(self.number, other.number), bounds)
 
 
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What the journal writes with the promises: their claims, and the bounds in force."""
+
+    number: int  # of the reservation
+    claims: tuple[Claim, ...]
+
+
+NOTHING_SIGNED = Guarded(0, ())
+
+
 class Guard:
     """One key's memory.  `check`, sign, and let nothing out before `unsaved` is durable."""
 

@@ -76,7 +76,7 @@ class SharedGuard:
             shared = msgspec.json.decode(data, type=_Shared)
         except (msgspec.DecodeError, RecursionError) as error:
             raise ConfigError(f"the key's memory in etcd: {error}") from None
-        memory = read_memory(shared.memory, self._local.owner, "the key's memory in etcd")
+        memory = read_memory(shared.memory, self._local.public_key, "the key's memory in etcd")
         if shared.holder != self._local.id:
             return memory
         if memory.number > self._local.reservation.number:
@@ -98,7 +98,7 @@ class SharedGuard:
         shared = _Shared(
             format="gristmill/shared-guard/v1",
             holder=self._local.id,
-            memory=write_memory(self._local.owner, reservation),
+            memory=write_memory(self._local.public_key, reservation),
         )
         try:
             self._hold.raise_to(msgspec.json.encode(shared))

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 from bft.errors import ConfigError, FederationError
 from coordinator.guard.rules import Reservation
-from coordinator.guard.text import Owner, read_memory, write_memory
+from coordinator.guard.text import read_memory, write_memory
 from coordinator.keys.files import sync_directory
 
 APPLICATION_ID = 0x47524744  # "GRGD", in the file's header
@@ -70,7 +70,7 @@ class Refusal(NamedTuple):
 class SqliteGuard:
     """The embedded store, and an operator's view of it.  Close it."""
 
-    def __init__(self, path: Path, owner: Owner, *, create: bool = False) -> None:
+    def __init__(self, path: Path, public_key: bytes, *, create: bool = False) -> None:
         """Open, and hold the lock until `close`.
 
         Args:
@@ -78,9 +78,9 @@ class SqliteGuard:
 
         Raises:
             ConfigError: held by another process, missing, already there, damaged, or of another
-                key or chain.
+                key.
         """
-        self._path, self._owner = path, owner
+        self._path, self._public_key = path, public_key
         self._busy = threading.Lock()
         if create and path.exists():
             raise ConfigError(f"{path} exists; a guard's memory is never overwritten")
@@ -109,8 +109,8 @@ class SqliteGuard:
             self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._write(_ID, secrets.token_hex(ID_BYTES).encode())
-            self._write(_RESERVED, write_memory(self._owner, Reservation()))
-            self._write(_INHERITED, write_memory(self._owner, Reservation()))
+            self._write(_RESERVED, write_memory(self._public_key, Reservation()))
+            self._write(_INHERITED, write_memory(self._public_key, Reservation()))
         sync_directory(self._path.parent)
 
     def _check(self) -> None:
@@ -128,9 +128,9 @@ class SqliteGuard:
         os.close(self._lock)
 
     @property
-    def owner(self) -> Owner:
-        """Whose memory it is."""
-        return self._owner
+    def public_key(self) -> bytes:
+        """Whose memory it is; 33 bytes."""
+        return self._public_key
 
     @property
     def id(self) -> str:
@@ -173,7 +173,7 @@ class SqliteGuard:
         """See GuardStore."""
         assert reservation.number > self._reserved.number
         with self._durable():
-            self._write(_RESERVED, write_memory(self._owner, reservation))
+            self._write(_RESERVED, write_memory(self._public_key, reservation))
         self._reserved = reservation
 
     def inherit(self, reservation: Reservation) -> None:
@@ -181,8 +181,8 @@ class SqliteGuard:
         merged = self.inherited.merged(reservation)
         reserved = self._reserved.merged(reservation)
         with self._durable():
-            self._write(_INHERITED, write_memory(self._owner, merged))
-            self._write(_RESERVED, write_memory(self._owner, reserved))
+            self._write(_INHERITED, write_memory(self._public_key, merged))
+            self._write(_RESERVED, write_memory(self._public_key, reserved))
         self._reserved = reserved
 
     def shut(self, reason: str) -> None:
@@ -215,7 +215,7 @@ class SqliteGuard:
         data = self._data(what)
         if data is None:
             raise ConfigError(f"{self._path}: no row {what!r}.  {advice(self._path)}")
-        return read_memory(data, self._owner, str(self._path))
+        return read_memory(data, self._public_key, str(self._path))
 
     def _data(self, what: str) -> bytes | None:
         query = "SELECT data FROM memory WHERE what = ?"

@@ -1,12 +1,12 @@
 """A guard's memory as JSON: what is stored, exported and imported.  Modelled on EIP-3076.
 
     {"format": "gristmill/guard/v1",
-     "chain_id": hex, "public_key": hex,          whose memory this is
+     "public_key": hex,                           whose memory this is
      "number": 12,                                how often the bounds were raised
      "bounds": {"PREPARE": {"slot": 4711, "rank": [0, 3]}, ...}}
 
 Everything ever signed in a domain lies at or below its bound; whoever takes the key over signs
-nothing there.  Pure.
+nothing there.  A key serves one federation, so its memory names no chain.  Pure.
 """
 
 from typing import Annotated, Literal
@@ -29,25 +29,16 @@ class _Bound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class _Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: Literal["gristmill/guard/v1"]
-    chain_id: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     public_key: Annotated[str, Meta(pattern="^[0-9a-f]{66}$")]
     number: U63
     bounds: dict[str, _Bound]
 
 
-class Owner(msgspec.Struct, frozen=True):
-    """Whose memory it is."""
-
-    chain_id: bytes  # 32 bytes
-    public_key: bytes  # 33 bytes
-
-
-def write_memory(owner: Owner, reservation: Reservation) -> bytes:
+def write_memory(public_key: bytes, reservation: Reservation) -> bytes:
     """The same memory gives the same bytes."""
     memory = _Memory(
         format="gristmill/guard/v1",
-        chain_id=owner.chain_id.hex(),
-        public_key=owner.public_key.hex(),
+        public_key=public_key.hex(),
         number=reservation.number,
         bounds={
             domain.name: _Bound(slot=bound.slot, rank=bound.rank)
@@ -57,14 +48,14 @@ def write_memory(owner: Owner, reservation: Reservation) -> bytes:
     return msgspec.json.encode(memory)
 
 
-def read_memory(data: bytes, owner: Owner, spot: str) -> Reservation:
-    """The memory in `data`, which must be `owner`'s.
+def read_memory(data: bytes, public_key: bytes, spot: str) -> Reservation:
+    """The memory in `data`, which must be of this key.
 
     Args:
         spot: where it stood, for the error.
 
     Raises:
-        ConfigError: too long, malformed, or of another chain or key.
+        ConfigError: too long, malformed, or of another key.
     """
     if len(data) > TEXT_BYTES_MAX:
         raise ConfigError(f"{spot}: longer than {TEXT_BYTES_MAX} bytes")
@@ -79,10 +70,8 @@ def read_memory(data: bytes, owner: Owner, spot: str) -> Reservation:
         raise ConfigError(f"{spot}: nested too deeply") from None
     except KeyError as error:
         raise ConfigError(f"{spot}: domain {str(error)[:80]} is unknown") from None
-    for what, came, expected in (
-        ("chain", memory.chain_id, owner.chain_id.hex()),
-        ("key", memory.public_key, owner.public_key.hex()),
-    ):
-        if came != expected:
-            raise ConfigError(f"{spot}: of {what} {came[:16]}; {expected[:16]} expected")
+    if memory.public_key != public_key.hex():
+        raise ConfigError(
+            f"{spot}: of key {memory.public_key[:16]}; {public_key.hex()[:16]} expected"
+        )
     return Reservation(memory.number, bounds)

@@ -18,6 +18,8 @@ from chain.federation.client import FederationClient
 from coordinator.application import Application, resume
 from coordinator.config import Setup
 from coordinator.cycle.state import Rules
+from coordinator.guard.keeper import mismatch
+from coordinator.guard.store import SqliteGuard
 from coordinator.service.journal import Journal
 from coordinator.service.peers import Links
 from coordinator.service.recovery import FORGOTTEN, Recovery
@@ -76,6 +78,7 @@ class ReplicaService:
         self._setup, self._pool, self._stack = setup, pool, stack
         self._rules = Rules(setup.genesis)
         self._stint: Stint | None = None
+        self._local: SqliteGuard | None = None
         self._stopping = False
         self._stack.push_async_callback(pool.close)
         descriptor = lock_home(setup.home.lock)
@@ -159,9 +162,28 @@ class ReplicaService:
             reason = (
                 f"this replica's key is not among the members of epoch {application.state.epoch}"
             )
+        if reason is None:
+            local = self._guard()
+            told = mismatch(local.reservation.number, recovery.guarded.number)
+            if told is not None:
+                reason = f"{told}.  {FORGOTTEN}"
+                journal.forget(reason)
         if reason is not None:
             return ObserverStint(setup, stack, journal, recovery, application, reason)
-        return MemberStint(setup, stack, journal, recovery, application, self._pool)
+        return MemberStint(setup, stack, journal, recovery, application, self._pool, self._guard())
+
+    def _guard(self) -> SqliteGuard:
+        """In front of this replica's keys; held from its first stint as a member to the end.
+
+        Raises:
+            ConfigError: see SqliteGuard; or it was closed, because the key has moved.
+        """
+        if self._local is None:
+            self._local = SqliteGuard(self._setup.guard, self._setup.identity.public_key)
+            self._stack.callback(self._local.close)
+            if self._local.closed is not None:
+                raise ConfigError(f"this replica's key signs no more here: {self._local.closed}")
+        return self._local
 
     def _open_journal(self) -> Journal:
         setup = self._setup

@@ -12,6 +12,7 @@ serves readers is JournalReader.  Tables:
     blocks  blocks that this replica checked or fetched
     marks   where records stand in the log: (kind, number) -> index
     accusations  evidence that convicts a replica
+    guard   what this replica's keys have signed (coordinator/guard/rows.py)
 
 `log` (with `marks`) and `blocks` grow for ever, everything else stays as large as it is: pages that
 became free are used again, and beyond FREE_PAGES_KEPT they are given back to the file system.
@@ -44,11 +45,13 @@ from chain.records.score_log import (
     encode_leaf,
 )
 from coordinator.effects import Append, BlockAccepted, Effect, Installed, Restored, SaveState
+from coordinator.guard.rows import TABLE, prune_guarded, write_guarded
+from coordinator.guard.rules import Guarded
 from coordinator.service.recovery import FORGOTTEN as FORGOTTEN
 from coordinator.service.recovery import JournalCheck, Recovery, gap_checksum
 from coordinator.service.recovery import checksum as checksum
 
-SCHEMA_VERSION = 2  # 2 added the table `gap`
+SCHEMA_VERSION = 3  # 2 added the table `gap`, 3 `guard`
 APPLICATION_ID = 0x47524D4C  # "GRML", in the file's header
 STATES_KEPT = 2
 ACCUSATIONS_MAX = 10_000
@@ -74,7 +77,9 @@ _SCHEMA = (
     "CREATE TABLE accusations (digest BLOB PRIMARY KEY, culprit INTEGER NOT NULL,"
     " text TEXT NOT NULL, evidence BLOB NOT NULL)",
     _GAP,
+    TABLE,
 )
+_ADDED = {2: _GAP, 3: TABLE}
 
 _KINDS: dict[type[Record], str] = {
     Assigned: "assigned",
@@ -91,7 +96,9 @@ class JournalError(FederationError):
     """The disk refused a write: nothing after the last commit counts, and the replica stops."""
 
 
-Durable = Persist | Append | SaveState | Installed | Restored | Prune | BlockAccepted | Accuse
+Durable = (
+    Persist | Append | SaveState | Installed | Restored | Prune | BlockAccepted | Accuse | Guarded
+)
 """Effects that the journal keeps."""
 
 
@@ -146,9 +153,10 @@ class Journal:
         if found != APPLICATION_ID:
             raise ConfigError(f"{self._path} is no journal of Gristmill")
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 1:
+        if version in range(1, SCHEMA_VERSION):
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(_GAP)
+            for newer in range(version + 1, SCHEMA_VERSION + 1):
+                self._connection.execute(_ADDED[newer])
             self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._connection.execute("COMMIT")
         elif version != SCHEMA_VERSION:
@@ -227,6 +235,7 @@ class Journal:
             prune, self._prune = self._prune, 0
             if prune:
                 self._connection.execute("DELETE FROM wal WHERE lsn <= ?", (prune,))
+                prune_guarded(self._connection)
             self._connection.execute("COMMIT")
             if prune:
                 self._give_back()
@@ -254,6 +263,8 @@ class Journal:
             case BlockAccepted(height=height, block_hash=block_hash, block=block):
                 row_of_block = (block_hash, height, block)
                 execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?)", row_of_block)
+            case Guarded():
+                write_guarded(self._connection, effect)
             case Accuse(culprit=culprit, text=text, evidence=evidence):
                 digest = sha256(encode(evidence))
                 execute(

@@ -12,6 +12,8 @@ from pathlib import Path
 from bft.errors import ConfigError, DecodeError
 from bft.pbft.config import Recovered
 from chain.records.score_log import Ordered, decode_leaf
+from coordinator.guard.rows import read_guarded
+from coordinator.guard.rules import NOTHING_SIGNED, Guarded
 from coordinator.refill import LogGap
 
 FORGOTTEN = (
@@ -32,6 +34,7 @@ class Recovery:
     tail: tuple[tuple[int, bytes], ...]  # (sequence, batch) after it, in order
     log_size: int  # through the newest entry, whatever is missing before
     gap: LogGap | None = None
+    guarded: Guarded = NOTHING_SIGNED  # what this replica's keys have signed
     forgotten: str | None = None  # why this replica must not vote under its key again
 
 
@@ -64,6 +67,7 @@ class JournalCheck:
         try:
             records = tuple(self._checked_wal())
             forgotten = self._forgotten()
+            guarded = read_guarded(self._connection)
             gap = self._gap()
             before, log_size, executed = self._check_log(gap)
             after = 0 if gap is None else gap.last_sequence
@@ -83,6 +87,7 @@ class JournalCheck:
             tail=tail,
             log_size=log_size,
             gap=gap,
+            guarded=guarded,
             forgotten=forgotten,
         )
 

@@ -33,6 +33,9 @@ from coordinator.effects import (
     Restored,
     Stepped,
 )
+from coordinator.guard.keeper import Keeper
+from coordinator.guard.rules import SigningRefused
+from coordinator.guard.store import GuardError
 from coordinator.replica import CoordinatorReplica
 from coordinator.service.inbox import Inbox, Lane
 from coordinator.service.journal import Journal, JournalError, durable
@@ -90,15 +93,17 @@ class Runtime:
         worker: Worker,
         durable_lsn: int = 0,
         on_append: Callable[[Append], None] = lambda append: None,
+        keeper: Keeper | None = None,
     ) -> None:
         """Args:
         durable_lsn: the journal's last record after recovery.
         on_append: hears of every batch that is executed and durable.
+        keeper: of the guard in front of the keys that `replica` signs with, if there is one.
         """
         self.replica = replica
         self.growth = Growth()
         self._journal, self._reader, self._worker = journal, reader, worker
-        self._on_append = on_append
+        self._on_append, self._keeper = on_append, keeper
         self._network: Network | None = None
         self._inbox: Inbox[Item] = Inbox()
         self._own = self._inbox.lane(LANE_OWN_MAX)
@@ -188,12 +193,14 @@ class Runtime:
                     alarm = loop.call_at(next_tick, self._inbox.wake)
                 await self._turn(items)
                 await asyncio.sleep(0)  # let links and HTTP in, whatever the load
-        except JournalError as error:
+        except (JournalError, GuardError, SigningRefused) as error:
             raise Halted(str(error)) from error
         finally:
             alarm.cancel()
             await self._end_tasks()
             self._writer.shutdown()
+            if self._keeper is not None:
+                await self._keeper.close()
 
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks.values())
@@ -229,6 +236,9 @@ class Runtime:
         rest: list[Effect] = []
         while effects:
             kept = durable(effects)
+            guarded = None if self._keeper is None else await self._keeper.secure()
+            if guarded is not None:
+                kept.append(guarded)
             if kept:
                 await self._commit(kept)
             for effect in effects:

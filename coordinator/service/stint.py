@@ -24,6 +24,9 @@ from chain.records.score_log import BlockFinal, CycleClosed
 from coordinator.application import Application
 from coordinator.config import TLS, Setup
 from coordinator.effects import Append
+from coordinator.guard.keeper import GuardedKey, Keeper
+from coordinator.guard.rules import Guard
+from coordinator.guard.store import SqliteGuard
 from coordinator.observer import Observer
 from coordinator.replica import CoordinatorReplica
 from coordinator.service import tls
@@ -180,19 +183,23 @@ class MemberStint(Stint):
         recovery: Recovery,
         application: Application,
         pool: Pool,
+        local: SqliteGuard,
     ) -> None:
+        """`local`: the guard in front of this replica's keys; its owner closes it."""
         super().__init__(setup, stack, journal, recovery, application)
         home, rules, state = setup.home, application.rules, application.state
         if tls.certificate_der(home.tls_certificate) != self.own.tls_certificate:
             raise ConfigError(
                 f"{home.tls_certificate} is not the one that this replica's member record names"
             )
+        guard = Guard(recovery.guarded.claims, local.inherited)
+        key = GuardedKey(guard, setup.identity.sign, local)
         replica = CoordinatorReplica(
             rules,
             Config(
                 membership=state.membership,
                 index=state.membership.index_by_key[setup.identity.public_key],
-                sign=setup.identity.sign,
+                sign=key.sign,
                 checkpoint_interval=rules.params.checkpoint_interval,
                 window=rules.params.window,
                 probation_ms=PROBATION_MS,
@@ -215,6 +222,7 @@ class MemberStint(Stint):
             PoolWorker(rules.genesis, self._artifacts, self._store, pool),
             durable_lsn=max((lsn for lsn, _ in recovery.consensus.records), default=0),
             on_append=self._on_append,
+            keeper=Keeper(guard, local),
         )
         self.standing = self.runtime
         self.links = self._make_links()

@@ -26,7 +26,6 @@ from coordinator.guard.keeper import GuardedKey, Keeper
 from coordinator.guard.rules import Guard, Reservation, SigningRefused
 from coordinator.guard.shared import SharedGuard
 from coordinator.guard.store import GuardError, GuardStore, SqliteGuard
-from coordinator.guard.text import Owner
 from deploy.etcd import EtcdClient, open_client
 from deploy.lease import RENEWALS, Hold, acquire, key_prefix
 
@@ -36,8 +35,8 @@ RETRY_S = 0.2
 CALL_S = 2
 
 KEY = PrivateKey(sha256(b"the key of the standby trial"))
-OWNER = Owner(sha256(b"the chain of the standby trial"), KEY.public_key)
-PREFIX = key_prefix(OWNER.chain_id, OWNER.public_key)
+CHAIN = sha256(b"the chain of the standby trial")
+PREFIX = key_prefix(CHAIN, KEY.public_key)
 
 
 class LeaseOnly:
@@ -57,7 +56,7 @@ class Holder:
     def __init__(self, home: Path, endpoint: str, ttl_s: int, lease_only: bool) -> None:
         self._home, self._ttl_s, self._lease_only = home, ttl_s, lease_only
         path = home / "guard.db"
-        self._local = SqliteGuard(path, OWNER, create=not path.exists())
+        self._local = SqliteGuard(path, KEY.public_key, create=not path.exists())
         self._etcd: EtcdClient = open_client([endpoint], timeout_s=CALL_S)
         self._journal = (home / "journal.jsonl").open("a+b", buffering=0)
         self._out = (home / "signed.jsonl").open("ab", buffering=0)
@@ -134,7 +133,7 @@ class Holder:
 
     def _commit(self, slot: int) -> bytes:
         vote = Commit(
-            chain_id=OWNER.chain_id,
+            chain_id=CHAIN,
             epoch=1,
             view=slot // VIEW_SLOTS,
             sequence=slot,
@@ -146,7 +145,7 @@ class Holder:
     def _view_change(self, view: int) -> bytes:
         """`low` differs among the processes, as what they remember would."""
         message = ViewChange(
-            chain_id=OWNER.chain_id,
+            chain_id=CHAIN,
             epoch=1,
             view=view,
             low=sum(self._home.name.encode()),

@@ -7,10 +7,9 @@ from bft.codec.envelope import pre_authentication_encoding
 from bft.crypto.hashing import sha256
 from bft.pbft.messages import Checkpoint, Commit, NewView, Prepare, PrePrepare, ViewChange
 from coordinator.guard.claims import Claim, Domain
-from coordinator.guard.text import Owner
 
 CHAIN = sha256(b"chain")
-OWNER = Owner(CHAIN, b"\x02" + sha256(b"key"))
+OWNER = b"\x02" + sha256(b"key")
 
 
 def signed(record: Record) -> bytes:

@@ -32,7 +32,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdClient]:
 @pytest.fixture
 def take(etcd: EtcdClient) -> Iterator[Take]:
     """Takes a key that no other test uses, from whoever had it."""
-    prefix = key_prefix(sha256(uuid.uuid4().bytes), OWNER.public_key)
+    prefix = key_prefix(sha256(uuid.uuid4().bytes), OWNER)
     held: list[Hold] = []
 
     def next_hold() -> Hold:
@@ -119,7 +119,7 @@ def test_two_holders_in_turn_inherit_from_each_other(
 def test_an_etcd_that_forgot_is_not_believed(
     etcd: EtcdClient, files: tuple[SqliteGuard, SqliteGuard]
 ) -> None:
-    prefix = key_prefix(sha256(uuid.uuid4().bytes), OWNER.public_key)
+    prefix = key_prefix(sha256(uuid.uuid4().bytes), OWNER)
     hold = acquire(etcd, prefix, b"test", 60)
     guard = SharedGuard(files[0], hold)
     guard.raise_to(raised(guard.reservation, 10))
@@ -154,7 +154,7 @@ def test_an_old_copy_of_a_guard_file_is_noticed(
 def test_what_is_no_memory_is_not_guessed(
     etcd: EtcdClient, files: tuple[SqliteGuard, SqliteGuard]
 ) -> None:
-    prefix = key_prefix(sha256(uuid.uuid4().bytes), OWNER.public_key)
+    prefix = key_prefix(sha256(uuid.uuid4().bytes), OWNER)
     hold = acquire(etcd, prefix, b"test", 60)
     for data in (b"", b"{}", b"[" * 1_000):
         etcd.put(prefix + b"memory", data)

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bft.crypto.hashing import sha256
 from bft.errors import ConfigError
 from coordinator.guard.claims import Domain
 from coordinator.guard.rules import Bound, Reservation
 from coordinator.guard.store import REFUSALS_KEPT, GuardError, SqliteGuard
-from coordinator.guard.text import TEXT_BYTES_MAX, Owner, read_memory, write_memory
+from coordinator.guard.text import TEXT_BYTES_MAX, read_memory, write_memory
 from tests.coordinator.guard.messages import OWNER
 
 RAISED = Reservation(3, {Domain.PREPARE: Bound(64, (1, 2)), Domain.BEACON: Bound(9, (0, 0))})
@@ -80,13 +79,9 @@ def test_a_guard_is_not_overwritten(path: Path) -> None:
         SqliteGuard(path, OWNER, create=True)
 
 
-@pytest.mark.parametrize(
-    "other",
-    [Owner(sha256(b"another chain"), OWNER.public_key), Owner(OWNER.chain_id, b"\x03" + bytes(32))],
-)
-def test_a_guard_is_of_one_key_and_chain(path: Path, other: Owner) -> None:
+def test_a_guard_is_of_one_key(path: Path) -> None:
     with pytest.raises(ConfigError, match="expected"):
-        SqliteGuard(path, other)
+        SqliteGuard(path, b"\x03" + bytes(32))
 
 
 def test_a_damaged_guard_is_refused(path: Path) -> None:

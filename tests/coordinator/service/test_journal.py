@@ -201,11 +201,15 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
         reopen(path)
 
 
-def test_an_older_schema_is_brought_up_to_date(path: Path) -> None:
+@pytest.mark.parametrize(("version", "newer"), [(1, ("gap", "guard")), (2, ("guard",))])
+def test_an_older_schema_is_brought_up_to_date(
+    path: Path, version: int, newer: tuple[str, ...]
+) -> None:
     filled(path)
     connection = sqlite3.connect(path)
-    connection.execute("DROP TABLE gap")
-    connection.execute("PRAGMA user_version = 1")
+    for table in newer:
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
     journal = reopen(path)
     assert journal.recover().log_size == 8
