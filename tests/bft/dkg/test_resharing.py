@@ -16,7 +16,7 @@ from bft.dkg.secrets import Secrets, for_session
 from bft.dkg.transcript import Transcript, open_resharing, open_session
 from bft.errors import Refused
 from bft.quorum import strong
-from tests.bft.dkg.ceremony import CHAIN_ID, members, opened, shares, until
+from tests.bft.dkg.ceremony import CHAIN_ID, members, opened, say_all, shares, until
 
 GENESIS = until(opened(4), Phase.DONE)
 OLD = shares(GENESIS)
@@ -249,3 +249,23 @@ def test_a_restarted_replica_says_the_same_bytes_again() -> None:
             again = decode(Secrets, encode(secrets(transcript, who)))
             assert again == secrets(transcript, who)
             assert encode(said(kept, who)) == encode(said(transcript, who))
+
+
+def test_as_many_as_the_threshold_must_be_ready_before_the_clocks_may_close() -> None:
+    transcript = at(Phase.COMPLAINT)
+    for ready in range(1, 4):
+        index = ready - 1
+        (message,) = said(transcript, index + 1)
+        transcript = apply(transcript, index, message)
+        closed = close(transcript)
+        assert (closed.phase is Phase.DONE) == (ready >= 3)
+        if ready < 3:
+            assert closed.phase is Phase.FAILED and closed.missing == transcript.members[ready:]
+
+
+@pytest.mark.parametrize("phase", [Phase.KEYS, Phase.DEALING, Phase.COMPLAINT])
+def test_a_genesis_session_that_is_closed_with_one_silent_member_has_failed(phase: Phase) -> None:
+    transcript = say_all(until(opened(4), phase), [0, 1, 3])
+    closed = close(transcript)
+    assert closed.phase is Phase.FAILED and closed.missing == (closed.members[2],)
+    assert expire(closed) == expire(transcript)
