@@ -6,7 +6,8 @@ where people and dashboards read.  Errors are problem details (RFC 9457).
 
 STATUS = "/v1/status"  # GET: JSON, what this replica is doing
 GENESIS = "/v1/genesis"  # GET: Genesis
-FEDERATION_KEY = "/v1/federation-key"  # GET: FederationKey; 404 before activation
+FEDERATION_KEY = "/v1/federation-key"  # GET: FederationKey of the epoch; 404 before activation
+EPOCHS = "/v1/epochs"  # GET ?from=: tuple of FederationKey, one an epoch; none before activation
 REQUESTS = "/v1/requests"  # POST: signed Request envelope; JSON result once executed
 BLOBS = "/v1/blobs/{digest}"  # PUT: bytes -> sealed StorageReceipt; GET: bytes
 CYCLES = "/v1/cycles"  # GET ?from=: JSON, one line for each past cycle
@@ -37,4 +38,6 @@ UPLOAD_HEADER = "Gristmill-Upload"  # hex of a sealed UploadAuthorization
 REQUEST_WAIT_MS_MAX = 15_000  # a POST waits this long for its request's execution
 LOG_LIMIT_MAX = 512  # entries in one answer
 LOG_ANSWER_BYTES_MAX = 4 * 1024 * 1024
+EPOCHS_LIMIT_MAX = 64  # epochs in one answer
+EPOCHS_ANSWER_BYTES_MAX = 4 * 1024 * 1024
 BLOCK_BYTES_MAX = 1024 * 1024

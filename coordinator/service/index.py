@@ -13,7 +13,6 @@ from bft.codec.canonical import Record, decode, encode
 from bft.codec.envelope import Envelope
 from bft.crypto.merkle import inclusion_proof
 from bft.errors import Unavailable
-from bft.membership import Membership
 from bft.ordering.batch import decode_batch
 from bft.ordering.request import Request
 from chain.federation.api import LOG_ANSWER_BYTES_MAX, LOG_LIMIT_MAX
@@ -29,6 +28,7 @@ from chain.records.score_log import (
     Certified,
     CycleClosed,
     Drawn,
+    KeyActivated,
     LogEntry,
     Ordered,
     RankVoided,
@@ -39,7 +39,7 @@ from chain.records.score_log import (
 from chain.rules.rounds import challenge_round
 from chain.rules.scoring import agree, deviations
 from coordinator.service.plain import close_reason, plain, plain_certificate, plain_final
-from coordinator.service.reader import JournalReader
+from coordinator.service.reader import INTEGER_MAX, JournalReader
 
 CACHED_MAX = 128  # records; the largest has some hundred bytes for each unit of a cycle
 CYCLES_MAX = 100  # in one overview
@@ -51,8 +51,8 @@ T = TypeVar("T")
 class LogIndex:
     """Asks the journal in a thread of its own."""
 
-    def __init__(self, reader: JournalReader, membership: Membership, params: Params) -> None:
-        self._reader, self._membership, self._params = reader, membership, params
+    def __init__(self, reader: JournalReader, params: Params) -> None:
+        self._reader, self._params = reader, params
         self._thread = ThreadPoolExecutor(1, "reader")
         self._cache: OrderedDict[int, Record] = OrderedDict()
 
@@ -110,6 +110,19 @@ class LogIndex:
                 self._cache.popitem(last=False)
         assert isinstance(record, kind)
         return record
+
+    async def epochs(self, first: int, limit: int, bytes_max: int) -> tuple[KeyActivated, ...]:
+        """How each epoch from `first` on was activated: at most `limit`, and as many bytes fit."""
+        places = await self._ask(self._reader.places, "key", first, first + limit - 1)
+        found: list[KeyActivated] = []
+        size = 0
+        for _, index in places:
+            record = await self._record(KeyActivated, index)
+            size += len(encode(record))
+            if found and size > bytes_max:
+                break
+            found.append(record)
+        return tuple(found)
 
     # Summaries.
 
@@ -200,16 +213,17 @@ class LogIndex:
         self, challenge: int, scored: int, record: Scored
     ) -> list[dict[str, int]]:
         """Measurements farther from the median than tolerated, from the tables in the log."""
-        tables: dict[int, EvaluationTable] = {}
-        first = challenge
+        said: dict[bytes, EvaluationTable] = {}
+        first, sequence = challenge, 0
         while first < scored:
             entries = await self.entries(first)
             if not entries:
                 raise Unavailable("the log ends before the scores do")
             for entry in entries:
                 if entry.index < scored and entry.proof:
-                    self._collect(tables, entry, record)
+                    sequence = _collect(said, entry, record)
             first = entries[-1].index + 1
+        tables = await self._by_index(said, record, sequence)
         if sorted(tables) != list(record.evaluators):
             return []  # a log of this replica's own always holds them
         found = deviations(tables, agree(tables), self._params)
@@ -218,20 +232,36 @@ class LogIndex:
             for replica, unit, micronats in found
         ]
 
-    def _collect(self, tables: dict[int, EvaluationTable], entry: LogEntry, record: Scored) -> None:
-        """The tables in one ordered leaf; of each evaluator the first that fits counted."""
-        ordered = decode_leaf(entry.leaf)
-        assert isinstance(ordered, Ordered)
-        for sealed in decode_batch(ordered.batch).requests:
-            request = decode(Request, decode(Envelope, sealed).body)
-            index = self._membership.index_by_key.get(request.client)
-            if index is None or index in tables or index not in record.evaluators:
-                continue
-            for table in readable_operations(request.operation):
-                if (
-                    index not in tables
-                    and isinstance(table, EvaluationTable)
-                    and [row.unit for row in table.rows] == [row.unit for row in record.rows]
-                    and all(row.valid in (0, 1) for row in table.rows)
-                ):
-                    tables[index] = table
+    async def _by_index(
+        self, said: dict[bytes, EvaluationTable], record: Scored, sequence: int
+    ) -> dict[int, EvaluationTable]:
+        """The evaluators' tables, by index in the epoch that scored in batch `sequence`.
+
+        The last batch of an epoch may score as it ends, or right after, under the next list.
+        """
+        places = await self._ask(self._reader.places, "key", 0, INTEGER_MAX)
+        made = [await self._record(KeyActivated, index) for _, index in places]
+        before = [each for each in made if each.boundary < sequence][-1:]
+        for activated in (*before, *(each for each in made if each.boundary == sequence)):
+            members = activated.federation_key.members
+            keys = {i: members[i].key for i in record.evaluators if i < len(members)}
+            if len(keys) == len(record.evaluators) and all(key in said for key in keys.values()):
+                return {i: said[key] for i, key in keys.items()}
+        return {}
+
+
+def _collect(said: dict[bytes, EvaluationTable], entry: LogEntry, record: Scored) -> int:
+    """The tables in one ordered leaf; of each author the first that fits.  The leaf's sequence."""
+    ordered = decode_leaf(entry.leaf)
+    assert isinstance(ordered, Ordered)
+    for sealed in decode_batch(ordered.batch).requests:
+        request = decode(Request, decode(Envelope, sealed).body)
+        for table in readable_operations(request.operation):
+            if (
+                request.client not in said
+                and isinstance(table, EvaluationTable)
+                and [row.unit for row in table.rows] == [row.unit for row in record.rows]
+                and all(row.valid in (0, 1) for row in table.rows)
+            ):
+                said[request.client] = table
+    return ordered.sequence

@@ -65,6 +65,7 @@ class PublicApi:
             web.get(api.STATUS, self.get_status),
             web.get(api.GENESIS, self.get_genesis),
             web.get(api.FEDERATION_KEY, self.get_federation_key),
+            web.get(api.EPOCHS, self.get_epochs),
             web.get(api.BLOBS, self.get_blob),
             web.get(api.CYCLES, self.get_cycles),
             web.get(api.CYCLE, self.get_cycle),
@@ -108,7 +109,8 @@ class PublicApi:
             "reveals": len(state.reveals),
             "tables": sorted(state.tables),
             "peers_up": list(self._peers_up()),
-            "members": len(self._genesis.members),
+            "epoch": state.epoch,
+            "members": len(state.members),
             "blob_bytes": self._store.bytes_stored,
         }
 
@@ -121,11 +123,20 @@ class PublicApi:
         return _octets(self._genesis_bytes)
 
     async def get_federation_key(self, request: web.Request) -> web.Response:
-        """The federation's key with its activation signature."""
+        """The certificate of the epoch that runs, with the federation's key."""
         key = self._runtime.replica.state.federation_key
         if key is None:
             raise Refused("not-found", "the federation has no key yet")
         return _octets(encode(key))
+
+    async def get_epochs(self, request: web.Request) -> web.Response:
+        """The certificates of the epochs from ?from= on: tuple of FederationKey, ascending."""
+        first = number(request, "from", 0)
+        limit, size = api.EPOCHS_LIMIT_MAX, api.EPOCHS_ANSWER_BYTES_MAX
+        made = await self._index.epochs(first, limit, size)
+        if not made and self._runtime.replica.state.epoch >= first:
+            raise self._not_found(f"the log holds no certificate of epoch {first}")
+        return _octets(encode(tuple(each.federation_key for each in made)))
 
     async def get_blob(self, request: web.Request) -> web.Response:
         """An artifact.  Its name is its digest, so it may be cached for ever."""

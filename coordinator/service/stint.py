@@ -75,7 +75,7 @@ class Stint(ABC):
         self._journal, self._recovery, self._application = journal, recovery, application
         self._reader = JournalReader(setup.home.journal)
         self._stack.callback(self._reader.close)
-        self._index = LogIndex(self._reader, application.state.membership, application.rules.params)
+        self._index = LogIndex(self._reader, application.rules.params)
         self._stack.callback(self._index.close)
         self._store = BlobStore(setup.home.blobs, setup.config.storage.blobs_bytes_max)
         others = urls_but(application.state.members, setup.identity.public_key)

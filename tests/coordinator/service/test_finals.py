@@ -70,7 +70,7 @@ class Place:
             first = 2 * (sequence - 1)
             self.journal.commit([Append(sequence, data, b"proof", first, (ordered, final))])
         self.reader = JournalReader(homes[0] / "journal.db")
-        self.index = LogIndex(self.reader, self.genesis.membership, MINIMAL)
+        self.index = LogIndex(self.reader, MINIMAL)
         others = urls_but(self.genesis.members, self.genesis.members[0].key)
         self.artifacts = Artifacts(others, BlobStore(homes[0] / "blobs", 10**6))
         self.filler = BlockFiller(self.index, self.artifacts, self.keep)

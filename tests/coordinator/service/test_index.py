@@ -9,12 +9,12 @@ from msgspec.structs import replace
 from bft.codec.canonical import Record, decode, encode
 from bft.crypto.identity import PrivateKey
 from bft.crypto.merkle import leaf_hash, merkle_root, verify_inclusion
-from bft.membership import Membership
 from bft.ordering.batch import Batch
 from bft.ordering.request import seal_request
 from chain.params import MINIMAL
 from chain.records.contribution import WorkUnit
 from chain.records.evaluation import EvaluationRow, EvaluationTable, ScoreRow
+from chain.records.federation import FederationKey, MemberRecord
 from chain.records.operations import encode_operation
 from chain.records.score_log import (
     Aggregated,
@@ -23,6 +23,7 @@ from chain.records.score_log import (
     CloseReason,
     CycleClosed,
     Drawn,
+    KeyActivated,
     Ordered,
     Rank,
     Revealed,
@@ -36,7 +37,6 @@ from coordinator.service.reader import JournalReader
 
 CHAIN = b"c" * 32
 KEYS = [PrivateKey(bytes([number] * 32)) for number in (1, 2, 3, 4)]
-MEMBERS = Membership(chain_id=CHAIN, epoch=0, keys=tuple(key.public_key for key in KEYS))
 MINERS = [PrivateKey(bytes([number] * 32)).public_key for number in (11, 12)]
 CYCLE = 5
 LIE = 500_000
@@ -84,6 +84,29 @@ def table(replica: int, cseq: int = 1, lie: int = 0, units: int = 3) -> bytes:
     return seal_request(CHAIN, key.public_key, cseq, operation, key.sign)
 
 
+def activated(epoch: int, keys: list[PrivateKey], boundary: int) -> KeyActivated:
+    """How an epoch with these members begins."""
+    members = tuple(
+        MemberRecord(
+            operator=b"operator",
+            key=key.public_key,
+            tls_certificate=bytes(64),
+            link=b"127.0.0.1:1",
+            api=b"127.0.0.1:2",
+        )
+        for key in keys
+    )
+    made = FederationKey(
+        chain_id=CHAIN,
+        epoch=epoch,
+        members=members,
+        commitments=(bytes(96),),
+        qualified=(),
+        activation=bytes(48),
+    )
+    return KeyActivated(federation_key=made, boundary=boundary)
+
+
 class Writer:
     """Appends batches to a journal, as the runtime does."""
 
@@ -114,6 +137,7 @@ async def index(tmp_path: Path) -> AsyncIterator[LogIndex]:
     """A cycle in which replica 3 lies, and replica 2's first table does not fit."""
     journal = Journal(tmp_path / "journal.db", CHAIN, KEYS[0].public_key)
     writer = Writer(journal)
+    writer.add((), activated(0, KEYS, 0))
     number = challenge_round(CYCLE)
     writer.add((), Assigned(cycle=CYCLE, seed=bytes(32), base=bytes(32), units=UNITS))
     writer.add((), Revealed(cycle=CYCLE, units=(0, 1, 2)))
@@ -124,9 +148,10 @@ async def index(tmp_path: Path) -> AsyncIterator[LogIndex]:
     writer.add((table(1, cseq=3, lie=LIE),))  # too late to count
     step = Aggregated(cycle=CYCLE, digest=bytes(32), loss=400_000, correct=300, records=357)
     writer.add((), step, CycleClosed(cycle=CYCLE, reason=int(CloseReason.NO_BLOCK)))
+    writer.add((), activated(1, KEYS[::-1], 8))  # later, and so in another order
     journal.close()
     reader = JournalReader(tmp_path / "journal.db")
-    found = LogIndex(reader, MEMBERS, MINIMAL)
+    found = LogIndex(reader, MINIMAL)
     yield found
     found.close()
     reader.close()
@@ -153,6 +178,15 @@ async def test_who_measured_otherwise_is_named(index: LogIndex) -> None:
     assert told["deviations"] == [
         {"replica": 3, "unit": unit, "micronats": LIE} for unit in range(3)
     ]
+
+
+async def test_epochs_are_found_by_number_within_bounds(index: LogIndex) -> None:
+    both = (activated(0, KEYS, 0), activated(1, KEYS[::-1], 8))
+    assert await index.epochs(0, 64, 10**6) == both
+    assert await index.epochs(0, 1, 10**6) == both[:1]
+    assert await index.epochs(0, 64, 1) == both[:1]  # at least one
+    assert await index.epochs(1, 64, 10**6) == both[1:]
+    assert await index.epochs(2, 64, 10**6) == ()
 
 
 async def test_an_unknown_cycle_has_no_summary(index: LogIndex) -> None:

@@ -61,6 +61,9 @@ async def test_the_trust_anchor_and_the_key_are_served_as_they_are_hashed(
     assert decode(Genesis, body) == mill.genesis
     _, body = await get(session, mill, api.FEDERATION_KEY)
     assert decode(FederationKey, body) == mill.state().federation_key
+    _, body = await get(session, mill, api.EPOCHS)
+    assert decode(tuple[FederationKey, ...], body) == (mill.state().federation_key,)
+    assert await get(session, mill, f"{api.EPOCHS}?from=1") == (200, encode(()))
 
 
 async def test_before_there_is_a_key_none_is_served(
@@ -68,6 +71,8 @@ async def test_before_there_is_a_key_none_is_served(
 ) -> None:
     async with running(tmp_path, 4, start=1) as mill:
         status, body = await get(session, mill, api.FEDERATION_KEY)
+        assert (status, json.loads(body)["code"]) == (404, "not-found")
+        status, body = await get(session, mill, api.EPOCHS)
         assert (status, json.loads(body)["code"]) == (404, "not-found")
 
 
