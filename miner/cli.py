@@ -182,3 +182,98 @@ def benchmark(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
         },
         as_json,
     )
+
+
+_node = click.option(
+    "--node",
+    default="http://127.0.0.1:7501",
+    show_default=True,
+    metavar="URL",
+    help="Your own node.",
+)
+_cookie = click.option(
+    "--cookie",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The node's .cookie file, in its home.",
+)
+
+
+@miner.command()
+@_home
+@_json
+def address(home: Path, as_json: bool) -> None:
+    """Where this miner's rewards arrive."""
+    from miner.config import load_home
+    from miner.purse import address_of
+
+    _show({"address": address_of(load_home(home).key.public_key)}, as_json)
+
+
+@miner.command()
+@_home
+@_node
+@_cookie
+@_json
+def balance(home: Path, node: str, cookie: Path, as_json: bool) -> None:
+    """What this miner's key owns on the chain.  Rewards can be spent 100 blocks later."""
+    from chain.bitcoin.text import amount
+    from chain.federation.rpc_client import NodeRpc
+    from miner.config import load_home
+    from miner.purse import address_of, holdings
+
+    key = load_home(home).key.public_key
+    found = holdings(key, NodeRpc(node, cookie))
+    shown = {
+        "address": address_of(key),
+        "spendable": str(amount(found.spendable)),
+        "immature": str(amount(found.immature)),
+        "height": found.height,
+    }
+    _show(shown, as_json)
+
+
+@miner.command()
+@click.argument("to", metavar="ADDRESS")
+@click.argument("value", metavar="AMOUNT")
+@_home
+@_node
+@_cookie
+@click.option("--fee-rate", type=click.IntRange(1, 10_000), default=2, show_default=True)
+@click.option("--dry-run", is_flag=True, help="Make and show the transaction, do not send it.")
+@_json
+def send(
+    to: str,
+    value: str,
+    home: Path,
+    node: str,
+    cookie: Path,
+    fee_rate: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Pay AMOUNT (such as 12.5, or all) to ADDRESS.
+
+    --fee-rate is in the smallest unit per virtual byte.
+    """
+    from chain.bitcoin.text import amount
+    from chain.federation.rpc_client import NodeRpc
+    from miner import purse
+    from miner.config import load_home
+
+    wanted = purse.parse_amount(value)
+    key, rpc = load_home(home).key, NodeRpc(node, cookie)
+    payment = purse.prepare(key, rpc, to, wanted, fee_rate)
+    if not dry_run:
+        purse.send(rpc, payment)
+    shown: dict[str, Any] = {
+        "txid": payment.transaction.txid[::-1].hex(),
+        "to": to,
+        "amount": str(amount(payment.transaction.outputs[0].value)),
+        "fee": str(amount(payment.fee)),
+        "change": str(amount(payment.change)),
+        "sent": not dry_run,
+    }
+    if dry_run:
+        shown["hex"] = payment.transaction.encode().hex()
+    _show(shown, as_json)
