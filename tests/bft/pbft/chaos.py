@@ -58,7 +58,7 @@ class Chaos:
         catching_up = random.Random(f"{seed}/catching up")
         n = rng.choice((4, 4, 4, 4, 5, 6, 7, 10))
         interval = rng.choice((2, 4, 8))
-        self.told = Told(
+        self.told = self.federation(
             n=n,
             seed=rng.randrange(2**32),
             checkpoint_interval=interval,
@@ -94,6 +94,10 @@ class Chaos:
             skew = rng.choice((0, 0, 0, rng.randint(-4000, 4000)))
             if skew and self.allowed(f"the clock of R{node.index} is {skew} ms off"):
                 node.clock_ms = skew
+
+    def federation(self, n: int, seed: int, **config: int) -> Told:
+        """Whom all this happens to."""
+        return Told(n, seed, **config)
 
     def weather(self, rng: random.Random) -> None:
         """What links and disks do all the time."""
@@ -133,7 +137,7 @@ class Chaos:
         """One random fault, or its end.  Its choices depend on its number alone."""
         self.deeds += 1
         rng = random.Random(f"{self.seed}/deed/{self.deeds}")
-        n = self.cluster.members.n
+        n = self.cluster.size
         index = rng.randrange(n)
         kind = rng.randrange(8)
         side = set(rng.sample(range(n), rng.randint(1, n - 1)))
@@ -149,7 +153,7 @@ class Chaos:
         self.told.tell(name)
         node = self.cluster.nodes[index]
         if kind <= 3:
-            if node.replica is None:
+            if not node.up:
                 self.start(index)
             elif kind <= 1:
                 self.cluster.crash(index)
@@ -194,8 +198,12 @@ class Chaos:
                 self.disturb()
             for _ in range(rng.choice((0, 1, 1, 5))):
                 self.load()
+            self.more()
         self.heal()
         self.finish()
+
+    def more(self) -> None:
+        """What else happens while faults do."""
 
     def heal(self) -> None:
         cluster, rng = self.cluster, random.Random(f"{self.seed}/heal")
@@ -203,13 +211,13 @@ class Chaos:
         cluster.heal()
         cluster.delay = (1, 20)
         cluster.sync = (0, 3)
-        dead = set(rng.sample(range(cluster.members.n), rng.randint(0, self.spare)))
+        dead = set(rng.sample(range(cluster.size), rng.randint(0, self.spare)))
         for node in cluster.nodes:
             node.paused = False
             if node.index in dead and node.index not in cluster.byzantine:
-                if node.replica is not None and self.allowed(f"R{node.index} stays down for good"):
+                if node.up and self.allowed(f"R{node.index} stays down for good"):
                     cluster.crash(node.index)
-            elif node.replica is None:
+            elif not node.up:
                 self.start(node.index)
 
     def finish(self) -> None:
@@ -228,7 +236,6 @@ class Chaos:
         assert all(table == longest[: len(table)] for table in tables), "total order"
         window = cluster.config["window"]
         for node in cluster.correct():
-            assert node.replica is not None
             assert len(node.journal) < 40 * window + 400, cluster.describe()
 
     def trace(self) -> bytes:

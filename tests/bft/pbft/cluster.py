@@ -91,7 +91,6 @@ class Cluster(Network, Oracles):
         """Start or restart from what is on the disk."""
         node = self.nodes[index]
         node.life += 1
-        node.up = True
         last, saved = node.saved or (0, self.opening)
         node.app = App.load(saved)
         for sequence, (batch, _) in enumerate(node.table[last:], last + 1):
@@ -101,6 +100,7 @@ class Cluster(Network, Oracles):
         epoch = self.epoch_of(node)
         if epoch is not None:
             self.begin(node, epoch)
+        node.up = True
         self.tick(index, node.life, self.random.randrange(TICK_MS))
 
     def epoch_of(self, node: Node) -> int | None:
@@ -176,7 +176,9 @@ class Cluster(Network, Oracles):
             elif isinstance(effect, Accuse):
                 node.accusations.append(effect)
                 if index not in self.byzantine:
-                    assert effect.culprit in self.byzantine, f"{index} accuses {effect}"
+                    assert node.config is not None
+                    culprit = self.lists[node.config.membership.epoch][effect.culprit]
+                    assert culprit in self.byzantine, f"{index} accuses {effect}"
             elif isinstance(effect, StableCheckpoint):
                 node.stable.append(effect)
             elif isinstance(effect, EpochEnded):

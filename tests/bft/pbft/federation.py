@@ -20,7 +20,7 @@ from tests.bft.pbft.identities import membership
 
 READING_MS = 200  # between two looks at somebody's log
 ENTRIES_MAX = 16  # read at a time
-HINT_MS = 3_000  # a frame of a later epoch makes us look for so long
+HINT_MS = 3_000  # a frame of a later epoch makes us look for so long, or silence in our own
 
 
 class Federation(Cluster):
@@ -30,6 +30,7 @@ class Federation(Cluster):
         self.reading = random.Random(f"{seed}/reading")
         self.published = True  # whether logs can be read
         self.hints: dict[int, int] = {}  # machine -> until when it looks for a later epoch
+        self.heard: dict[int, int] = {}  # machine -> when it last got a frame of its own epoch
         super().__init__(n, seed, spare=spare, **config)
         self.at(READING_MS, self.read_all)
 
@@ -108,6 +109,8 @@ class Federation(Cluster):
         claimed = claimed_epoch(data)
         if running is not None and claimed is not None and claimed > running:
             self.hints[to] = self.now + HINT_MS
+        if claimed == running:
+            self.heard[to] = self.now
 
     def read_all(self) -> None:
         self.at(READING_MS, self.read_all)
@@ -122,7 +125,8 @@ class Federation(Cluster):
         """What `source` publishes and `node` lacks."""
         running = self.running(node)
         if node.replica is not None and running == node.app.epoch:
-            if self.now < self.hints.get(node.index, 0):
+            silence = self.now - self.heard.get(node.index, 0)
+            if self.now < self.hints.get(node.index, 0) or silence > HINT_MS:
                 after = node.replica.last_decided
                 for sequence, (batch, proof) in enumerate(self.entries(source, after), after + 1):
                     self.step(node.index, Learned(sequence, batch, proof))

@@ -11,6 +11,7 @@ from bft.codec.canonical import encode
 from bft.ordering.batch import NULL_BATCH, Batch, batch_digest
 from bft.pbft.messages import (
     Commit,
+    Message,
     NewView,
     Prepare,
     PrePrepare,
@@ -18,16 +19,27 @@ from bft.pbft.messages import (
     Verified,
     ViewChange,
 )
-from tests.bft.pbft.cluster import Cluster
+
+
+class Wire(Protocol):
+    """What a liar can do to the world."""
+
+    def forge(self, index: int, message: Message, attachment: bytes = b"") -> bytes: ...
+
+    def transmit(self, source: int, to: int, data: bytes) -> None: ...
+
+    def at(self, delay: int, action: Callable[[], None]) -> None: ...
 
 
 class Stage(Protocol):
     """Where a liar acts."""
 
     random: Random
-    cluster: Cluster
     heard: list[bytes]
     extra: bytes
+
+    @property
+    def cluster(self) -> Wire: ...
 
 
 Behaviour = Callable[[Stage, int, int, bytes, Verified], list[bytes]]

@@ -22,6 +22,7 @@ from tests.bft.pbft.cluster import WALL_0
 from tests.bft.pbft.disk import App, Node
 from tests.bft.pbft.federation import Federation
 from tests.bft.pbft.identities import membership, opened
+from tests.bft.pbft.moving import Moving
 from tests.bft.pbft.test_liveness import FAST, replica_of
 
 OLD = (0, 1, 2, 3)
@@ -452,3 +453,10 @@ def test_a_log_with_a_gap_is_filled_over_the_boundary() -> None:
     assert [batch for batch, _ in ours[: len(whole)]] != whole
     heal_ears(cluster)
     cluster.run_until(lambda: [batch for batch, _ in ours[: len(whole)]] == whole, 20_000)
+
+
+@pytest.mark.parametrize("first", range(0, 8, 4))
+def test_random_faults_while_the_list_changes_break_nothing(first: int) -> None:
+    """Scenario 78: agreement over all epochs, one end of each, and every request in the end."""
+    for seed in range(first, first + 4):
+        Moving(seed).run()
