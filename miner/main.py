@@ -117,7 +117,8 @@ async def _run(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # else our parent takes care of it
+            loop.add_signal_handler(number, stop.set)
     async with client:
         agent = Agent(home, client, workshop, nodes)
         work = asyncio.create_task(agent.run())

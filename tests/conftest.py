@@ -1,5 +1,9 @@
 """For all tests: none fails because it took long, and a parallel run begins with the long files."""
 
+import logging
+import signal
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -10,6 +14,23 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("patient")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background jobs ignore Ctrl-C, and so would the processes that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_handler_outlives_its_test() -> Iterator[None]:
+    """Commands that are called in this process log to streams that end with the test."""
+    yield
+    ours = logging.getLogger("gristmill")
+    ours.propagate = True
+    for logger in (logging.getLogger(), ours):
+        for handler in logger.handlers[:]:
+            if type(handler) in (logging.StreamHandler, logging.FileHandler):  # pytest's are others
+                logger.removeHandler(handler)
+                handler.close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

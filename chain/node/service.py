@@ -274,7 +274,8 @@ async def _serve(config: NodeConfig) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # else our parent takes care of it
+            loop.add_signal_handler(number, stop.set)
     await service.start()
     ended = asyncio.create_task(stop.wait())
     broken = asyncio.create_task(service.core.until(lambda: False))

@@ -3,10 +3,12 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
+LOOK_EVERY_S = 0.05
 SMALL = ("--miners", "2", "--nodes", "1", "--cycles", "1")
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -51,6 +54,24 @@ def _is_in_session(process: int, session: int) -> bool:
         return False
 
 
+def ignores_ctrl_c(process: int) -> bool:
+    """Whether SIGINT would do nothing to it; true when it is over."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    ignored = re.search(r"^SigIgn:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    assert ignored is not None
+    return bool(int(ignored[1], 16) >> (signal.SIGINT - 1) & 1)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(LOOK_EVERY_S)
+
+
 def test_one_cycle_is_certified_agreed_and_audited(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with demonstration(*SMALL, "--json", "--home", str(home)) as process:
@@ -69,7 +90,7 @@ def test_one_cycle_is_certified_agreed_and_audited(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
-    """A terminal's Ctrl-C goes to the whole process group."""
+    """A terminal's Ctrl-C goes to the whole process group; the demonstration alone acts on it."""
     with demonstration(*SMALL, "--plain", "--home", str(tmp_path / "home")) as process:
         assert process.stdout is not None
         seen = ""
@@ -78,6 +99,8 @@ def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
             if "federation key" in line:
                 break
         assert "federation key" in seen
+        others = [number for number in left_in_session(process.pid) if number != process.pid]
+        wait_until(lambda: all(ignores_ctrl_c(number) for number in others))
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
