@@ -135,7 +135,9 @@ class Chaos:
         done = play.run()
         checkers.check(play, done)
         for person in map(self.people.__getitem__, new):
-            share, _ = person.share(done)
+            share = play.shares.get(person.key)
+            if person.key in play.bad:
+                share, _ = person.share(done)
             if share is not None:
                 person.keep_share(epoch, share)
         return done.commitments
