@@ -41,16 +41,19 @@ def found_out(core: Core, what: str) -> None:
 
 
 def forgotten(records: tuple[tuple[int, bytes], ...]) -> str | None:
-    """Why this replica never votes again, if its journal's records say so.
+    """Why this replica never votes again in its epoch, if its journal's records say so.
 
     Raises:
         DecodeError: a record is damaged.
     """
+    reason: str | None = None
     for _, data in records:
         record = journal.decode_entry(data)
         if isinstance(record, journal.Forgot):
-            return record.reason.decode("utf-8", "replace")
-    return None
+            reason = record.reason.decode("utf-8", "replace")
+        elif isinstance(record, journal.Began):
+            reason = None  # no vote of an earlier epoch counts any more
+    return reason
 
 
 def on_own(core: Core, found: Verified) -> None:
@@ -59,8 +62,10 @@ def on_own(core: Core, found: Verified) -> None:
     if isinstance(message, PrePrepare | Prepare | Commit):
         check_vote(core, message)
     elif isinstance(message, Checkpoint):
-        if message.sequence > core.last_executed:
+        if message.sequence > max(core.last_executed, core.inherited.sequence):
             found_out(core, f"a CHECKPOINT at {message.sequence}")
+    elif isinstance(message, ViewChange | NewView) and message.view <= core.inherited.view:
+        pass
     elif isinstance(message, ViewChange):
         known = None if core.view_change is None else core.view_change[0].message
         if message.view > core.pending_view or (
@@ -79,6 +84,8 @@ def check_vote(core: Core, vote: PrePrepare | Prepare | Commit) -> None:
 
 def knows(core: Core, vote: PrePrepare | Prepare | Commit) -> bool:
     """Whether we may have signed `vote`, as far as our journal still tells."""
+    if core.inherited.covers(vote.sequence, vote.view):
+        return True
     if vote.view > core.view:
         return False  # we never entered that view
     if vote.sequence <= core.log.low:
@@ -115,7 +122,8 @@ def check_prepared(core: Core, proof: PreparedProof) -> None:
 def check_stable(core: Core, proof: StableProof) -> None:
     """A checked stable checkpoint: have we been there if our CHECKPOINT is in it?"""
     signers = [entry.replica for entry in proof.signatures]
-    if core.index in signers and proof.sequence > core.last_executed:
+    known = max(core.last_executed, core.inherited.sequence)
+    if core.index in signers and proof.sequence > known:
         found_out(core, f"a CHECKPOINT at {proof.sequence}")
 
 

@@ -51,14 +51,14 @@ def commit(view: int, sequence: int, digest: bytes, replica: int) -> Commit:
     )
 
 
-def checkpoint(sequence: int, replica: int, root: bytes = D1) -> Checkpoint:
+def checkpoint(sequence: int, replica: int, root: bytes = D1, last: int = 0) -> Checkpoint:
     return Checkpoint(
         chain_id=CHAIN,
         epoch=0,
         sequence=sequence,
         chain=D2,
         state_root=root,
-        last=0,
+        last=last,
         replica=replica,
     )
 
