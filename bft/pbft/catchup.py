@@ -74,6 +74,7 @@ def send_status(core: Core) -> None:
                 epoch=core.members.epoch,
                 view=core.view,
                 pending_view=core.pending_view,
+                wished_view=core.wished_view,
                 low=core.log.low,
                 decided=core.last_decided,
                 helper=core.helper,
@@ -108,7 +109,9 @@ def on_status(core: Core, found: Verified) -> None:
     peer = core.peers[found.sender]
     peer.low, peer.decided = status.low, status.decided
     peer.view = max(peer.view, status.pending_view)
+    peer.wished_view = status.wished_view
     core.heard.add(found.sender)
+    views.follow(core)
     if peer.answered_ms is not None and core.now - peer.answered_ms < ANSWER_GAP_MS:
         return
     peer.answered_ms = core.now
@@ -123,8 +126,6 @@ def on_status(core: Core, found: Verified) -> None:
             core.send(found.sender, *core.own_checkpoints[sequence])
     together = core.active and status.view == status.pending_view == core.view
     resend(core, found.sender, status, asked=asked, together=together)
-    if not core.active:
-        views.follow(core)
 
 
 def send_stable(core: Core, to: int) -> None:

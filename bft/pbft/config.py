@@ -37,8 +37,10 @@ class Config:
     batch_ms_max: int = 250  # or half as long as the last decision took, but no longer than this
     request_ms: int = 4_000  # a pending request older than this is the primary's fault
     progress_ms: int = 2_000  # an assigned, undecided batch older than this as well
-    view_change_ms: int = 4_000  # T_base; doubles with each failed view
+    view_change_ms: int = 4_000  # T_base at most; doubles with each failed view
+    view_change_ms_min: int = 2_000  # T_base at least, however fast decisions are
     view_change_ms_max: int = 60_000
+    reign_ms: int = 60_000  # a primary that was used for so long is replaced by the next
     retransmit_ms: int = 500  # VIEW-CHANGE; doubles up to the maximum
     retransmit_ms_max: int = 4_000
     status_ms: int = 500
@@ -68,7 +70,8 @@ class Config:
             )
         if not 1 <= self.batch_requests <= BATCH_REQUESTS_MAX:
             raise ConfigError(f"batch_requests is {self.batch_requests}")
-        if min(self.pipeline, self.request_ms, self.progress_ms, self.view_change_ms) < 1:
+        timeouts = (self.request_ms, self.progress_ms, self.view_change_ms, self.reign_ms)
+        if min(self.pipeline, *timeouts) < 1:
             raise ConfigError("pipeline and timeouts must be above 0")
         self._check_past()
 

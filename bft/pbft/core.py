@@ -21,6 +21,7 @@ from bft.pbft.snapshots import Snapshot
 from bft.pbft.view_change import ViewChanges
 
 DOUBTED_MAX = 4_096
+PACES_MAX = 256
 FORGIVING_BATCHES = 32  # decided in one view, they halve the timeout again
 ACCUSATIONS_MAX = 64  # of one culprit in one process life; more prove nothing more
 
@@ -30,6 +31,7 @@ class Peer:
     """What another replica says of itself, and when we last spent effort on it."""
 
     view: int = 0  # the highest that it signed for
+    wished_view: int = 0  # where it would rather be, by its last STATUS
     low: int = 0
     decided: int = 0
     view_change_ms: int | None = None  # its last VIEW-CHANGE that we verified
@@ -106,7 +108,13 @@ class Core:
         self.view_change: tuple[Verified, int] | None = None
         self.view_changes = ViewChanges()
         self.carried: dict[int, Verified] = {}  # proposals of the NEW-VIEW by sequence
-        self.suspicion: str | None = None
+        self.suspicion: str | None = None  # why this view's primary shall go, whatever comes
+        self.overdue: str | None = None  # why it should go as things stand
+        self.told_wish = 0  # the last view that we said we would rather be in
+        self.reign_ms = 0  # how long the installed view was used
+        self.decided_ms: int | None = None  # when we learnt of the last decision
+        self.ticked_ms = 0
+        self.paces: deque[int] = deque(maxlen=PACES_MAX)  # milliseconds from our vote to a decision
         self.view_deadline: int | None = None
         self.retransmit_at = 0
         self.retransmit_ms = config.retransmit_ms
@@ -162,6 +170,12 @@ class Core:
     def active(self) -> bool:
         """Whether this replica votes: it has left no view that it has not replaced."""
         return self.pending_view == self.view and not self.probation
+
+    @property
+    def wished_view(self) -> int:
+        """Where this replica would rather be: one view further, or where it is."""
+        content = self.suspicion is None and self.overdue is None
+        return self.pending_view + (self.active and not content)
 
     @property
     def primary(self) -> int:
@@ -234,7 +248,7 @@ class Core:
         self.accuse(violation.culprit, str(violation), violation.evidence)
 
     def suspect(self, reason: str) -> None:
-        """Leave the view at the end of this step, if it is still ours then."""
+        """Wish for another view until this one is left."""
         if self.active:
             self.suspicion = self.suspicion or reason
 

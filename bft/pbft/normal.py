@@ -8,7 +8,7 @@ from bft.codec.canonical import encode
 from bft.errors import DecodeError, ProtocolViolation
 from bft.ordering.batch import NULL_BATCH, Batch, batch_digest, decode_batch
 from bft.ordering.proof import QuorumProof
-from bft.pbft import epoch, journal
+from bft.pbft import epoch, journal, suspicion
 from bft.pbft.certificates import pre_prepare, signatures
 from bft.pbft.checkpoint import chain_after
 from bft.pbft.core import Core
@@ -278,6 +278,7 @@ def on_commit(core: Core, found: Verified) -> None:
 def learn(core: Core, slot: Slot, digest: bytes, proof: QuorumProof) -> None:
     """`digest` is decided in this slot."""
     if slot.decided is None:
+        suspicion.decided(core, slot)
         slot.decided, slot.proof, slot.since_ms = digest, proof, core.now
         slot.tidy()
         deliver(core)

@@ -74,6 +74,7 @@ def show_end(core: Core, era: Era, own: int, to: int, status: Status) -> None:
     answer = Status(
         view=status.view,  # so that it sends us no NEW-VIEW
         pending_view=status.pending_view,
+        wished_view=status.wished_view,
         low=era.last,
         decided=era.last,
         helper=own,

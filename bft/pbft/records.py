@@ -140,6 +140,7 @@ class Status(Record):
     epoch: U32
     view: U63
     pending_view: U63
+    wished_view: U63  # where it would rather be; binds it to nothing
     low: U63
     decided: U63  # all through here are decided
     helper: U16  # the one replica that is asked for large answers

@@ -122,8 +122,8 @@ class Replica:
         self._dispatch(event)
         requests.flush(core)
         self._count_durable()
-        if core.suspicion is not None and core.active and not epoch.over(core):
-            views.leave(core, core.pending_view + 1)
+        if core.wished_view > core.pending_view:
+            views.wish(core)
         effects, core.effects = core.effects, []
         if core.halted:
             last = next(at for at, effect in enumerate(effects) if isinstance(effect, Halt))

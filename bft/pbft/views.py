@@ -4,7 +4,7 @@ Source: PBFT (OSDI 1999) section 4.4 and docs/CONSENSUS.md, "View change".  Pure
 """
 
 from bft.errors import DecodeError, ProtocolViolation
-from bft.pbft import amnesia, epoch, journal, normal, stable
+from bft.pbft import amnesia, epoch, journal, normal, stable, suspicion
 from bft.pbft.certificates import pre_prepare
 from bft.pbft.core import Core
 from bft.pbft.messages import NewView, PreparedProof, Proposal, Verified, ViewChange
@@ -25,8 +25,10 @@ CHECK_GAP_MS = 100  # between two VIEW-CHANGEs (or NEW-VIEWs) of one replica tha
 def leave(core: Core, view: int) -> None:
     """Vote in no view below `view` any more, and tell everyone what must survive."""
     assert view > core.pending_view
+    if suspicion.reigned(core):
+        core.good_view = min(core.view, core.good_view + view - core.pending_view)
     core.pending_view = view
-    core.suspicion = None
+    core.suspicion = core.overdue = None
     core.view_deadline = None
     prepared: tuple[PreparedProof, ...] = tuple(
         slot.prepared for slot in core.log if slot.prepared is not None
@@ -47,6 +49,14 @@ def leave(core: Core, view: int) -> None:
     core.vote(vc, lsn)
     core.retransmit_ms = core.config.retransmit_ms
     core.retransmit_at = core.now + core.retransmit_ms
+    follow(core)
+
+
+def wish(core: Core) -> None:
+    """We would rather be in another view: say so soon, and go if weak many want to."""
+    if core.told_wish != core.wished_view:
+        core.told_wish = core.wished_view
+        core.status_at = core.now
     follow(core)
 
 
@@ -99,11 +109,14 @@ def due(core: Core, last_ms: int | None) -> bool:
 
 
 def follow(core: Core) -> None:
-    """Join the weak-th largest view; start the timer at a strong quorum; start the view if ours."""
+    """Go to the weak-th largest view that replicas are in or wish for; then see that it starts.
+
+    Its timer runs from the moment that a strong quorum is there.
+    """
     if core.probation or epoch.over(core):
         return
-    asked = [core.view_changes.highest(i) for i in core.others]
-    proven = weakest_proven([*asked, core.pending_view], core.members.weak)
+    asked = [max(core.view_changes.highest(i), core.peers[i].wished_view) for i in core.others]
+    proven = weakest_proven([*asked, core.wished_view], core.members.weak)
     if proven > core.pending_view:
         leave(core, proven)
         return
@@ -112,7 +125,7 @@ def follow(core: Core) -> None:
     if core.view_deadline is None:
         there = 1 + sum(core.peers[i].view >= core.pending_view for i in core.others)
         if there >= core.members.strong:
-            core.view_deadline = core.now + core.scaled(core.config.view_change_ms)
+            core.view_deadline = core.now + core.scaled(suspicion.view_change_ms(core))
     if core.members.primary(core.pending_view) == core.index:
         start_view(core)
 
@@ -191,8 +204,8 @@ def install(core: Core, nv: Verified, plan: Plan, headers: tuple[Verified, ...])
     core.new_view = (nv, core.persist(journal.Entered(envelope=nv.envelope)))
     core.view = core.pending_view = nv.message.view
     core.view_change = None
-    core.suspicion = None
-    core.progress = 0
+    core.suspicion = core.overdue = None
+    core.progress = core.reign_ms = 0
     core.stalled_since = None
     core.view_changes.installed(core.view)
     core.pool.restart(core.now, core.now + core.scaled(core.config.request_ms))
@@ -205,7 +218,9 @@ def install(core: Core, nv: Verified, plan: Plan, headers: tuple[Verified, ...])
         if early is not None:
             normal.on_pre_prepare(core, early)
     unfinished = plan.last > core.last_decided or len(core.pool) > 0
-    core.view_deadline = core.now + core.scaled(core.config.view_change_ms) if unfinished else None
+    core.view_deadline = (
+        core.now + core.scaled(suspicion.view_change_ms(core)) if unfinished else None
+    )
     forward_all(core)
     normal.propose(core)
 
@@ -241,34 +256,8 @@ def tick(core: Core) -> None:
         core.send(None, *core.view_change)
         core.retransmit_ms = min(core.retransmit_ms * 2, core.config.retransmit_ms_max)
         core.retransmit_at = core.now + core.retransmit_ms
-    if core.view_deadline is not None and core.now >= core.view_deadline:
-        core.view_deadline = None
-        if not core.active:
-            leave(core, core.pending_view + 1)
-            return
-        if not core.behind():
-            core.suspect("the new view decided nothing in time")
-    judge(core)
-
-
-def judge(core: Core) -> None:
-    """Suspect the primary for a request or an assigned batch that waits too long."""
-    idle = core.primary == core.index or epoch.decided(core)
-    if not core.active or idle or core.behind():
-        core.stalled_since = None
+    late = core.view_deadline is not None and core.now >= core.view_deadline
+    if late and not core.active:
+        leave(core, core.pending_view + 1)
         return
-    oldest = core.pool.oldest()
-    if oldest is not None and core.now >= oldest.deadline_ms:
-        core.suspect("a request waits too long")
-    head = core.log.find(core.last_decided + 1)
-    missing = head is None or head.decided is None
-    begun = epoch.ending(core) or any(
-        slot.decided is not None or slot.proposal(core.view) is not None
-        for slot in core.log.above(core.last_decided)
-    )
-    if not missing or not begun:
-        core.stalled_since = None
-    elif core.stalled_since is None:
-        core.stalled_since = core.now
-    elif core.now - core.stalled_since >= core.scaled(core.config.progress_ms):
-        core.suspect("an assigned batch waits too long")
+    suspicion.tick(core)

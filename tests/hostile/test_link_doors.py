@@ -200,6 +200,7 @@ async def test_a_flood_of_valid_messages_is_taken_in_turn(attacker: Attacker) ->
             epoch=0,
             view=2**63 - 1,
             pending_view=2**63 - 1,
+            wished_view=2**63 - 1,
             low=2**63 - 1,
             decided=2**63 - 1,
             helper=0,

@@ -10,6 +10,7 @@ LIVENESS = ("tests/bft/pbft/test_liveness.py",)
 DURABILITY = ("tests/bft/pbft/test_durability.py",)
 CATCHING_UP = ("tests/bft/pbft/test_catchup.py",)
 MESSAGES = ("tests/bft/pbft/test_messages.py",)
+SUSPICION = ("tests/bft/pbft/test_suspicion.py",)
 LIMITS = ("tests/bft/pbft/test_limits.py",)
 POOL = ("tests/bft/pbft/test_pool.py", "tests/bft/pbft/test_clients.py")
 
@@ -125,7 +126,7 @@ LISTED = (
         "each request has a deadline of its own",
         LIVENESS,
         (
-            VIEWS,
+            "bft/pbft/suspicion.py",
             "    if oldest is not None and core.now >= oldest.deadline_ms:\n",
             "    if False:\n",
         ),
@@ -195,6 +196,52 @@ FURTHER = (
             "while core.own_votes and core.own_votes[0][0] <= core.durable:",
             "while core.own_votes:",
         ),
+    ),
+    Mutant(
+        "one-wish-moves-all",
+        "f wishes end no view",
+        SUSPICION,
+        (
+            VIEWS,
+            "weakest_proven([*asked, core.wished_view], core.members.weak)",
+            "weakest_proven([*asked, core.wished_view], 1)",
+        ),
+    ),
+    Mutant(
+        "wishes-are-kept",
+        "a wish that is taken back counts no more",
+        SUSPICION,
+        (
+            CATCHUP,
+            "    peer.wished_view = status.wished_view\n",
+            "    peer.wished_view = max(peer.wished_view, status.wished_view)\n",
+        ),
+    ),
+    Mutant(
+        "who-suspects-leaves-alone",
+        "a wish takes no vote from the others",
+        SUSPICION,
+        (
+            VIEWS,
+            "    if core.told_wish != core.wished_view:\n",
+            "    leave(core, core.wished_view)\n    if core.told_wish != core.wished_view:\n",
+        ),
+    ),
+    Mutant(
+        "reigns-without-end",
+        "a primary that is merely slow leads for its share of the time",
+        SUSPICION,
+        (
+            "bft/pbft/suspicion.py",
+            "core.reign_ms >= core.config.reign_ms:",
+            "core.reign_ms < 0:",
+        ),
+    ),
+    Mutant(
+        "an-ended-reign-has-failed",
+        "timeouts double for views that failed, not for reigns that are over",
+        SUSPICION,
+        (VIEWS, "    if suspicion.reigned(core):\n", "    if False:\n"),
     ),
     Mutant(
         "joins-the-largest-view",

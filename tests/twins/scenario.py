@@ -20,7 +20,7 @@ from bft.pbft.events import (
     Submitted,
     Tick,
 )
-from bft.pbft.messages import ForwardedRequests, PreparedProof, Verified
+from bft.pbft.messages import ForwardedRequests, PreparedProof, Status, Verified, sign_message
 from bft.pbft.replica import Config, Replica
 from tests.bft.pbft.cluster import WALL_0
 from tests.bft.pbft.identities import members, opened, request, signer
@@ -36,7 +36,7 @@ CONFIG = {
     "checkpoint_interval": 8,
     "window": 16,
     "batch_ms": 0,
-    "status_ms": NEVER_MS,  # nothing is sent again: what a cut loses is lost
+    "status_ms": NEVER_MS,  # nothing is sent again: what a cut loses is lost (but see _wish)
     "forward_ms": NEVER_MS,
     "fetch_ms": NEVER_MS,
 }
@@ -117,6 +117,27 @@ class Machine:
                 todo.insert(0, Durable(lsn))
 
 
+def _wish(machine: Machine) -> Verified:
+    """Another replica would rather be in the next view, too: one word that no cut loses.
+
+    Who has a reason of its own then leaves, as it would when its STATUS and others' cross.
+    """
+    other = (machine.index + 1) % N
+    status = Status(
+        chain_id=members(N).chain_id,
+        epoch=0,
+        view=machine.replica.view,
+        pending_view=machine.replica.pending_view,
+        wished_view=machine.replica.pending_view + 1,
+        low=0,
+        decided=NEVER_MS,  # it lacks nothing
+        helper=other,
+        slots=(),
+        replica=other,
+    )
+    return sign_message(status, members(N), signer(other))
+
+
 class Twins:
     """One run."""
 
@@ -164,6 +185,7 @@ class Twins:
             self.now += PATIENCE_MS
             for machine in self.machines:
                 machine.step(Tick(), self.now)
+                machine.step(Received(_wish(machine)), self.now)
 
     def wave(self, partition: tuple[int, ...]) -> bool:
         """Deliver what is on its way now; whether anything was."""

@@ -56,6 +56,7 @@ class Chaos:
         self.loads = random.Random(f"{seed}/load")
         rng = random.Random(f"{seed}/world")
         catching_up = random.Random(f"{seed}/catching up")
+        reigns = random.Random(f"{seed}/reigns")
         n = rng.choice((4, 4, 4, 4, 5, 6, 7, 10))
         interval = rng.choice((2, 4, 8))
         self.told = self.federation(
@@ -69,6 +70,7 @@ class Chaos:
             progress_ms=1_000,
             view_change_ms=1_000,
             view_change_ms_max=8_000,
+            reign_ms=reigns.choice((60_000, 60_000, 2_000)),
             history_batches_max=catching_up.choice((4, 2_048)),
             probation_ms=catching_up.choice((0, 400)),
         )

@@ -146,6 +146,7 @@ def boastful(world: Stage, source: int, to: int, data: bytes, found: Verified) -
             epoch=message.epoch,
             view=message.view,
             pending_view=message.pending_view + world.random.randrange(1000),
+            wished_view=message.pending_view + world.random.randrange(1000),
             low=message.low + 8 * world.random.randrange(100),
             decided=message.decided + world.random.randrange(1000),
             helper=to,

@@ -241,6 +241,7 @@ def test_statuses_of_one_replica_are_answered_at_most_ten_times_a_second() -> No
             epoch=0,
             view=0,
             pending_view=0,
+            wished_view=0,
             low=0,
             decided=0,
             helper=0,

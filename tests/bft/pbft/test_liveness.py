@@ -269,6 +269,7 @@ def test_a_status_from_a_liar_stops_nobody() -> None:
             epoch=0,
             view=0,
             pending_view=0,
+            wished_view=0,
             low=8_000,
             decided=8_000,
             helper=1,
@@ -279,4 +280,4 @@ def test_a_status_from_a_liar_stops_nobody() -> None:
     assert not replica_of(cluster, 1).catching_up
     cluster.submit(1, 1, 1)
     cluster.run(5_000)
-    assert replica_of(cluster, 1).pending_view == 1
+    assert replica_of(cluster, 1)._core.wished_view == 1

@@ -65,6 +65,7 @@ def test_what_promises_nothing_passes() -> None:
         epoch=1,
         view=0,
         pending_view=0,
+        wished_view=0,
         low=0,
         decided=0,
         helper=0,
