@@ -89,6 +89,21 @@ class Config:
         return self.past[-1].last if self.past else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What another process may have signed with our key, which our journal does not tell."""
+
+    sequence: int = 0  # votes and checkpoints through here
+    view: int = 0  # in views through this one
+
+    def covers(self, sequence: int, view: int) -> bool:
+        """Whether it may have voted at (view, sequence)."""
+        return sequence <= self.sequence and view <= self.view
+
+
+NOTHING = Inherited()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
     """What was durable when the process ended.  The default is a replica's first start."""
@@ -98,3 +113,4 @@ class Recovered:
     state: tuple[int, bytes] | None = None  # the newest saved state, with its sequence
     gap: tuple[int, int] | None = None  # first and last sequence whose batches are not stored
     last: int | None = None  # of the configured epoch, if what was executed has ended it
+    inherited: Inherited = NOTHING  # of a standby that took over, see bft/pbft/standby.py

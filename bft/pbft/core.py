@@ -11,7 +11,7 @@ from bft.codec.canonical import Record
 from bft.errors import ProtocolViolation
 from bft.pbft.certificates import Verifier
 from bft.pbft.checkpoint import Checkpoints, chain_start
-from bft.pbft.config import Config
+from bft.pbft.config import NOTHING, Config, Inherited
 from bft.pbft.events import Accuse, Effect, Halt, Persist, Send
 from bft.pbft.journal import Began, encode_entry
 from bft.pbft.log import Log
@@ -93,6 +93,8 @@ class Core:
         self.halted = False
         self.probation = False  # lately started: listens, and does not vote yet
         self.probation_until: int | None = None
+        self.inherited: Inherited = NOTHING
+        self.muted = False  # was silent when it was last looked at
         self.heard: set[int] = set()  # replicas that told their status since the start
 
         self.lsn = 0  # of the last record that we asked to persist
@@ -169,7 +171,12 @@ class Core:
     @property
     def active(self) -> bool:
         """Whether this replica votes: it has left no view that it has not replaced."""
-        return self.pending_view == self.view and not self.probation
+        return self.pending_view == self.view and not self.probation and not self.silent
+
+    @property
+    def silent(self) -> bool:
+        """Whether it signs nothing yet, because somebody with its key may have signed it."""
+        return self.last_executed < self.inherited.sequence
 
     @property
     def wished_view(self) -> int:

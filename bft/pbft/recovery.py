@@ -25,6 +25,8 @@ def restore(config: Config, recovered: Recovered) -> Core:
     epoch.begin(core, memory)
     restore_checkpoint(core, memory)
     restore_execution(core, memory, recovered.executed)
+    core.inherited = recovered.inherited
+    core.muted = core.silent
     restore_view(core, memory)
     restore_slots(core, memory)
     restore_votes(core)

@@ -16,6 +16,7 @@ from bft.pbft import (
     past,
     requests,
     stable,
+    standby,
     transfer,
     views,
 )
@@ -120,6 +121,7 @@ class Replica:
             return []
         core.now, core.wall = max(core.now, now_ms), wall_ms
         self._dispatch(event)
+        standby.speak(core)
         requests.flush(core)
         self._count_durable()
         if core.wished_view > core.pending_view:

@@ -23,7 +23,8 @@ def on_executed(core: Core, event: Executed) -> None:
     assert sequence <= core.last_decided, "executed what was never decided"
     core.last_executed = max(core.last_executed, sequence)
     chain = core.chains.get(sequence)
-    if chain is not None and sequence > core.log.low and sequence not in core.own_checkpoints:
+    unsaid = sequence > core.inherited.sequence and sequence not in core.own_checkpoints
+    if chain is not None and sequence > core.log.low and unsaid:
         vote = core.sign(
             Checkpoint(
                 chain_id=core.members.chain_id,

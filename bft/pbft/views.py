@@ -25,6 +25,8 @@ CHECK_GAP_MS = 100  # between two VIEW-CHANGEs (or NEW-VIEWs) of one replica tha
 def leave(core: Core, view: int) -> None:
     """Vote in no view below `view` any more, and tell everyone what must survive."""
     assert view > core.pending_view
+    if core.silent:
+        return
     if suspicion.reigned(core):
         core.good_view = min(core.view, core.good_view + view - core.pending_view)
     core.pending_view = view
@@ -113,7 +115,7 @@ def follow(core: Core) -> None:
 
     Its timer runs from the moment that a strong quorum is there.
     """
-    if core.probation or epoch.over(core):
+    if core.probation or core.silent or epoch.over(core):
         return
     asked = [max(core.view_changes.highest(i), core.peers[i].wished_view) for i in core.others]
     proven = weakest_proven([*asked, core.wished_view], core.members.weak)
