@@ -56,6 +56,7 @@ APPLICATION_ID = 0x47524D4C  # "GRML", in the file's header
 STATES_KEPT = 2
 ACCUSATIONS_MAX = 10_000
 WAL_FILE_BYTES_MAX = 64 * 1024 * 1024  # of SQLite's own write-ahead log, between two transactions
+CHECKPOINT_PAGES = 1_000  # of SQLite's write-ahead log, beyond which they are copied back
 FREE_PAGES_KEPT = 4_096  # for the next writes; 16 MiB
 FREED_PAGES_MAX = 4_096  # given back at once
 
@@ -64,6 +65,7 @@ _GAP = (
     " end_idx INTEGER NOT NULL, root BLOB NOT NULL, base_sequence INTEGER NOT NULL,"
     " base BLOB NOT NULL, crc INTEGER NOT NULL)"
 )
+_SETTLE = "INSERT OR REPLACE INTO meta VALUES ('settled', randomblob(8))"
 _SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE wal (lsn INTEGER PRIMARY KEY, record BLOB NOT NULL, crc INTEGER NOT NULL)",
@@ -129,6 +131,8 @@ class Journal:
         born = path.with_name(path.name + ".born")
         self._path, self._lost = path, born.exists()
         self._prune = 0  # records through here go with the present transaction
+        self._waits = True  # the next COMMIT, for the disk
+        self.lags = False  # something written is not durable yet
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # counts in a new file only
@@ -223,20 +227,60 @@ class Journal:
         Raises JournalError, as `commit`.
         """
         try:
+            self._wait_for_disk(True)
             self._connection.execute("BEGIN IMMEDIATE")
             for effect in effects:
                 self._write(effect)
+            if self.lags:  # a transaction that changes no page would sync nothing
+                self._connection.execute(_SETTLE)
         except (sqlite3.Error, OSError) as error:
             raise self._refused(error) from error
 
+    def write_behind(self, effects: Iterable[Durable]) -> None:
+        """Everything in one transaction that becomes durable with the next that does.
+
+        Readers see it at once, and the end of this process does not harm it; a power failure may
+        undo it, from the newest transaction backwards.  Does not wait for the disk.
+        Raises JournalError, as `commit`.
+        """
+        try:
+            self._wait_for_disk(False)
+            self._connection.execute("BEGIN IMMEDIATE")
+            for effect in effects:
+                self._write(effect)
+            self._connection.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise self._refused(error) from error
+        self.lags = True
+
+    def _wait_for_disk(self, wait: bool) -> None:
+        """Whether the next COMMIT waits for the disk, and may copy the log's pages back.
+
+        A checkpoint of SQLite's write-ahead log syncs too, so those that do not wait make none.
+        """
+        if wait != self._waits:
+            self._connection.execute(f"PRAGMA synchronous={'FULL' if wait else 'NORMAL'}")
+            pages = CHECKPOINT_PAGES if wait else 0
+            self._connection.execute(f"PRAGMA wal_autocheckpoint={pages}").fetchone()
+            self._waits = wait
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether the next `sync` does more than wait for the disk."""
+        return self._prune > 0
+
     def sync(self) -> None:
-        """Make the transaction durable.  Blocks.  Raises JournalError, as `commit`."""
+        """Make the transaction durable, and all before it.  Blocks.
+
+        Raises JournalError, as `commit`.
+        """
         try:
             prune, self._prune = self._prune, 0
             if prune:
                 self._connection.execute("DELETE FROM wal WHERE lsn <= ?", (prune,))
                 prune_guarded(self._connection)
             self._connection.execute("COMMIT")
+            self.lags = False
             if prune:
                 self._give_back()
         except (sqlite3.Error, OSError) as error:

@@ -7,7 +7,7 @@ for disks, sockets or workers is a task beside it that reports by an event.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +17,7 @@ from bft.ordering.batch import decode_batch
 from bft.pbft import events as pbft
 from bft.pbft.messages import HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX, Verified
 from coordinator.cycle.duties import Duty, Measure, Measurement, OuterStep, Step, duties
+from coordinator.durability import may_lag
 from coordinator.effects import (
     Announce,
     Answered,
@@ -45,6 +46,8 @@ from coordinator.service.standing import Growth
 
 TICK_S = 0.025
 TURN_EVENTS_MAX = 128  # events that share one commit
+QUIET_EVENTS_MAX = 8  # a turn with more leaves the loop to others while it waits for the disk
+QUICK_SYNC_S = 0.000_5  # a disk that took less is not worth another thread
 LANE_PEER_MAX = 1_024  # messages of one peer that wait
 LANE_CLIENTS_MAX = 2_048  # requests and blocks of all clients that wait
 LANE_OWN_MAX = 1_024  # results of this replica's own tasks that wait
@@ -117,7 +120,9 @@ class Runtime:
         self._writer = ThreadPoolExecutor(1, "journal")
         self._committing = asyncio.Lock()
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._durable_lsn = durable_lsn
+        self._durable_lsn = self._written_lsn = durable_lsn
+        self._sync_s = QUICK_SYNC_S  # how long the disk took lately
+        self._busy = False
         self._requests_of_batch: tuple[bytes, ...] = ()
         self._view = replica.view
         self._stopping = False
@@ -187,11 +192,12 @@ class Runtime:
             while not self._stopping:
                 await self._inbox.wait()
                 items = self._inbox.take(TURN_EVENTS_MAX)
-                if loop.time() >= next_tick:
+                ticks = loop.time() >= next_tick
+                if ticks:
                     items.append(Item(pbft.Tick()))
                     next_tick = loop.time() + TICK_S
                     alarm = loop.call_at(next_tick, self._inbox.wake)
-                await self._turn(items)
+                await self._turn(items, ticks)
                 await asyncio.sleep(0)  # let links and HTTP in, whatever the load
         except (JournalError, GuardError, SigningRefused) as error:
             raise Halted(str(error)) from error
@@ -208,7 +214,9 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _turn(self, items: Iterable[Item]) -> None:
+    async def _turn(self, items: Sequence[Item], settle: bool) -> None:
+        """`settle`: see `_carry_out`."""
+        self._busy = len(items) > QUIET_EVENTS_MAX
         effects: list[Effect] = []
         outcomes = []
         for item in items:
@@ -217,7 +225,7 @@ class Runtime:
             if item.outcome is not None:
                 said = [e for e in found if isinstance(e, BlockAccepted | BlockRefused)]
                 outcomes.append((item.outcome, said[0]))
-        await self._carry_out(effects)
+        await self._carry_out(effects, settle)
         if self.replica.view != self._view:
             self._view = self.replica.view
             log.info("view %d: replica %d is primary", self._view, self.replica.primary)
@@ -230,44 +238,68 @@ class Runtime:
             event, time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000
         )
 
-    async def _carry_out(self, effects: list[Effect]) -> None:
-        """Journal, tell the core, send; then the rest, in order."""
+    async def _carry_out(self, effects: list[Effect], settle: bool) -> None:
+        """Journal, tell the core, send; then the rest, in order.
+
+        `settle`: what was written behind becomes durable now.
+        """
         assert self._network is not None
         rest: list[Effect] = []
-        while effects:
+        while effects or (settle and self._journal.lags):
             kept = durable(effects)
             guarded = None if self._keeper is None else await self._keeper.secure()
             if guarded is not None:
                 kept.append(guarded)
-            if kept:
+            lsn = max((e.lsn for e in kept if isinstance(e, pbft.Persist)), default=0)
+            self._written_lsn = max(self._written_lsn, lsn)
+            before = self._durable_lsn
+            if may_lag(effects, before) and guarded is None and not settle:
+                if kept:
+                    await self._write_behind(kept)
+            elif kept or self._journal.lags:
                 await self._commit(kept)
+                self._durable_lsn = self._written_lsn
             for effect in effects:
                 if isinstance(effect, pbft.Halt):
                     raise Halted(effect.reason)  # its reason may be on the disk; nothing is sent
-            lsn = max((e.lsn for e in kept if isinstance(e, pbft.Persist)), default=0)
-            self._durable_lsn = max(self._durable_lsn, lsn)
             for effect in effects:
                 if isinstance(effect, pbft.Send):
                     assert effect.after_lsn <= self._durable_lsn
                     self._network.send(effect.to, effect.message)
             rest += effects
-            effects = self._step(pbft.Durable(lsn)) if lsn else []
+            newly = self._durable_lsn > before
+            effects = self._step(pbft.Durable(self._durable_lsn)) if newly else []
         for effect in rest:
             self._do(effect)
 
     async def _commit(self, kept: list[Any]) -> None:
         """One durable transaction.  Another thread waits for the disk, and does no more.
 
-        For every statement there it would have to win the interpreter back from this thread.
+        For every statement there it would have to win the interpreter back from this thread.  A
+        disk that lately was faster than the way to that thread is waited for here, while little
+        else is to be done.
         """
         async with self._committing:
             self._journal.write(kept)
-            synced = asyncio.get_running_loop().run_in_executor(self._writer, self._journal.sync)
+            if self._sync_s < QUICK_SYNC_S and not self._busy and not self._journal.is_heavy:
+                self._sync()
+                return
+            synced = asyncio.get_running_loop().run_in_executor(self._writer, self._sync)
             try:
                 await asyncio.shield(synced)
             except asyncio.CancelledError:
                 await asyncio.wait({synced})  # else it would be in the next transaction's way
                 raise
+
+    def _sync(self) -> None:
+        started = time.perf_counter()
+        self._journal.sync()
+        self._sync_s = time.perf_counter() - started
+
+    async def _write_behind(self, kept: list[Any]) -> None:
+        """One transaction that the disk may have later; see coordinator/durability.py."""
+        async with self._committing:
+            self._journal.write_behind(kept)
 
     def _do(self, effect: Effect) -> None:
         """What neither is stored nor sent."""

@@ -10,6 +10,12 @@ VALIDATION = ("tests/chain/test_validation.py",)
 
 MILL = (
     Mutant(
+        "lags-though-a-message-waits",
+        "a message waits for the record that it rests on",
+        ("tests/coordinator/test_durability.py",),
+        ("coordinator/durability.py", "effect.after_lsn > durable_lsn", "False"),
+    ),
+    Mutant(
         "one-clock-ends-a-phase",
         "f clocks end no phase",
         MACHINE,

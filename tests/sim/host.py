@@ -22,6 +22,7 @@ from bft.pbft.config import Config
 from chain.records.contribution import StorageReceipt
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Phase
+from coordinator.durability import may_lag
 from coordinator.effects import (
     Append,
     Effect,
@@ -102,6 +103,9 @@ class Host:
         self._queue: deque[Event] = deque()
         self._busy = self._ticking = False
         self._effects: list[Effect] = []
+        self._behind: list[Kept] = []  # written, and gone if this process dies before it is synced
+        self._settles = False  # it is synced in this turn
+        self._durable_lsn = max((lsn for lsn, _ in self.disk.recovered().records), default=0)
         self.replica = self.build()
         if not self.correct:  # a liar goes on whatever it is shown
             self.replica._consensus._core.halt = lambda reason: None  # type: ignore[method-assign]
@@ -195,7 +199,7 @@ class Host:
 
     def _turn(self) -> None:
         """Take what has queued up; one transaction holds all that follows from it."""
-        self._busy, self._effects = True, []
+        self._busy, self._effects, self._settles = True, [], False
         life, effects = self.life, list[Effect]()
         for _ in range(min(len(self._queue), TURN_EVENTS_MAX)):
             effects += self._step(self._queue.popleft())
@@ -205,7 +209,7 @@ class Host:
 
     def _step(self, event: Event) -> list[Effect]:
         if isinstance(event, pbft.Tick):
-            self._ticking = False
+            self._ticking, self._settles = False, True
         now_ms, wall_ms = self.world.now - self.born, self.world.wall_ms + self.skew_ms
         effects = self.replica.step(event, now_ms, wall_ms)
         self.world.checkers.stepped(self, effects)
@@ -215,10 +219,13 @@ class Host:
     def _carry_out(self, life: int, effects: list[Effect]) -> None:
         self._effects += effects
         kept = Disk.keeps(effects)
-        if not kept:
+        lags = may_lag(effects, self._durable_lsn)
+        self.disk.write(kept)
+        self._behind += kept
+        if not self._behind or (lags and not self._settles):
             self._send(life)
             return
-        self.disk.write(kept)
+        self._settles, kept, self._behind = False, self._behind, []
         delay = self.random.randint(0, SYNC_MS_MAX)
         self.world.agenda.after(delay, lambda: self._synced(life, kept))
 
@@ -226,6 +233,7 @@ class Host:
         if life != self.life:
             return
         lsn = max((e.lsn for e in kept if isinstance(e, pbft.Persist)), default=None)
+        self._durable_lsn = lsn or self._durable_lsn
         self.disk.sync()
         appends = [e.append if isinstance(e, Restored) else e for e in kept]
         self.world.checkers.synced(self, lsn, [e for e in appends if isinstance(e, Append)])
@@ -237,7 +245,8 @@ class Host:
             self._carry_out(life, effects)
 
     def _send(self, life: int) -> None:
-        self.settled = self.replica.state
+        if not self._behind:
+            self.settled = self.replica.state
         if Disk.keeps(self._effects):
             self.world.reached(self, Moment.SYNCED)
         if life != self.life:

@@ -281,6 +281,25 @@ def test_what_was_written_counts_once_it_is_synced(path: Path) -> None:
         assert lsns == ([4, 5] if synced else [2, 3, 4])
 
 
+def test_what_was_written_behind_is_there_at_once_and_in_order(path: Path) -> None:
+    """For readers, and for the next process; a commit after it makes it durable as well."""
+    filled(path)
+    journal = reopen(path)
+    journal.write_behind([Persist(5, b"promise 5"), append(5)])
+    reader = JournalReader(path)
+    assert reader.history(5, 5, 1, 10**6)
+    reader.close()
+    assert journal.lags
+    journal.commit([])
+    assert not journal.lags
+    journal.write_behind([Persist(6, b"promise 6")])
+    journal.commit([Persist(7, b"promise 7")])
+    journal.close()
+    journal = reopen(path)
+    assert [lsn for lsn, _ in journal.recover().consensus.records][-3:] == [5, 6, 7]
+    journal.close()
+
+
 def test_a_log_range_is_bounded_in_entries_and_bytes_but_never_empty(path: Path) -> None:
     journal = reopen(path)
     journal.commit([append(1), append(2, size=1000), append(3)])
