@@ -16,11 +16,11 @@ from bft.pbft.journal import has_ended
 from bft.pbft.messages import StableProof, claimed_epoch
 from tests.bft.pbft.cluster import Cluster, last_of
 from tests.bft.pbft.disk import HOLE, Change, Node
-from tests.bft.pbft.identities import membership
+from tests.bft.pbft.identities import membership, opened
 
 READING_MS = 200  # between two looks at somebody's log
 ENTRIES_MAX = 16  # read at a time
-HINT_MS = 3_000  # a frame of a later epoch makes us look for so long, or silence in our own
+HINT_MS = 3_000  # how long a frame says something about who is where
 
 
 class Federation(Cluster):
@@ -30,7 +30,7 @@ class Federation(Cluster):
         self.reading = random.Random(f"{seed}/reading")
         self.published = True  # whether logs can be read
         self.hints: dict[int, int] = {}  # machine -> until when it looks for a later epoch
-        self.heard: dict[int, int] = {}  # machine -> when it last got a frame of its own epoch
+        self.heard: dict[int, dict[int, int]] = {}  # machine -> member of its epoch -> when last
         super().__init__(n, seed, spare=spare, **config)
         self.at(READING_MS, self.read_all)
 
@@ -96,6 +96,7 @@ class Federation(Cluster):
         node.outbox, node.sync_due = [], False
         node.life += 1
         node.replica = None
+        self.heard[node.index] = {}
         self.begin(node, node.app.epoch)
         self.tick(node.index, node.life, 0)
         for request in replica.pending():
@@ -105,12 +106,22 @@ class Federation(Cluster):
 
     def arrive(self, to: int, data: bytes) -> None:
         super().arrive(to, data)
-        running = self.running(self.nodes[to])
+        config = self.nodes[to].config
         claimed = claimed_epoch(data)
-        if running is not None and claimed is not None and claimed > running:
+        if config is None or claimed is None:
+            return
+        if claimed > config.membership.epoch:
             self.hints[to] = self.now + HINT_MS
-        if claimed == running:
-            self.heard[to] = self.now
+        found = opened(data, config.membership)
+        if found is not None:
+            self.heard.setdefault(to, {})[found.sender] = self.now
+
+    def is_left_alone(self, node: Node) -> bool:
+        """Whether it hears of a later epoch, or too few in its own to decide anything there."""
+        assert node.config is not None
+        heard = self.heard.get(node.index, {}).values()
+        present = 1 + sum(self.now - at <= HINT_MS for at in heard)
+        return self.now < self.hints.get(node.index, 0) or present < node.config.membership.strong
 
     def read_all(self) -> None:
         self.at(READING_MS, self.read_all)
@@ -125,8 +136,7 @@ class Federation(Cluster):
         """What `source` publishes and `node` lacks."""
         running = self.running(node)
         if node.replica is not None and running == node.app.epoch:
-            silence = self.now - self.heard.get(node.index, 0)
-            if self.now < self.hints.get(node.index, 0) or silence > HINT_MS:
+            if self.is_left_alone(node):
                 after = node.replica.last_decided
                 for sequence, (batch, proof) in enumerate(self.entries(source, after), after + 1):
                     self.step(node.index, Learned(sequence, batch, proof))
