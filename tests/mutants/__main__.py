@@ -17,19 +17,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.mutants.consensus import FURTHER, LISTED
+from tests.mutants.epochs import EPOCHS
 from tests.mutants.mill import MILL
 from tests.mutants.mutant import Mutant, NoSuchText, mutated
 from tests.mutants.sharing import SHARING
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("bft", "chain", "miner", "coordinator", "deploy", "gristmill", "tests", "benchmarks")
-MUTANTS = (*LISTED, *FURTHER, *SHARING, *MILL)
+MUTANTS = (*LISTED, *FURTHER, *EPOCHS, *SHARING, *MILL)
 SURVIVED = 6
 STALE = 2
 TESTS_FAILED = 1  # pytest's statuses
 TESTS_PASSED = 0
 PATIENCE_S = 300
-SEARCHES = ("tests.twins", "tests.bft.pbft.chaos", "tests.bft.dkg.search")
+SEARCHES = ("tests.twins", "tests.bft.pbft.chaos", "tests.bft.pbft.moving", "tests.bft.dkg.search")
 UNMUTATED_S = 1_800
 
 

@@ -409,7 +409,7 @@ FURTHER = (
         DURABILITY,
         (
             "bft/pbft/journal.py",
-            "        if memory.last_lsn and lsn != memory.last_lsn + 1:\n",
+            "        if found and lsn != found[-1][0] + 1:\n",
             "        if False:\n",
         ),
     ),
