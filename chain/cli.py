@@ -39,6 +39,11 @@ def node() -> None:
 @click.option("--http", help="host:port to listen on for this node's operator.")
 @click.option("--peer", "peers", multiple=True, help="host:port of a peer to dial; repeatable.")
 @click.option("--replica", "replicas", multiple=True, help="URL of a replica's API; repeatable.")
+@click.option(
+    "--ask-members",
+    is_flag=True,
+    help="Ask the federation's members too, those of today, wherever they answer.",
+)
 def run(home: Path, verbose: bool, **flags: Any) -> None:
     """Run a node until it is interrupted.
 

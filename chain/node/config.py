@@ -39,10 +39,12 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     home: str = "."  # directory of this node alone; holds chain.sqlite and a lock
     federation_key: str = ""  # 192 hex digits; the ONE key, pinned
     federation_key_file: str = ""  # or a file: hex digits, or an encoded FederationKey
+    # Neither: `run_node` derives it from the genesis record and a replica's log, once.
     p2p: Endpoint = "127.0.0.1:7500"  # listens for peers
     http: Endpoint = "127.0.0.1:7501"  # listens for its operator
     peers: Annotated[tuple[Endpoint, ...], Meta(max_length=PEERS_MAX)] = ()  # dials these
     replicas: Annotated[tuple[Url, ...], Meta(max_length=PEERS_MAX)] = ()  # asks these
+    ask_members: bool = False  # and the federation's members, wherever they say that they answer
     inbound_max: Annotated[int, Meta(ge=0, le=10_000)] = 117  # connections
     api_version: Literal["gristmill/v1"] = "gristmill/v1"
     kind: Literal["Node"] = "Node"
@@ -107,6 +109,11 @@ def pinned_key(config: NodeConfig, chain_id: bytes) -> bytes:
     if config.federation_key:
         return parse_key(config.federation_key, "federation_key")
     return read_key_file(Path(config.federation_key_file), chain_id)
+
+
+def member_url(api: bytes) -> str:
+    """Where a member's API answers, by its record."""
+    return f"http://{api.decode('ascii')}"
 
 
 def parse_key(text: str, source: str) -> bytes:

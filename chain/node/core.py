@@ -19,8 +19,9 @@ from chain.gossip_events import (
     SaveFinal,
     SaveFinality,
 )
-from chain.node.config import NodeConfig, load_genesis, pinned_key
+from chain.node.config import NodeConfig, load_genesis, member_url, pinned_key
 from chain.node.store import Store
+from chain.records.federation import FederationKey, MemberRecord
 from chain.tree import BlockTree
 from chain.validation import genesis_view
 
@@ -63,7 +64,8 @@ class NodeCore:
             coins=self.store.coins,
             stored=self.store.block,
         )
-        self.replica_status: dict[str, str] = {url: "not asked yet" for url in config.replicas}
+        self.epochs = self.store.epochs()  # verified, from epoch 0 on
+        self.replica_status: dict[str, str] = {url: "not asked yet" for url in self.replicas}
         self._stepped = asyncio.Event()
         self._failure: BaseException | None = None
 
@@ -100,6 +102,33 @@ class NodeCore:
                 raise self._failure
             self._stepped.clear()
             await self._stepped.wait()
+
+    @property
+    def members(self) -> tuple[MemberRecord, ...]:
+        """The federation's present members, as far as this node knows."""
+        return self.epochs[-1].members if self.epochs else self.genesis.members
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """URLs of the replicas that are asked: those of the settings, and members if wanted."""
+        asked = self.config.replicas
+        if self.config.ask_members:
+            asked += tuple(member_url(member.api) for member in self.members)
+        return tuple(dict.fromkeys(asked))
+
+    def enter_epochs(self, epochs: tuple[FederationKey, ...]) -> None:
+        """All epochs that are known now, verified.  Raises Unavailable: the disk failed."""
+        try:
+            self.store.save_epochs(epochs)
+        except sqlite3.Error as error:
+            self.fail(error)
+            raise Unavailable(f"the store cannot be written: {error}") from None
+        self.epochs = epochs
+        for url in self.replicas:
+            self.replica_status.setdefault(url, "not asked yet")
+        for url in set(self.replica_status) - set(self.replicas):
+            del self.replica_status[url]  # whoever left the federation is not asked any more
+        self._stepped.set()
 
     def note_replica(self, url: str, text: str) -> None:
         """How the replica at `url` does."""

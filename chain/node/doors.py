@@ -90,6 +90,15 @@ class _Doors:
                 **describe_tree(core.tree),
                 "peers": sum(peer.ready for peer in peers),
                 "replicas": core.replica_status,
+                "epoch": core.epochs[-1].epoch if core.epochs else None,
+                "members": [
+                    {
+                        "operator": member.operator.decode("utf-8", "replace"),
+                        "key": member.key.hex(),
+                        "api": member.api.decode("ascii", "replace"),
+                    }
+                    for member in core.members
+                ],
                 "evidence": len(core.store.evidence()),
                 "fault": core.gossip.intake.fault is not None,
             }

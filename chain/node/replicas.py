@@ -11,15 +11,16 @@ import aiohttp
 
 from bft.codec.canonical import decode
 from bft.errors import DecodeError, Refused, Unavailable
-from chain.federation.api import BLOCK, BLOCK_BYTES_MAX, FEDERATION_KEY, FINALITY
+from chain.federation.api import BLOCK, BLOCK_BYTES_MAX, FINALITY
 from chain.gossip_events import BlockSubmitted, Event, FinalitySubmitted
 from chain.node.core import NodeCore
+from chain.node.epochs import fetch_epochs
 from chain.records.block import block_hash
 from chain.records.evidence import Finality
-from chain.records.federation import FEDERATION_KEY_BYTES_MAX, FederationKey
 from chain.records.score_log import BlockFinal
 
 POLL_S = 1
+EPOCHS_POLLS = 30  # a replica is asked for new epochs once in so many polls
 ANSWER_S_MAX = 5
 BLOCKS_PER_POLL_MAX = 64
 FINALITY_BYTES_MAX = 512
@@ -37,11 +38,14 @@ class _Poller:
 
     async def run(self) -> None:
         timeout = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
-        checked = False
+        checked, polls = False, 0
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            while True:
+            while self._name in self._core.replica_status:
                 try:
-                    checked = checked or await self._check_key(session)
+                    if polls % EPOCHS_POLLS == 0:
+                        checked = False
+                    checked = checked or await self._follow(session)
+                    polls += 1
                     if checked:
                         await self._fetch(session)
                         self._tell("ok")
@@ -54,22 +58,22 @@ class _Poller:
                 await asyncio.sleep(POLL_S)
 
     def _tell(self, text: str) -> None:
+        if self._name not in self._core.replica_status:
+            return
         if self._core.replica_status[self._name] != text:
             LOG.info("replica %s: %s", self._name, text)
         self._core.note_replica(self._name, text)
 
-    async def _check_key(self, session: aiohttp.ClientSession) -> bool:
-        """Whether this replica serves the federation that we pinned; it may have no key yet."""
-        data = await _get(session, self._base + FEDERATION_KEY, FEDERATION_KEY_BYTES_MAX)
-        if data is None:
-            self._tell("has no federation key yet")
-            return False
-        record = decode(FederationKey, data, bytes_max=FEDERATION_KEY_BYTES_MAX)
-        if record.key != self._core.federation_key:
-            raise Refused(
-                "other-key", f"federation key {record.key.hex()[:16]} is not the pinned one"
-            )
-        return True
+    async def _follow(self, session: aiohttp.ClientSession) -> bool:
+        """Whether this replica serves the federation whose key we hold; it may have no key yet."""
+
+        async def get(path: str, bytes_max: int) -> bytes | None:
+            return await _get(session, self._base + path, bytes_max)
+
+        if await fetch_epochs(self._core, get):
+            return True
+        self._tell("has no federation key yet")
+        return False
 
     async def _fetch(self, session: aiohttp.ClientSession) -> None:
         """What is final there and not yet here."""

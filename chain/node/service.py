@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -28,11 +29,13 @@ from chain.gossip_events import (
     ServeHeaders,
     Tick,
 )
+from chain.node.anchor import anchored
 from chain.node.config import NodeConfig, split_endpoint
 from chain.node.core import NodeCore, unix_ms
 from chain.node.doors import make_app
 from chain.node.links import Link
 from chain.node.replicas import poll_replica
+from chain.records.federation import FederationKey
 from chain.records.peer_message import (
     CERTIFIED_HEADERS_MAX,
     encode_certheaders,
@@ -84,8 +87,7 @@ class NodeService:
         for endpoint in self.config.peers:
             self._spawn(self._dial(endpoint))
         self._spawn(self._tick())
-        for url in self.config.replicas:
-            self._spawn(poll_replica(url, self.core, self.step))
+        self._spawn(self._ask_replicas())
         LOG.info("peers at %s, http at %s", self.p2p_endpoint, self.http_endpoint)
 
     async def stop(self) -> None:
@@ -106,16 +108,29 @@ class NodeService:
         self._server = self._runner = None
         self.core.close()
 
-    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[Any]:
         task = asyncio.create_task(job)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
+        return task
 
     def _on_task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Unavailable):
             self.core.fail(error)
+
+    async def _ask_replicas(self) -> None:
+        """One poller for each replica that is to be asked, also when the members change."""
+        asked: dict[str, asyncio.Task[Any]] = {}
+        while True:
+            for url in self.core.replicas:
+                if url not in asked or asked[url].done():
+                    asked[url] = self._spawn(poll_replica(url, self.core, self.step))
+            await self.core.until(partial(self._have_changed, self.core.epochs))
+
+    def _have_changed(self, epochs: tuple[FederationKey, ...]) -> bool:
+        return self.core.epochs != epochs
 
     async def _tick(self) -> None:
         while True:
@@ -296,4 +311,4 @@ def run_node(config: NodeConfig) -> None:
     Raises:
         ConfigError: settings, genesis, key or store do not fit, or an address is taken.
     """
-    asyncio.run(_serve(config))
+    asyncio.run(_serve(anchored(config)))

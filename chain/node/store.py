@@ -8,12 +8,14 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
+from bft.codec.canonical import decode, encode
 from bft.errors import ConfigError, DecodeError, Refused
 from chain.gossip_events import SaveBlock, Saved, SaveEvidence, SaveFinal, SaveFinality
 from chain.node import coins as coin_tables
 from chain.node.coins import CoinTable
 from chain.records.block import Block, decode_block
 from chain.records.evidence import Evidence, Finality, decode_evidence
+from chain.records.federation import FederationKey
 from chain.tree import BlockTree
 from chain.validation import ParentView
 
@@ -128,6 +130,18 @@ class Store:
                 self._db.execute("INSERT OR REPLACE INTO finality VALUES (?, ?, ?)", word)
             case SaveEvidence(data=data, fault=fault):
                 self._db.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?)", (data, fault))
+
+    def epochs(self) -> tuple[FederationKey, ...]:
+        """The certificates of all epochs that this node knows, from epoch 0 on."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'epochs'").fetchone()
+        if row is None:
+            return ()
+        return decode(tuple[FederationKey, ...], row[0], bytes_max=len(row[0]))
+
+    def save_epochs(self, epochs: tuple[FederationKey, ...]) -> None:
+        """On disk when this returns."""
+        row = ("epochs", encode(epochs))
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
 
     @property
     def coins(self) -> CoinTable:

@@ -14,21 +14,24 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
+from bft import quorum
 from bft.codec.canonical import decode, encode
-from bft.crypto import bls
+from bft.crypto import bls, shamir
 from bft.errors import ConfigError
 from chain.federation import api
 from chain.gossip_events import BlockSubmitted, FinalitySubmitted
 from chain.node.config import save_config
 from chain.node.service import NodeService
 from chain.records.block import Block
-from chain.records.federation import FederationKey
+from chain.records.federation import FederationKey, MemberRecord, activation_message
 from chain.records.peer_message import PROTOCOL_VERSION, Version, encode_frame
 from chain.records.score_log import BlockFinal
 from tests.chain.federation_fixture import (
     CHAIN_ID,
     FEDERATION_KEY,
+    FEDERATION_SECRET,
     GENESIS,
     OTHER,
     OTHER_SECRET,
@@ -36,6 +39,7 @@ from tests.chain.federation_fixture import (
     WINNER,
     block_on,
     finality_of,
+    key_of,
     make_chain,
     make_genesis,
     view_of,
@@ -241,15 +245,11 @@ class Courier:
 
     def __init__(self, key: bytes) -> None:
         self.files: dict[str, bytes] = {}
-        record = FederationKey(
-            chain_id=CHAIN_ID,
-            epoch=0,
-            members=GENESIS.members,
-            commitments=(key,),
-            qualified=(0,),
-            activation=bytes(48),
-        )
-        self.files[api.FEDERATION_KEY] = encode(record)
+        self.epochs = [make_epoch(0, GENESIS.members)]
+        if key != FEDERATION_KEY:
+            self.epochs = [
+                replace(self.epochs[0], commitments=(key, *self.epochs[0].commitments[1:]))
+            ]
 
     def add(self, block: Block, secret: int | None = None) -> None:
         height = block.certificate.height
@@ -261,12 +261,17 @@ class Courier:
         self.files[api.FINALITY.format(height=height)] = encode(final)
 
     async def serve(self, request: web.Request) -> web.Response:
+        if request.path == api.EPOCHS:
+            return web.Response(body=encode(tuple(self.epochs[int(request.query["from"]) :])))
         found = self.files.get(request.path)
         return web.Response(status=404) if found is None else web.Response(body=found)
 
 
 async def with_courier(
-    tmp_path: Path, courier: Courier, act: Callable[[NodeService, str], Awaitable[None]]
+    tmp_path: Path,
+    courier: Courier,
+    act: Callable[[NodeService, str], Awaitable[None]],
+    **settings: Any,
 ) -> None:
     app = web.Application()
     app.router.add_get("/{path:.*}", courier.serve)
@@ -274,7 +279,7 @@ async def with_courier(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    service = NodeService(make_config(tmp_path, replicas=(url,)))
+    service = NodeService(make_config(tmp_path, replicas=(url,), **settings))
     try:
         async with running(service):
             await act(service, url)
@@ -311,6 +316,101 @@ async def test_a_replica_that_brings_what_is_false_is_not_believed(
         assert service.core.tree.final == START
 
     await with_courier(tmp_path, courier, act)
+
+
+# Epochs
+
+
+def make_epoch(epoch: int, members: tuple[MemberRecord, ...]) -> FederationKey:
+    """The certificate of an epoch with these members."""
+    polynomial = (FEDERATION_SECRET, *range(epoch + 1, epoch + quorum.strong(len(members))))
+    commitments = shamir.commit(polynomial)
+    message = activation_message(CHAIN_ID, epoch, members, commitments)
+    return FederationKey(
+        chain_id=CHAIN_ID,
+        epoch=epoch,
+        members=members,
+        commitments=commitments,
+        qualified=(0, 1, 2),
+        activation=bls.sign(FEDERATION_SECRET, message),
+    )
+
+
+def joiner(number: int) -> MemberRecord:
+    """A member that the genesis record does not know; nobody listens at its address."""
+    return MemberRecord(
+        operator=b"joiner",
+        key=key_of(f"joiner {number}").public_key,
+        tls_certificate=bytes([number]) * 64,
+        link=b"127.0.0.1:%d" % (20 + number),
+        api=b"127.0.0.1:%d" % (40 + number),
+    )
+
+
+async def test_a_node_follows_the_members_and_remembers_them(tmp_path: Path) -> None:
+    courier = Courier(FEDERATION_KEY)
+    distinct = [joiner(number) for number in range(5)]
+    courier.epochs.append(make_epoch(1, tuple(distinct[:4])))
+    courier.epochs.append(make_epoch(2, tuple(distinct[1:])))
+
+    async def act(service: NodeService, url: str) -> None:
+        core = service.core
+        await core.until(lambda: len(core.epochs) == 3)
+        assert core.members == tuple(distinct[1:])
+        assert core.replicas == (url, *(f"http://127.0.0.1:4{n}" for n in range(1, 5)))
+        assert set(core.replica_status) == set(core.replicas)
+        address = f"http://{service.http_endpoint}{api.STATUS}"
+        async with aiohttp.ClientSession() as client, client.get(address) as answer:
+            told = await answer.json()
+        assert told["epoch"] == 2
+        assert [member["api"] for member in told["members"]] == [
+            f"127.0.0.1:4{number}" for number in range(1, 5)
+        ]
+
+    await with_courier(tmp_path, courier, act, ask_members=True)
+    courier.epochs = courier.epochs[:1]  # a replica that is behind, or says so
+
+    async def again(service: NodeService, url: str) -> None:
+        assert service.core.members == tuple(distinct[1:])
+        await service.core.until(said(service, url, "does not know epoch 2 yet"))
+        assert service.core.members == tuple(distinct[1:])
+
+    await with_courier(tmp_path, courier, again, ask_members=True)
+
+
+@pytest.mark.parametrize("what", ["unsigned", "left out"])
+async def test_an_epoch_that_does_not_follow_is_not_entered(tmp_path: Path, what: str) -> None:
+    courier = Courier(FEDERATION_KEY)
+    good = make_epoch(1, tuple(joiner(number) for number in range(4)))
+    wrong = {
+        "unsigned": replace(good, members=tuple(joiner(number) for number in range(1, 5))),
+        "left out": replace(good, epoch=2),
+    }
+    courier.epochs.append(wrong[what])
+
+    async def act(service: NodeService, url: str) -> None:
+        await service.core.until(said(service, url, "not accepted"))
+        assert service.core.epochs == ()
+
+    await with_courier(tmp_path, courier, act)
+
+
+async def test_a_second_certificate_of_an_epoch_is_refused(tmp_path: Path) -> None:
+    courier = Courier(FEDERATION_KEY)
+    good = make_epoch(1, tuple(joiner(number) for number in range(4)))
+    courier.epochs.append(good)
+
+    async def act(service: NodeService, url: str) -> None:
+        await service.core.until(lambda: len(service.core.epochs) == 2)
+
+    await with_courier(tmp_path, courier, act)
+    courier.epochs[1] = make_epoch(1, tuple(joiner(number) for number in range(1, 5)))
+
+    async def again(service: NodeService, url: str) -> None:
+        await service.core.until(said(service, url, "has another certificate"))
+        assert service.core.members == good.members
+
+    await with_courier(tmp_path, courier, again)
 
 
 # The process
