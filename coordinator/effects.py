@@ -6,14 +6,15 @@ one step, in this order:
    transaction;
 2. calls `step(Durable(last lsn))`, whose effects are treated the same way;
 3. hands out every `Send` whose `after_lsn` is durable;
-4. does the rest (`Answered`, `Evaluate`, `MakeSnapshot`, `Announce`, `ServeHistory`, `Accuse`,
-   `Halt`), reporting results as events.
+4. does the rest (`Answered`, `Evaluate`, `MakeSnapshot`, `DrawSeed`, `KeepSecrets`, `Announce`,
+   `ServeHistory`, `Accuse`, `Halt`), reporting results as events.
 Pure.
 """
 
 from dataclasses import dataclass
 
 from bft.codec.canonical import Record
+from bft.dkg.secrets import Secrets
 from bft.pbft import events as pbft
 from chain.records.evaluation import EvaluationRow
 from coordinator.cycle.duties import Measurement, OuterStep
@@ -46,7 +47,14 @@ class BlockArrived:
     block: bytes
 
 
-Event = pbft.Event | Evaluated | Stepped | BlockArrived
+@dataclass(frozen=True, slots=True)
+class SecretsKept:
+    """What `DrawSeed` or `KeepSecrets` asked for is durable; these are all secrets now."""
+
+    secrets: Secrets
+
+
+Event = pbft.Event | Evaluated | Stepped | BlockArrived | SecretsKept
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,20 @@ class MakeSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawSeed:
+    """Draw 32 random bytes for a session, keep them durably, then answer with `SecretsKept`."""
+
+    session: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSecrets:
+    """Keep these in place of all that were kept, durably; answer with `SecretsKept`."""
+
+    secrets: Secrets
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """A log record that people and dashboards want to hear of, with the batch's agreed time."""
 
@@ -148,6 +170,8 @@ Effect = (
     | Answered
     | Evaluate
     | MakeSnapshot
+    | DrawSeed
+    | KeepSecrets
     | Announce
     | BlockAccepted
     | BlockRefused

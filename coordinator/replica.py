@@ -10,13 +10,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bft.codec.canonical import Record
-from bft.crypto.threshold import KeyShare, sign_share
-from bft.dkg import participant
-from bft.dkg.secrets import for_session
+from bft.crypto.threshold import sign_share
+from bft.dkg.secrets import Secrets
 from bft.errors import DecodeError, Refused
+from bft.membership import Membership
 from bft.ordering.request import seal_request
 from bft.pbft import events as pbft
+from bft.pbft import past
 from bft.pbft.config import Config, Recovered
+from bft.pbft.messages import Verified
 from bft.pbft.replica import Replica as ConsensusReplica
 from bft.pbft.snapshots import state_root
 from chain.records.evaluation import EvaluationTable, SnapshotVote
@@ -25,7 +27,9 @@ from chain.records.operations import encode_operation
 from chain.records.score_log import Ordered
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
 from chain.validation import ParentView, validate_block
+from coordinator import custody
 from coordinator.application import Application
+from coordinator.custody import Custody
 from coordinator.cycle import duties
 from coordinator.cycle.state import Phase, Rules, State
 from coordinator.effects import (
@@ -42,9 +46,12 @@ from coordinator.effects import (
     Installed,
     MakeSnapshot,
     SaveState,
+    SecretsKept,
     Stepped,
 )
 from coordinator.refill import Diverged, LogGap, Refill
+
+Duty = duties.Duty | custody.Duty
 
 RESUBMIT_MS = 4_000
 """A duty's request that was not executed so long after it was submitted is submitted anew."""
@@ -57,7 +64,7 @@ class CoordinatorReplica:
         self,
         rules: Rules,
         config: Config,
-        seed: bytes,
+        secrets: Secrets,
         recovered: Recovered,
         saved: bytes | None = None,
         tail: Iterable[tuple[int, bytes]] = (),
@@ -66,23 +73,27 @@ class CoordinatorReplica:
         """Resume from what was durable.
 
         Args:
-            seed: 32 bytes, this replica's secret for the ceremony (bft/dkg/participant.py).
+            config: of the epoch that this replica votes in: the one that the state names, or the
+                one before while the proof of its last state is not here.
+            secrets: its seeds and key shares, as they were kept.
             saved: the newest `SaveState`, if any.
             tail: (sequence, batch) of all decided batches after it, in order.
             gap: what a state transfer left out of the log, if anything.
         """
-        self._config, self._seed = config, seed
+        self._config = config
+        self._custody = Custody(rules, config.membership.keys[config.index], secrets)
         self._application = Application(rules, saved)
         self._refill = None if gap is None else Refill(rules, gap)
-        recovered = replace(
-            recovered,
-            state=None if saved is None else (self._application.state.sequence, saved),
-            gap=None if self._refill is None else self._refill.sequences,
-        )
+        kept = None if saved is None else (self._application.state.sequence, saved)
         for sequence, batch in tail:
             self._application.execute(sequence, batch)
+        recovered = replace(
+            recovered,
+            state=kept,
+            gap=None if self._refill is None else self._refill.sequences,
+            last=self._last,
+        )
         self._consensus = ConsensusReplica(config, recovered)
-        self._key_share: KeyShare | None = None
         self._cseq = 0
         self._submitted: dict[object, int] = {}  # duty -> when its request was last submitted
         self._started: dict[object, int] = {}  # duty -> when this replica first had it
@@ -123,6 +134,44 @@ class CoordinatorReplica:
         return self._config.membership.primary(self.view)
 
     @property
+    def members(self) -> Membership:
+        """The replicas of the epoch that this one votes in."""
+        return self._config.membership
+
+    @property
+    def epoch(self) -> int:
+        """That epoch."""
+        return self._config.membership.epoch
+
+    def opened(self, frame: bytes) -> Verified:
+        """The message in a frame of that epoch, or of the one before.
+
+        Raises:
+            DecodeError, BadSignature: see `bft.pbft.past.open_frame`.
+        """
+        return past.open_frame(frame, self._config)
+
+    @property
+    def over(self) -> bool:
+        """Whether that epoch's last batch is executed: the state is the next epoch's."""
+        return self.state.epoch != self.epoch
+
+    @property
+    def _last(self) -> int | None:
+        """That epoch's last sequence, once it is known."""
+        return self.state.began if self.over else self.state.last
+
+    @property
+    def waiting(self) -> tuple[bytes, ...]:
+        """Signed requests that are not decided: for the next epoch's replica."""
+        return self._consensus.pending()
+
+    @property
+    def has_share(self) -> bool:
+        """Whether this replica can sign with a key share of the epoch."""
+        return not self.over and self._custody.share(self.state) is not None
+
+    @property
     def log_missing(self) -> tuple[int, int] | None:
         """Log entries that are still to come: the first, and the first after them."""
         return None if self._refill is None else self._refill.missing
@@ -151,8 +200,12 @@ class CoordinatorReplica:
                 )
             case BlockArrived():
                 effects += self._on_block(event.block)
+            case SecretsKept():
+                self._custody.kept(event.secrets)
             case _:
                 effects += self._consent(event, now_ms, wall_ms)
+        if self.over:
+            return effects  # the next epoch's replica does what this state asks
         if isinstance(event, pbft.Tick) or _is_own(event) or self.state.sequence != sequence:
             effects += self._work(now_ms, wall_ms)
         return effects
@@ -178,10 +231,10 @@ class CoordinatorReplica:
     def _executed(self, decided: pbft.Decided, effects: list[Effect]) -> pbft.Executed:
         """What consensus hears of it; a state at a checkpoint is also saved."""
         if not decided.checkpoint:
-            return pbft.Executed(decided.sequence, bytes(32))
+            return pbft.Executed(decided.sequence, bytes(32), last=self._last)
         state = self._application.save()
         effects.append(SaveState(decided.sequence, state))
-        return pbft.Executed(decided.sequence, state_root(state), state)
+        return pbft.Executed(decided.sequence, state_root(state), state, last=self._last)
 
     def _install(self, effect: pbft.InstallState) -> Effect:
         """Go on from a state that a quorum signed; the batches before it come later."""
@@ -267,9 +320,13 @@ class CoordinatorReplica:
 
     def _work(self, now_ms: int, wall_ms: int) -> list[Effect]:
         """Do what the state asks of this replica and has not been asked for lately."""
-        owed = duties.duties(self.rules, self.state, self.index)
+        owed: tuple[Duty, ...] = (
+            *duties.duties(self.rules, self.state, self.index),
+            *self._custody.duties(self.state),
+        )
         self._forget(owed)
-        effects: list[Effect] = []
+        wanted = self._custody.wanted(self.state)
+        effects: list[Effect] = [] if wanted is None else [wanted]
         for duty in owed:
             started = self._started.setdefault(duty, now_ms)
             last = self._submitted.get(duty)
@@ -285,7 +342,7 @@ class CoordinatorReplica:
                 effects += self._consent(self._request(operation, wall_ms), now_ms, wall_ms)
         return effects
 
-    def _forget(self, owed: tuple[duties.Duty, ...]) -> None:
+    def _forget(self, owed: tuple[Duty, ...]) -> None:
         """Drop what belongs to duties that are done or void."""
         self._submitted = {duty: at for duty, at in self._submitted.items() if duty in owed}
         self._started = {duty: at for duty, at in self._started.items() if duty in owed}
@@ -301,14 +358,13 @@ class CoordinatorReplica:
             return [Evaluate(duties.measurement(self.rules, self.state))]
         return [MakeSnapshot(duties.outer_step(self.state))]
 
-    def _fulfil(self, duty: duties.Duty, started: int, now_ms: int) -> tuple[Record, ...]:
+    def _fulfil(self, duty: Duty, started: int, now_ms: int) -> tuple[Record, ...]:
         """Operations to get ordered for one duty, now."""
         match duty:
             case duties.Ceremony():
-                secrets = for_session(self.state.transcript.session, self._seed)
-                return participant.owed(self.state.transcript, self.index, self.index, secrets)
+                return self._custody.speak(self.state.transcript)
             case duties.Sign():
-                return (self._share(duty),)
+                return self._share(duty)
             case duties.Watch():
                 if now_ms - started < duty.duration_ms:
                     return ()
@@ -325,18 +381,22 @@ class CoordinatorReplica:
                     return ()
                 seen = BlockSeen(cycle=duty.cycle, rank=duty.rank, header=self._block[1])
                 return (seen,)
+            case custody.Speak() | custody.Prove() | custody.Certify():
+                return self._custody.fulfil(duty, self.state)
 
-    def _share(self, duty: duties.Sign) -> SignatureShare:
-        if self._key_share is None:
-            secrets = for_session(self.state.transcript.session, self._seed)
-            self._key_share = participant.key_share(self.state.transcript, self.index, secrets)
-        return SignatureShare(
+    def _share(self, duty: duties.Sign) -> tuple[SignatureShare, ...]:
+        """None from a replica that got no key share in this epoch, or has lost it."""
+        key_share = self._custody.share(self.state)
+        if key_share is None:
+            return ()
+        signed = SignatureShare(
             purpose=int(duty.asked.purpose),
             subject=duty.asked.subject,
             rank=duty.asked.rank,
             epoch=duty.asked.epoch,
-            share=sign_share(self._key_share, duty.asked.message),
+            share=sign_share(key_share, duty.asked.message),
         )
+        return (signed,)
 
     def _request(self, operation: Record, wall_ms: int) -> pbft.Submitted:
         """This replica's own request; its sequence number outlives a lost clock and a restart."""
@@ -350,4 +410,4 @@ class CoordinatorReplica:
 
 def _is_own(event: Event) -> bool:
     """Whether the event may change what this replica can say, without a batch."""
-    return isinstance(event, Evaluated | Stepped | BlockArrived)
+    return isinstance(event, Evaluated | Stepped | BlockArrived | SecretsKept)

@@ -18,6 +18,7 @@ from chain.federation.client import FederationClient
 from coordinator.application import Application, resume
 from coordinator.config import Setup
 from coordinator.cycle.state import Rules
+from coordinator.epochs import note, place
 from coordinator.guard.keeper import mismatch
 from coordinator.guard.store import SqliteGuard
 from coordinator.service.journal import Journal
@@ -114,8 +115,11 @@ class ReplicaService:
                     raise
                 log.critical("this replica votes no more: %s", error)
             if not self._stopping:
+                waiting = self._waiting()
                 await self._end()
                 await self._begin()
+                if isinstance(self._stint, MemberStint):
+                    self._stint.runtime.resubmit(waiting)
 
     def stop(self) -> None:
         """Let `run` return."""
@@ -140,6 +144,11 @@ class ReplicaService:
             raise
         self._stint = stint
 
+    def _waiting(self) -> tuple[bytes, ...]:
+        """Requests that the epoch did not get to."""
+        stint = self._stint
+        return stint.runtime.replica.waiting if isinstance(stint, MemberStint) else ()
+
     async def _end(self) -> None:
         if self._stint is not None:
             await self._stint.close()
@@ -150,27 +159,33 @@ class ReplicaService:
         stack.callback(journal.close)
         recovery = journal.recover()
         application = self._resume(recovery)
+        state = application.state
+        if state.epoch not in recovery.noted:
+            recovery.noted[state.epoch] = note(state)
+            journal.note_epoch(note(state))
+        records = recovery.consensus.records
+        found = place(state, setup.identity.public_key, records, recovery.noted)
         reason = why_forgotten(recovery)
         if reason is not None and recovery.forgotten is None:
             journal.forget(reason)  # consensus' record goes when an epoch does
-        if reason is None and is_blank(recovery) and await others_began(setup):
+        if reason is None and found and is_blank(recovery) and await others_began(setup):
             reason = f"the federation has a key, and this journal is empty.  {FORGOTTEN}"
             journal.forget(reason)
-        if reason is None and setup.identity.public_key not in (
-            application.state.membership.index_by_key
-        ):
-            reason = (
-                f"this replica's key is not among the members of epoch {application.state.epoch}"
-            )
-        if reason is None:
+        if reason is None and found:
             local = self._guard()
             told = mismatch(local.reservation.number, recovery.guarded.number)
             if told is not None:
                 reason = f"{told}.  {FORGOTTEN}"
                 journal.forget(reason)
-        if reason is not None:
-            return ObserverStint(setup, stack, journal, recovery, application, reason)
-        return MemberStint(setup, stack, journal, recovery, application, self._pool, self._guard())
+        mute = reason is not None
+        if found is None and reason is None:
+            reason = f"this replica's key is not among the members of epoch {state.epoch}"
+        if reason is not None or found is None:
+            common = (setup, stack, journal, recovery, application)
+            return ObserverStint(*common, str(reason), mute=mute)
+        return MemberStint(
+            setup, stack, journal, recovery, application, found, self._pool, self._guard()
+        )
 
     def _guard(self) -> SqliteGuard:
         """In front of this replica's keys; held from its first stint as a member to the end.

@@ -7,6 +7,7 @@ stands under a strong quorum's signatures.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from bft.errors import DecodeError, Unavailable
 from chain.federation import api
 from chain.records.score_log import ENTRY_BYTES_MAX, LogEntry
 from coordinator.effects import Announce, Append, BlockAccepted, Effect, Restored
-from coordinator.observer import Observer, decode_page
+from coordinator.observer import Observer, Say, decode_page
 from coordinator.refill import Diverged
 from coordinator.service.journal import Journal, JournalError, durable
 from coordinator.service.runtime import Halted
@@ -39,6 +40,13 @@ class Source(Protocol):
         """The body at `url`, or None: not there, too long, or too slow."""
 
 
+class Mouth(Protocol):
+    """Carries out what an observer owes; see coordinator/service/joining.py."""
+
+    def obey(self, effects: Sequence[Effect | Say]) -> None:
+        """Draw, keep, and have said; never waits."""
+
+
 class Follower:
     """Drives one Observer."""
 
@@ -51,12 +59,16 @@ class Follower:
         source: Source,
         reason: str,
         on_append: Callable[[Append], None] = lambda append: None,
+        mouth: Mouth | None = None,
     ) -> None:
         """Args:
         reason: why this replica has no vote, for people.
         on_append: hears of every batch that is executed and durable.
+        mouth: carries out what `observer` owes, where it is to join.
         """
         self.replica = observer
+        self._epoch = observer.state.epoch
+        self._mouth = mouth
         self.growth = Growth()
         self._journal, self._source, self._reason = journal, source, reason
         self._on_append = on_append
@@ -66,7 +78,8 @@ class Follower:
 
     def standing(self) -> dict[str, Any]:
         """An observer says why it is one."""
-        return {"role": "observer", "reason": self._reason}
+        state = self.replica.state
+        return {"role": "observer", "reason": self._reason, "epoch": state.epoch}
 
     def stop(self) -> None:
         """Let `run` return after the present page."""
@@ -84,15 +97,17 @@ class Follower:
         await self._commit([block])
 
     async def run(self) -> None:
-        """Until `stop`.
+        """Until `stop`, or until the epoch is over: what comes then is another stint's.
 
         Raises:
             Halted: the disk refused, or the log leads elsewhere than a quorum signed.
         """
         pause = POLL_S
         try:
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and self.replica.state.epoch == self._epoch:
                 found = await self.follow()
+                if self._mouth is not None:
+                    self._mouth.obey(self._owed())
                 if found:
                     pause = POLL_S
                     continue
@@ -103,6 +118,10 @@ class Follower:
                     pause = POLL_S if found == 0 else min(2 * pause, POLL_S_MAX)
         except (JournalError, Diverged) as error:
             raise Halted(str(error)) from error
+
+    def _owed(self) -> list[Effect | Say]:
+        now_ms, wall_ms = time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000
+        return self.replica.owed(now_ms, wall_ms)
 
     async def follow(self) -> int | None:
         """Ask one member for what comes next; how many batches that gave, None if it failed."""
@@ -128,12 +147,14 @@ class Follower:
         return taken
 
     async def _take(self, entries: Sequence[LogEntry]) -> int:
-        """Execute entries of one page; those before a bad one stay."""
+        """Execute entries of one page, no further than the epoch; those before a bad one stay."""
         taken = 0
         for start in range(0, len(entries), ENTRIES_A_TRANSACTION):
             effects: list[Effect] = []
             try:
                 for entry in entries[start : start + ENTRIES_A_TRANSACTION]:
+                    if self.replica.state.epoch != self._epoch:
+                        break
                     effects += self.replica.take(entry)
             finally:
                 taken += await self._carry_out(effects)

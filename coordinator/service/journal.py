@@ -12,6 +12,7 @@ serves readers is JournalReader.  Tables:
     blocks  blocks that this replica checked or fetched
     marks   where records stand in the log: (kind, number) -> index
     accusations  evidence that convicts a replica
+    epochs  the epochs that this replica has lived in, see coordinator/epochs.py
     guard   what this replica's keys have signed (coordinator/guard/rows.py)
 
 `log` (with `marks`) and `blocks` grow for ever, everything else stays as large as it is: pages that
@@ -45,13 +46,14 @@ from chain.records.score_log import (
     encode_leaf,
 )
 from coordinator.effects import Append, BlockAccepted, Effect, Installed, Restored, SaveState
+from coordinator.epochs import Noted
 from coordinator.guard.rows import TABLE, prune_guarded, write_guarded
 from coordinator.guard.rules import Guarded
 from coordinator.service.recovery import FORGOTTEN as FORGOTTEN
 from coordinator.service.recovery import JournalCheck, Recovery, gap_checksum
 from coordinator.service.recovery import checksum as checksum
 
-SCHEMA_VERSION = 3  # 2 added the table `gap`, 3 `guard`
+SCHEMA_VERSION = 4  # 2 added the table `gap`, 3 `guard`, 4 `epochs`
 APPLICATION_ID = 0x47524D4C  # "GRML", in the file's header
 STATES_KEPT = 2
 ACCUSATIONS_MAX = 10_000
@@ -64,6 +66,9 @@ _GAP = (
     "CREATE TABLE gap (id INTEGER PRIMARY KEY CHECK (id = 0), last_sequence INTEGER NOT NULL,"
     " end_idx INTEGER NOT NULL, root BLOB NOT NULL, base_sequence INTEGER NOT NULL,"
     " base BLOB NOT NULL, crc INTEGER NOT NULL)"
+)
+_EPOCHS = (
+    "CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, note BLOB NOT NULL, crc INTEGER NOT NULL)"
 )
 _SETTLE = "INSERT OR REPLACE INTO meta VALUES ('settled', randomblob(8))"
 _SCHEMA = (
@@ -80,8 +85,9 @@ _SCHEMA = (
     " text TEXT NOT NULL, evidence BLOB NOT NULL)",
     _GAP,
     TABLE,
+    _EPOCHS,
 )
-_ADDED = {2: _GAP, 3: TABLE}
+_ADDED = {2: _GAP, 3: TABLE, 4: _EPOCHS}
 
 _KINDS: dict[type[Record], str] = {
     Assigned: "assigned",
@@ -202,6 +208,19 @@ class Journal:
             self._connection.execute("BEGIN IMMEDIATE")
             self._write_forgotten(reason)
             self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
+
+    def note_epoch(self, noted: Noted) -> None:
+        """Keep an epoch; what is known of it already is replaced.
+
+        Raises:
+            JournalError: the disk refused.
+        """
+        note = encode(noted)
+        row = (noted.epoch, note, checksum(noted.epoch, note))
+        try:
+            self._connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?)", row)
         except sqlite3.Error as error:
             raise self._refused(error) from error
 

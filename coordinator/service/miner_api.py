@@ -14,12 +14,11 @@ from bft.codec.envelope import open_as, seal
 from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
 from bft.errors import Busy, DecodeError, Refused, Unavailable
-from bft.ordering.request import REQUEST_BYTES_MAX, Request, open_request
+from bft.ordering.request import REQUEST_BYTES_MAX, open_request
 from chain.federation import api
 from chain.federation.server import problem, read_body
 from chain.records.commands import split_operations
 from chain.records.contribution import StorageReceipt, UploadAuthorization
-from chain.records.operations import MINER_OPERATIONS, decode_operation
 from chain.records.phase import Phase
 from chain.records.receipt import ExecutionReceipt
 from chain.rules.updates import update_bytes
@@ -27,6 +26,7 @@ from coordinator.config import Limits
 from coordinator.cycle.machine import ACCEPTED, MIXED, Answer
 from coordinator.cycle.state import Rules, State
 from coordinator.effects import BlockRefused
+from coordinator.service.admission import check_operations
 from coordinator.service.blobs import BlobStore
 from coordinator.service.parameters import digest_of, number
 from coordinator.service.problems import TooMany, refusal_status
@@ -67,15 +67,6 @@ class Quota:
     def release(self, miner: bytes, digest: bytes) -> None:
         """The artifact was not stored after all."""
         self.stored.get(miner, set()).discard(digest)
-
-
-def _check_operations(request: Request) -> None:
-    """Raises Refused: "not-for-clients"; DecodeError: an operation is malformed."""
-    for encoded in split_operations(request.operation):
-        operation = decode_operation(encoded)
-        if not isinstance(operation, MINER_OPERATIONS):
-            kind = type(operation).__name__
-            raise Refused("not-for-clients", f"{kind} is said by replicas, on their links only")
 
 
 class MinerApi:
@@ -134,9 +125,7 @@ class MinerApi:
         if self._runtime.replica.fresh(opened.client, opened.cseq):
             # The log is public: whoever repeats what stands there uses up nobody else's budget.
             self._admit_client(opened.client, len(split_operations(opened.operation)))
-        _check_operations(opened)
-        if opened.client in self._runtime.replica.state.membership.index_by_key:
-            raise Refused("not-for-clients", "a replica's key says nothing through this door")
+        check_operations(opened, self._runtime.replica.state)
         answer = await self._runtime.requests.ask(sealed, opened, wait_ms / 1000)
         if answer is None:
             return web.json_response({"code": "pending", "text": "not executed yet"}, status=202)

@@ -19,7 +19,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError
-from bft.pbft.messages import FRAME_BYTES_MAX, Verified, open_message
+from bft.pbft.messages import FRAME_BYTES_MAX, Verified, claimed_epoch, open_message
 from chain.federation.server import make_runner
 from coordinator.service.door import Door
 from coordinator.service.handshakes import Handshakes
@@ -44,6 +44,9 @@ log = logging.getLogger("gristmill.links")
 
 Deliver = Callable[[int, Verified], Awaitable[None]]
 """Hands on a verified message from the link of member `int`; waits when there is no room."""
+
+Open = Callable[[bytes], Verified]
+"""The message in a frame.  Raises DecodeError, BadSignature."""
 
 
 class Outgoing:
@@ -92,11 +95,19 @@ class Links:
         server: ssl.SSLContext,
         clients: dict[int, ssl.SSLContext],
         deliver: Deliver,
+        opened: Open | None = None,
+        on_other_epoch: Callable[[int], None] = lambda epoch: None,
     ) -> None:
-        """`clients`: the context for each peer, see coordinator/service/tls.py."""
+        """Args:
+        clients: the context for each peer, see coordinator/service/tls.py.
+        opened: verifies a frame; by default, one of the roster's epoch.
+        on_other_epoch: hears of the epochs that frames claim which cannot be verified here.
+        """
         self._roster, self._index = roster, index
         self._membership = roster.membership
         self._server, self._clients, self._deliver = server, clients, deliver
+        self._opened = opened or (lambda data: open_message(data, self._membership))
+        self._on_other_epoch = on_other_epoch
         self._member_by_certificate = {
             member.tls_certificate: position for position, member in enumerate(roster.members)
         }
@@ -247,8 +258,13 @@ class Links:
             if pause:
                 await asyncio.sleep(pause)
             try:
-                verified = open_message(data, self._membership)
+                verified = self._opened(data)
             except DecodeError as error:
+                claimed = claimed_epoch(data)
+                if claimed is not None and claimed != self._membership.epoch:
+                    # Who is ahead or behind by epochs speaks of what cannot be checked here.
+                    self._on_other_epoch(claimed)
+                    continue
                 await self._throw_out(ws, peer, str(error))
                 return
             await self._deliver(peer, verified)

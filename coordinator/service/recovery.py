@@ -6,12 +6,14 @@ Damage of any kind is refused: a replica that has forgotten a promise must not v
 import sqlite3
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bft.codec.canonical import decode
 from bft.errors import ConfigError, DecodeError
 from bft.pbft.config import Recovered
 from chain.records.score_log import Ordered, decode_leaf
+from coordinator.epochs import Noted
 from coordinator.guard.rows import read_guarded
 from coordinator.guard.rules import NOTHING_SIGNED, Guarded
 from coordinator.refill import LogGap
@@ -35,6 +37,7 @@ class Recovery:
     log_size: int  # through the newest entry, whatever is missing before
     gap: LogGap | None = None
     guarded: Guarded = NOTHING_SIGNED  # what this replica's keys have signed
+    noted: dict[int, Noted] = field(default_factory=dict)  # the epochs that it has lived in
     forgotten: str | None = None  # why this replica must not vote under its key again
 
 
@@ -66,6 +69,7 @@ class JournalCheck:
         """
         try:
             records = tuple(self._checked_wal())
+            noted = {note.epoch: note for note in self._noted()}
             forgotten = self._forgotten()
             guarded = read_guarded(self._connection)
             gap = self._gap()
@@ -88,8 +92,15 @@ class JournalCheck:
             log_size=log_size,
             gap=gap,
             guarded=guarded,
+            noted=noted,
             forgotten=forgotten,
         )
+
+    def _noted(self) -> Iterable[Noted]:
+        for epoch, note, crc in self._connection.execute("SELECT epoch, note, crc FROM epochs"):
+            if checksum(epoch, note) != crc:
+                raise ConfigError(f"{self._path}: epoch {epoch} is damaged.  {FORGOTTEN}")
+            yield decode(Noted, note)
 
     def _forgotten(self) -> str | None:
         """What the journal itself says of its loss, see Journal.forget."""

@@ -7,12 +7,13 @@ for disks, sockets or workers is a task beside it that reports by an event.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from bft.errors import FederationError, Unavailable
+from bft.errors import Busy, FederationError, Unavailable
 from bft.ordering.batch import decode_batch
 from bft.pbft import events as pbft
 from bft.pbft.messages import HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX, Verified
@@ -25,11 +26,13 @@ from coordinator.effects import (
     BlockAccepted,
     BlockArrived,
     BlockRefused,
+    DrawSeed,
     Effect,
     Evaluate,
     Evaluated,
     Event,
     Installed,
+    KeepSecrets,
     MakeSnapshot,
     Restored,
     Stepped,
@@ -43,6 +46,7 @@ from coordinator.service.journal import Journal, JournalError, durable
 from coordinator.service.reader import JournalReader
 from coordinator.service.requests import Requests
 from coordinator.service.standing import Growth
+from coordinator.service.vault import Vault
 
 TICK_S = 0.025
 TURN_EVENTS_MAX = 128  # events that share one commit
@@ -94,6 +98,7 @@ class Runtime:
         journal: Journal,
         reader: JournalReader,
         worker: Worker,
+        vault: Vault,
         durable_lsn: int = 0,
         on_append: Callable[[Append], None] = lambda append: None,
         keeper: Keeper | None = None,
@@ -104,8 +109,10 @@ class Runtime:
         keeper: of the guard in front of the keys that `replica` signs with, if there is one.
         """
         self.replica = replica
+        self.epoch_ended: Callable[[], None] = self.stop
         self.growth = Growth()
         self._journal, self._reader, self._worker = journal, reader, worker
+        self._vault = vault
         self._on_append, self._keeper = on_append, keeper
         self._network: Network | None = None
         self._inbox: Inbox[Item] = Inbox()
@@ -113,7 +120,7 @@ class Runtime:
         self._clients = self._inbox.lane(LANE_CLIENTS_MAX)
         self._peers: dict[int, Lane[Item]] = {
             peer: self._inbox.lane(LANE_PEER_MAX)
-            for peer in range(replica.state.membership.n)
+            for peer in range(replica.members.n)
             if peer != replica.index
         }
         self.requests = Requests(lambda event: self._clients.offer(Item(event)), replica.fresh)
@@ -148,6 +155,16 @@ class Runtime:
     async def deliver(self, peer: int, message: Verified) -> None:
         """A verified message from the link of `peer`; waits while that peer's lane is full."""
         await self._peers[peer].put(Item(pbft.Received(message)))
+
+    def resubmit(self, requests: Iterable[bytes]) -> None:
+        """Verified requests that waited when the epoch before ended; those that fit in."""
+        with suppress(Busy):
+            for request in requests:
+                self._clients.offer(Item(pbft.Submitted(request)))
+
+    async def learn(self, event: pbft.Learned) -> None:
+        """A decided batch that was read from a published log; waits while there is no room."""
+        await self._own.put(Item(event))
 
     async def offer_block(self, block: bytes) -> BlockAccepted | BlockRefused:
         """Check a block and vote for it if it is the first valid one.
@@ -321,6 +338,11 @@ class Runtime:
             case MakeSnapshot(step=step):
                 make = partial(self._worker.make_snapshot, step)
                 self._start("snapshot", 0, self._persist(make, Step(step.cycle)))
+            case DrawSeed() | KeepSecrets():
+                self._start("secrets", 0, self._vault.obey(effect))
+            case pbft.EpochEnded(sequence=sequence):
+                log.info("epoch %d is over with batch %d", self.replica.epoch, sequence)
+                self.epoch_ended()
             case pbft.ServeHistory():
                 self._start("history", effect.to, self._serve_history(effect))
             case pbft.Accuse():

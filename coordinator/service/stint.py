@@ -15,19 +15,23 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from bft.errors import ConfigError
 from bft.pbft.config import Config
+from chain.federation.client import FederationClient
 from chain.federation.server import make_runner
 from chain.records.federation import MemberRecord
 from chain.records.score_log import BlockFinal, CycleClosed
 from coordinator.application import Application
 from coordinator.config import TLS, Setup
+from coordinator.custody import Custody
 from coordinator.effects import Append
+from coordinator.epochs import Place
 from coordinator.guard.keeper import GuardedKey, Keeper
 from coordinator.guard.rules import Guard
 from coordinator.guard.store import SqliteGuard
-from coordinator.observer import Observer
+from coordinator.observer import Observer, Voice
 from coordinator.replica import CoordinatorReplica
 from coordinator.service import tls
 from coordinator.service.beacon_api import BeaconApi
@@ -37,7 +41,9 @@ from coordinator.service.door import Door
 from coordinator.service.finals import BlockFiller
 from coordinator.service.following import Follower
 from coordinator.service.index import LogIndex
+from coordinator.service.joining import Joining
 from coordinator.service.journal import Journal
+from coordinator.service.lag import Lag
 from coordinator.service.miner_api import MinerApi
 from coordinator.service.outflow import Outflow
 from coordinator.service.peers import Links
@@ -48,9 +54,11 @@ from coordinator.service.recovery import Recovery
 from coordinator.service.retention import Retention
 from coordinator.service.runtime import Runtime
 from coordinator.service.standing import Standing
+from coordinator.service.vault import Vault
 from coordinator.service.work import Artifacts, Pool, PoolWorker, urls_but
 
 SHUTDOWN_S = 2.0
+LINGER_S = 10.0  # who leaves answers so long in the epoch that is over
 PROBATION_MS = 1_000  # twice what a STATUS takes to be sent, and long enough for its answer
 
 log = logging.getLogger("gristmill.replica")
@@ -69,9 +77,13 @@ class Stint(ABC):
         journal: Journal,
         recovery: Recovery,
         application: Application,
+        own: MemberRecord,
     ) -> None:
-        """`stack` lets go of everything, `journal` included, in reverse order."""
-        self._setup, self._stack = setup, stack
+        """Args:
+        stack: lets go of everything, `journal` included, in reverse order.
+        own: this replica's record: that of its epoch, or else the one in its home.
+        """
+        self._setup, self._stack, self._own = setup, stack, own
         self._journal, self._recovery, self._application = journal, recovery, application
         self._reader = JournalReader(setup.home.journal)
         self._stack.callback(self._reader.close)
@@ -83,19 +95,12 @@ class Stint(ABC):
         self._stack.push_async_callback(self._artifacts.close)
         self._chores: list[asyncio.Task[None]] = []
 
-    @property
-    def own(self) -> MemberRecord:
-        """This replica's record: that of the epoch, or else the one in its home."""
-        state, setup = self._application.state, self._setup
-        index = state.membership.index_by_key.get(setup.identity.public_key)
-        return setup.member if index is None else state.members[index]
-
     def _furnish(self, peers_up: Callable[[], tuple[int, ...]]) -> None:
         """Doors and chores, once `standing` is there."""
         setup, rules = self._setup, self._application.rules
         self._public = PublicApi(
             rules.genesis,
-            self.own.operator,
+            self._own.operator,
             self.standing,
             self._index,
             self._store,
@@ -115,7 +120,7 @@ class Stint(ABC):
 
     async def open(self) -> None:
         """Listen.  Raises ConfigError: an address is taken or not of this machine."""
-        api = self._setup.config.listen.api or self.own.api.decode("ascii")
+        api = self._setup.config.listen.api or self._own.api.decode("ascii")
         try:
             await self._listen(api)
         except OSError as error:
@@ -138,7 +143,7 @@ class Stint(ABC):
 
     async def run(self) -> None:
         """Until `stop`, or until this stint is over.  Raises Halted."""
-        self._chores = [
+        self._chores += [
             asyncio.create_task(self._filler.run(), name="final blocks"),
             asyncio.create_task(self._retention.run(), name="retention"),
         ]
@@ -182,29 +187,36 @@ class MemberStint(Stint):
         journal: Journal,
         recovery: Recovery,
         application: Application,
+        place: Place,
         pool: Pool,
         local: SqliteGuard,
     ) -> None:
-        """`local`: the guard in front of this replica's keys; its owner closes it."""
-        super().__init__(setup, stack, journal, recovery, application)
-        home, rules, state = setup.home, application.rules, application.state
-        if tls.certificate_der(home.tls_certificate) != self.own.tls_certificate:
+        """Args:
+        place: where this replica votes.
+        local: the guard in front of this replica's keys; its owner closes it.
+        """
+        super().__init__(setup, stack, journal, recovery, application, place.own)
+        self._place = place
+        home, rules = setup.home, application.rules
+        if tls.certificate_der(home.tls_certificate) != place.own.tls_certificate:
             raise ConfigError(
                 f"{home.tls_certificate} is not the one that this replica's member record names"
             )
         guard = Guard(recovery.guarded.claims, local.inherited)
         key = GuardedKey(guard, setup.identity.sign, local)
+        vault = Vault(setup.keystore)
         replica = CoordinatorReplica(
             rules,
             Config(
-                membership=state.membership,
-                index=state.membership.index_by_key[setup.identity.public_key],
+                membership=place.epoch.membership,
+                index=place.index,
+                past=place.epoch.past,
                 sign=key.sign,
                 checkpoint_interval=rules.params.checkpoint_interval,
                 window=rules.params.window,
                 probation_ms=PROBATION_MS,
             ),
-            setup.seed,
+            vault.secrets,
             recovery.consensus,
             recovery.saved,
             recovery.tail,
@@ -220,11 +232,14 @@ class MemberStint(Stint):
             journal,
             self._reader,
             PoolWorker(rules.genesis, self._artifacts, self._store, pool),
+            vault,
             durable_lsn=max((lsn for lsn, _ in recovery.consensus.records), default=0),
             on_append=self._on_append,
             keeper=Keeper(guard, local),
         )
+        self.runtime.epoch_ended = self._epoch_ended
         self.standing = self.runtime
+        self.lag = Lag(self.runtime, self._artifacts)
         self.links = self._make_links()
         self._furnish(lambda: self.links.up)
         self._miners = MinerApi(
@@ -236,23 +251,38 @@ class MemberStint(Stint):
         )
 
     def _make_links(self) -> Links:
-        setup, state = self._setup, self._application.state
+        setup, epoch, index = self._setup, self._place.epoch, self._place.index
         files = (setup.home.tls_certificate, setup.keystore.read(TLS))
-        index = self.runtime.replica.index
         clients = {
-            peer: tls.client_context(state, peer, *files)
-            for peer in range(len(state.members))
+            peer: tls.client_context(epoch, peer, *files)
+            for peer in range(len(epoch.members))
             if peer != index
         }
-        server = tls.server_context(state, *files)
-        return Links(state, index, server, clients, self.runtime.deliver)
+        return Links(
+            epoch,
+            index,
+            tls.server_context(epoch, *files),
+            clients,
+            self.runtime.deliver,
+            self.runtime.replica.opened,
+            self.lag.hint,
+        )
+
+    def _epoch_ended(self) -> None:
+        """Begin anew; who leaves stays for a while, so that nobody lacks its last votes."""
+        members = self.runtime.replica.state.membership
+        stays = self._setup.identity.public_key in members.index_by_key
+        if stays or self.lag.over:
+            self.runtime.stop()
+        else:
+            asyncio.get_running_loop().call_later(LINGER_S, self.runtime.stop)
 
     def _taking_routes(self) -> list[web.RouteDef]:
         return self._miners.routes()
 
     async def open(self) -> None:
         """Listen, dial.  Raises ConfigError, as `Stint.open`."""
-        link = self._setup.config.listen.link or self.own.link.decode("ascii")
+        link = self._setup.config.listen.link or self._own.link.decode("ascii")
         self._stack.push_async_callback(self.links.stop)
         try:
             await self.links.start(link)
@@ -261,14 +291,17 @@ class MemberStint(Stint):
         await super().open()
         log.info(
             "replica %d of epoch %d: links at %s, API at %s",
-            self.runtime.replica.index,
-            self._application.state.epoch,
+            self._place.index,
+            self._place.epoch.epoch,
             link,
-            self._setup.config.listen.api or self.own.api.decode("ascii"),
+            self._setup.config.listen.api or self._own.api.decode("ascii"),
         )
 
     async def _run(self) -> None:
+        self._chores.append(asyncio.create_task(self.lag.run(), name="lag"))
         await self.runtime.run(self.links)
+        if self.lag.over:
+            self._journal.note_epoch(replace(self._place.epoch, over=1))
 
     def stop(self) -> None:
         """Let `run` return."""
@@ -286,12 +319,27 @@ class ObserverStint(Stint):
         recovery: Recovery,
         application: Application,
         reason: str,
+        mute: bool,
     ) -> None:
-        """`reason`: why it has none, for people."""
-        super().__init__(setup, stack, journal, recovery, application)
+        """Args:
+        reason: why it has none, for people.
+        mute: it says nothing, not even what would let it join.
+        """
+        super().__init__(setup, stack, journal, recovery, application, setup.member)
         self._reason = reason
-        observer = Observer(application, recovery.gap)
-        self.follower = Follower(observer, journal, self._artifacts, reason, self._on_append)
+        self._client: FederationClient | None = None
+        observer, joining = Observer(application, recovery.gap), None
+        if not mute:
+            key, vault = setup.identity.public_key, Vault(setup.keystore)
+            held = Custody(application.rules, key, vault.secrets)
+            voice = Voice(key, setup.identity.sign, held)
+            observer = Observer(application, recovery.gap, voice)
+            self._client = FederationClient(setup.genesis, self._artifacts.urls)
+            joining = Joining(vault, self._client, observer.kept)
+            stack.push_async_callback(joining.close)
+        self.follower = Follower(
+            observer, journal, self._artifacts, reason, self._on_append, joining
+        )
         self.standing = self.follower
         self._furnish(lambda: ())
 
@@ -301,6 +349,8 @@ class ObserverStint(Stint):
     async def open(self) -> None:
         """Listen.  Raises ConfigError, as `Stint.open`."""
         await super().open()
+        if self._client is not None:
+            await self._stack.enter_async_context(self._client)
         log.warning("observer: %s", self._reason)
 
     async def _run(self) -> None:

@@ -1,10 +1,8 @@
 """One replica, step by step, where a whole federation would hide what it does."""
 
-import pytest
-
 from bft.codec.canonical import decode
-from bft.crypto.hashing import sha256, tagged_hash
-from bft.errors import ConfigError
+from bft.crypto.hashing import sha256
+from bft.dkg.secrets import Secrets, for_session
 from bft.ordering.request import open_request
 from bft.pbft import events as pbft
 from bft.pbft.config import Recovered
@@ -13,7 +11,7 @@ from chain.records.block import build_block, decode_block
 from chain.records.certificate import decode_certificate
 from chain.records.operations import decode_operation
 from chain.records.votes import BlockSeen
-from coordinator.cycle.state import Phase
+from coordinator.cycle.state import Phase, opening_state
 from coordinator.effects import BlockAccepted, BlockArrived, Effect, Evaluate, Evaluated
 from coordinator.replica import RESUBMIT_MS, CoordinatorReplica
 from tests.sim.miners import FOREVER, Habits
@@ -22,9 +20,10 @@ from tests.sim.world import BEGIN_WALL_MS, World
 TICK_MS = 50
 
 
-def alone(world: World, index: int, seed: bytes = bytes(32)) -> CoordinatorReplica:
+def alone(world: World, index: int) -> CoordinatorReplica:
     """A first start, with nobody to talk to."""
-    return CoordinatorReplica(world.rules, world.hosts[index].config(), seed, Recovered())
+    secrets = for_session(opening_state(world.rules).transcript.session, bytes(32))
+    return CoordinatorReplica(world.rules, world.hosts[index].config(), secrets, Recovered())
 
 
 def forwarded(world: World, effects: list[Effect]) -> list[bytes]:
@@ -108,21 +107,19 @@ def test_a_replica_votes_for_the_first_valid_block_and_stays_with_it() -> None:
     assert len({request.cseq for request in requests}) > 1
 
 
-def test_another_seed_than_the_announced_one_is_the_operators_mistake() -> None:
-    """With it the replica could not open what was dealt to it."""
+def test_a_replica_that_lost_its_seed_says_nothing_that_needs_it() -> None:
+    """It could not open what is dealt to it; the next attempt has a seed of its own."""
     world = World(1003)
     host = world.hosts[2]
     world.run_until(lambda: host.settled.transcript.keys_of(2) is not None, 10_000)
-    wrong = CoordinatorReplica(
-        world.rules,
-        host.config(),
-        tagged_hash("sim/other-seed", b""),
-        host.disk.recovered(),
-        host.disk.saved(),
-        host.disk.tail(),
-    )
-    with pytest.raises(ConfigError, match="seed"):
-        wrong.step(pbft.Tick(), 0, world.wall_ms)
+    host.crash()
+    host.disk.secrets = Secrets()
+    host.start()
+    session = host.settled.transcript.session
+    world.run_until(lambda: host.settled.transcript.session != session, 60_000)
+    assert host.settled.transcript.missing == (host.key.public_key,)
+    world.run_cycles(1, limit_ms=60_000)
+    world.verdict()
 
 
 def test_a_clock_that_was_set_back_an_hour_stops_no_duty() -> None:

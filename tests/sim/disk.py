@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from bft.codec.canonical import Record
+from bft.dkg.secrets import Secrets
 from bft.pbft.config import Recovered
 from bft.pbft.events import Persist, Prune
 from chain.records.score_log import LogEntry, Ordered, encode_leaf
 from coordinator.effects import Append, BlockAccepted, Effect, Installed, Restored, SaveState
+from coordinator.epochs import Noted
 from coordinator.refill import LogGap
 
 Kept = Persist | Prune | Append | SaveState | Installed | Restored | BlockAccepted
@@ -36,6 +38,8 @@ class Disk:
     def __init__(self) -> None:
         self.safe = Content()
         self.transactions = 0  # synced so far
+        self.secrets = Secrets()  # in files of their own
+        self.noted: dict[int, Noted] = {}  # the epochs that this replica has lived in
         self._waiting: list[Kept] = []
 
     @staticmethod

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from bft.codec.canonical import Record, encode
 from bft.crypto.hashing import tagged_hash
-from bft.crypto.threshold import KeyShare, sign_share
+from bft.crypto.threshold import sign_share
 from bft.ordering.batch import Batch, batch_digest, decode_batch
 from bft.pbft import events as pbft
 from bft.pbft.certificates import pre_prepare
@@ -42,11 +42,13 @@ def _lie(row: EvaluationRow) -> EvaluationRow:
 
 
 class _WrongShares(CoordinatorReplica):
-    def _share(self, duty: duties.Sign) -> SignatureShare:
-        honest = super()._share(duty)
-        assert isinstance(self._key_share, KeyShare)
+    def _share(self, duty: duties.Sign) -> tuple[SignatureShare, ...]:
+        key_share = self._custody.share(self.state)
+        if key_share is None:
+            return ()
         other = tagged_hash("sim/wrong-share", duty.asked.message)
-        return replace(honest, share=sign_share(self._key_share, other))
+        share = sign_share(key_share, other)
+        return tuple(replace(honest, share=share) for honest in super()._share(duty))
 
 
 class ShareCorrupter(Host):

@@ -16,23 +16,29 @@ from bft.codec.canonical import encode
 from bft.codec.envelope import seal
 from bft.crypto.hashing import sha256, tagged_hash
 from bft.crypto.identity import PrivateKey
+from bft.dkg.secrets import Secrets
 from bft.errors import FederationError
 from bft.pbft import events as pbft
 from bft.pbft.config import Config
 from chain.records.contribution import StorageReceipt
+from coordinator.application import resume
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Phase
 from coordinator.durability import may_lag
 from coordinator.effects import (
     Append,
+    DrawSeed,
     Effect,
     Evaluate,
     Evaluated,
     Event,
+    KeepSecrets,
     MakeSnapshot,
     Restored,
+    SecretsKept,
     Stepped,
 )
+from coordinator.epochs import Place, note, place
 from coordinator.replica import CoordinatorReplica
 from tests.sim import measuring
 from tests.sim.disk import Disk, Kept
@@ -126,19 +132,29 @@ class Host:
         return self.replica_class(
             self.world.rules,
             self.config(),
-            tagged_hash("sim/ceremony", self.key.secret),
+            self.disk.secrets,
             self.disk.recovered(),
             self.disk.saved(),
             self.disk.tail(),
             self.disk.gap(),
         )
 
+    def place(self) -> Place | None:
+        """Where the disk says that this replica votes."""
+        state = resume(self.world.rules, self.disk.saved(), self.disk.tail()).state
+        self.disk.noted.setdefault(state.epoch, note(state))
+        records = self.disk.recovered().records
+        return place(state, self.key.public_key, records, self.disk.noted)
+
     def config(self) -> Config:
-        """Own key and the world's timeouts."""
+        """Own key, the epoch that the disk says, and the world's timeouts."""
         settings = self.world.settings
+        found = self.place()
+        assert found is not None, "who is in no list observes"
         return Config(
-            membership=self.world.rules.genesis.membership,
-            index=self.index,
+            membership=found.epoch.membership,
+            index=found.index,
+            past=found.epoch.past,
             sign=self.key.sign,
             checkpoint_interval=self.world.genesis.params.checkpoint_interval,
             window=self.world.genesis.params.window,
@@ -274,10 +290,31 @@ class Host:
             case MakeSnapshot():
                 delay = self.random.randint(1, WORK_MS_MAX)
                 self._later(delay, self.made(effect.step))
+            case DrawSeed(session=session):
+                drawn = self.key.secret + session + self.life.to_bytes(4, "big")
+                seed = tagged_hash("sim/seed", drawn)
+                self._keep(self.disk.secrets.with_seed(session, seed))
+            case KeepSecrets(secrets=secrets):
+                self._keep(secrets)
+            case pbft.EpochEnded():
+                self._begin_epoch()
             case pbft.ServeHistory(to=to, from_sequence=first, to_sequence=last):
                 self._later(0, pbft.HistoryRead(to, self.disk.history(first, last)))
             case _:
                 pass
+
+    def _keep(self, secrets: Secrets) -> None:
+        """Files that are written whole and synced before the answer."""
+        self.disk.secrets = secrets
+        self._later(0, SecretsKept(secrets))
+
+    def _begin_epoch(self) -> None:
+        """Close the engine, build the next epoch's from the same disk."""
+        waiting = self.replica.waiting
+        self.alive = False
+        self.start()
+        for request in waiting:
+            self.post(pbft.Submitted(request))
 
     # What a liar does otherwise.
 
