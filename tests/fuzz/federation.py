@@ -26,6 +26,8 @@ from bft.pbft.journal import Accepted, Delivered, Prepared, decode_entry, encode
 from bft.pbft.records import PreparedProof, StableProof
 from bft.pbft.view_change import check_new_view, check_view_change
 from tests.bft.dkg.ceremony import honest_dealing, opened, said_by, until
+from tests.bft.dkg.resharing import at
+from tests.bft.dkg.resharing import said as said_in
 from tests.bft.pbft import identities, makers
 from tests.fuzz.records import sample
 from tests.fuzz.target import Target
@@ -181,6 +183,8 @@ def _key_generation() -> list[Target]:
     keys, dealing, complaint = (
         until(opened(4), phase) for phase in (Phase.KEYS, Phase.DEALING, Phase.COMPLAINT)
     )
+    reshared = [at(phase) for phase in (Phase.KEYS, Phase.DEALING, Phase.COMPLAINT)]
+    everywhere = (keys, dealing, complaint, *reshared)
     dealt = honest_dealing(dealing, 0)
     kinds = {kind.TAG: kind for kind in MESSAGES}
 
@@ -191,12 +195,12 @@ def _key_generation() -> list[Target]:
             raise DecodeError(f"tag {tag!r}")
         message: Message = decode(kind, body)
         refusals = 0
-        for transcript in (keys, dealing, complaint):
+        for transcript in everywhere:
             try:
                 apply(transcript, 0, message)
             except Refused:
                 refusals += 1
-        if refusals == 3:
+        if refusals == len(everywhere):
             raise Refused("out-of-place", "no phase takes it")
 
     def open_share(data: bytes) -> None:
@@ -210,6 +214,7 @@ def _key_generation() -> list[Target]:
         for transcript in (keys, dealing, complaint)
         for message in said_by(transcript, 0)
     ]
+    samples += [said(message) for transcript in reshared for message in said_in(transcript, 1)]
     return [
         Target(name="key-generation", read=hear, samples=tuple(samples), slow=True),
         Target(
