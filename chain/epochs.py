@@ -3,7 +3,7 @@
 An epoch's certificate (`FederationKey`) names its members and is signed under the federation key,
 which no change of members changes.  An epoch has one certificate: at least a strong quorum of the
 members before signed it, each for one list only.
-Source: docs/PROTOCOL.md, section 7, "Members"; docs/adr/0006-epochs.md for what it rests on.
+Source: docs/PROTOCOL.md, section 7, "Members"; docs/adr/0010-epochs.md for what it rests on.
 Pure.
 """
 

@@ -1,6 +1,6 @@
 """Who may be the members of an epoch, and where one epoch ends.
 
-Source: docs/PROTOCOL.md, section 7, "Members"; docs/adr/0006-epochs.md for the reasons.
+Source: docs/PROTOCOL.md, section 7, "Members"; docs/adr/0010-epochs.md for the reasons.
 Pure.
 """
 
