@@ -51,7 +51,7 @@ async def test_a_request_to_one_replica_is_executed_by_all(tmp_path: Path) -> No
             url = mill.urls[2] + api.REQUESTS
             async with session.post(url, data=miner.register(1)) as answer:
                 assert answer.status == 200
-                assert await answer.json() == {"code": "accepted", "text": ""}
+                assert (await answer.json())["code"] == "accepted"
         key = miner.key.public_key
         await mill.until(lambda: all(key in mill.state(i).registrations for i in range(4)))
         await mill.until(lambda: len({mill.state(i).log.root for i in range(4)}) == 1)
