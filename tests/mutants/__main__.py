@@ -30,7 +30,10 @@ STALE = 2
 TESTS_FAILED = 1  # pytest's statuses
 TESTS_PASSED = 0
 PATIENCE_S = 300
-SEARCHES = ("tests.twins", "tests.bft.pbft.chaos", "tests.bft.pbft.moving", "tests.bft.dkg.search")
+SEARCHES = ("tests.twins", "tests.bft.pbft.chaos", "tests.bft.pbft.moving")
+SEARCHES_OF = {"bft/dkg/": ("tests.bft.dkg.search",)}
+"""For mutants of one room alone."""
+
 UNMUTATED_S = 1_800
 
 
@@ -61,7 +64,7 @@ class Tree:
         for file in files:
             self.write(file, mutated(before[file], mutant, file))
         try:
-            return self.test(mutant.tests) if seeds is None else self.search(seeds)
+            return self.test(mutant.tests) if seeds is None else self.search(files, seeds)
         finally:
             for file in files:
                 self.write(file, before[file])
@@ -87,15 +90,23 @@ class Tree:
             return "killed by " + failed[0].split(" - ")[0].removeprefix("FAILED ")
         return f"error {done.returncode}: {done.stdout[-500:]}"
 
-    def search(self, seeds: int) -> str:
+    def search(self, files: Sequence[str], seeds: int) -> str:
         """Twins, then random histories: the first of them that fails kills."""
-        for name in SEARCHES:
+        for name in searches_of(files):
             command = [sys.executable, "-m", name, "--first", "--seed", "1", "--count", str(seeds)]
             done = subprocess.run(command, cwd=self.root, capture_output=True, text=True)
             if done.returncode:
                 last = (done.stdout.splitlines() or done.stderr.splitlines())[-1]
                 return "killed by " + last
         return "survived"
+
+
+def searches_of(files: Sequence[str]) -> Sequence[str]:
+    """Those that exercise what a mutant of these files has changed."""
+    for room, searches in SEARCHES_OF.items():
+        if all(file.startswith(room) for file in files):
+            return searches
+    return SEARCHES
 
 
 def main(argv: Sequence[str]) -> int:
