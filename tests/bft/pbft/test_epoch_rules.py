@@ -67,6 +67,7 @@ def status(machine: int, *, low: int = 8, epoch: int = 0) -> Status:
         epoch=epoch,
         view=3,
         pending_view=3,
+        wished_view=3,
         low=low,
         decided=low,
         helper=0,
