@@ -7,7 +7,7 @@ Source: RFC 9457 for problems.
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +19,11 @@ from bft.errors import BadSignature, Busy, DecodeError, FederationError, Refused
 from chain.federation.api import PROBLEM
 
 CHUNK_BYTES = 64 * 1024
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 LINGERING_S = 2.0  # after a refusal, so that the sender of a long body sees the answer
+
+
+log = logging.getLogger("gristmill.http.server")
 
 
 class TooLarge(FederationError):
@@ -130,18 +134,72 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 def _server_log() -> logging.Logger:
-    log = logging.getLogger("gristmill.http.server")
     if _is_ours not in log.filters:
         log.addFilter(_is_ours)
     return log
 
 
-def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
-    """An `AppRunner` that logs no access, no garbage, and decompresses nothing.
+class Sturdy(asyncio.Protocol):
+    """One connection's protocol of aiohttp; where its parser fails, the sender is told so.
+
+    aiohttp answers 400 to what its parser refuses, but there are heads on which the parser fails:
+    the target `http://[::1]:@/x` is an IndexError in yarl 1.25.  asyncio would close the
+    connection and write a traceback, for every stranger who likes to.
+    """
+
+    def __init__(self, inner: asyncio.Protocol) -> None:
+        self._inner = inner
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hand on."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; handlers run in tasks of their own, so what fails here failed on these bytes."""
+        try:
+            self._inner.data_received(data)
+        except Exception as error:
+            assert self._transport is not None
+            log.debug("unreadable request: %r", error)
+            self._transport.write(BAD_REQUEST)
+            self._transport.close()
+
+    def eof_received(self) -> bool | None:
+        """Hand on."""
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        """Hand on."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hand on."""
+        self._inner.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Hand on."""
+        self._inner.connection_lost(error)
+
+
+class Runner(web.AppRunner):
+    """An `AppRunner` whose connections are `Sturdy`."""
+
+    @property
+    def server(self) -> Callable[[], asyncio.Protocol] | None:  # type: ignore[override]
+        """Makes the protocol of a new connection; None before `setup`."""
+        make = super().server
+        return None if make is None else lambda: Sturdy(make())
+
+
+def make_runner(app: web.Application, **options: Any) -> Runner:
+    """A `Runner` that logs no access, no garbage, and decompresses nothing.
 
     Without it, whoever sends garbage writes a traceback into our log with every line.
     """
-    return web.AppRunner(
+    return Runner(
         app,
         access_log=None,
         logger=_server_log(),

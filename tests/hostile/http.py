@@ -58,6 +58,7 @@ def odd_targets() -> list[bytes]:
         "/v1/blobs/..%2f..%2fidentity.key",
         f"/v1/blobs/{'AB' * 32}",
         *("//v1/log", "/v1//log", "/v1/log/", "/v1/../v1/log", "/", "*", "v1/log", "/v1/\xff"),
+        *("http://[::1]:@/x", "http://[/x", "http://x:99999/x"),
         *("http://elsewhere.example/v1/log", "/" + "a" * 30_000, "/" + "a/" * 3_000),
     ]
     return [request("GET", target) for target in targets]
