@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from bft.codec.canonical import Record
 from bft.dkg.secrets import Secrets
 from bft.pbft import events as pbft
+from chain.bitcoin.ledger import Coins
 from chain.records.evaluation import EvaluationRow
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.machine import Answer
@@ -45,6 +46,7 @@ class BlockArrived:
     """Somebody sent a block; unchecked."""
 
     block: bytes
+    coins: Coins | None = None  # that are here; those of the tip let the block spend
 
 
 @dataclass(frozen=True, slots=True)

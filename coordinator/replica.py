@@ -199,7 +199,7 @@ class CoordinatorReplica:
                     records=event.records,
                 )
             case BlockArrived():
-                effects += self._on_block(event.block)
+                effects += self._on_block(event)
             case SecretsKept():
                 self._custody.kept(event.secrets)
             case _:
@@ -293,9 +293,11 @@ class CoordinatorReplica:
         ]
         return effects
 
-    def _on_block(self, block: bytes) -> list[Effect]:
+    def _on_block(self, event: BlockArrived) -> list[Effect]:
         """Check a block against the certificate in force; vote for the first valid one."""
-        state = self.state
+        state, block, coins = self.state, event.block, event.coins
+        if coins is not None and coins.height != state.tip.height:
+            coins = None  # of an earlier block: they say nothing about this one
         try:
             if state.phase not in (Phase.BLOCK, Phase.FINALITY):
                 raise Refused("no-block-due", f"the cycle is in {Phase(state.phase).name}")
@@ -303,7 +305,12 @@ class CoordinatorReplica:
             tip = state.tip
             parent = ParentView(hash=tip.hash, height=tip.height, time=tip.time)
             valid = validate_block(
-                block, state.federation_key.key, self.rules.chain_id, self.rules.params, parent
+                block,
+                state.federation_key.key,
+                self.rules.chain_id,
+                self.rules.params,
+                parent,
+                coins,
             )
             if valid.coinbase.certificate != state.certificate:
                 raise Refused("void-certificate", "another certificate is in force")

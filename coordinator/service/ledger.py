@@ -90,7 +90,13 @@ class Ledger:
         """Follow the journal until cancelled."""
         while True:
             self._grown.clear()
-            await self.catch_up(finals)
+            try:
+                await self.catch_up(finals)
+            except (DecodeError, sqlite3.Error) as error:
+                log.error(
+                    "coins are not counted any more; blocks that spend get no vote: %s", error
+                )
+                return
             await self._grown.wait()
 
     async def catch_up(self, finals: FinalBlocks) -> None:

@@ -17,6 +17,7 @@ from bft.errors import Busy, FederationError, Unavailable
 from bft.ordering.batch import decode_batch
 from bft.pbft import events as pbft
 from bft.pbft.messages import HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX, Verified
+from chain.bitcoin.ledger import Coins
 from coordinator.cycle.duties import Duty, Measure, Measurement, OuterStep, Step, duties
 from coordinator.durability import may_lag
 from coordinator.effects import (
@@ -111,6 +112,7 @@ class Runtime:
         self.replica = replica
         self.epoch_ended: Callable[[], None] = self.stop
         self.growth = Growth()
+        self.coins: Coins | None = None
         self._journal, self._reader, self._worker = journal, reader, worker
         self._vault = vault
         self._on_append, self._keeper = on_append, keeper
@@ -174,7 +176,7 @@ class Runtime:
         """
         outcome: asyncio.Future[BlockAccepted | BlockRefused]
         outcome = asyncio.get_running_loop().create_future()
-        self._clients.offer(Item(BlockArrived(block), outcome))
+        self._clients.offer(Item(BlockArrived(block, self.coins), outcome))
         return await outcome
 
     async def keep_block(self, block: BlockAccepted) -> None:

@@ -23,10 +23,11 @@ from chain.federation.client import FederationClient
 from chain.federation.server import make_runner
 from chain.records.federation import MemberRecord
 from chain.records.score_log import BlockFinal, CycleClosed
+from chain.validation import genesis_view
 from coordinator.application import Application
 from coordinator.config import TLS, Setup
 from coordinator.custody import Custody
-from coordinator.effects import Append
+from coordinator.effects import Append, BlockAccepted
 from coordinator.epochs import Place
 from coordinator.guard.keeper import GuardedKey, Keeper
 from coordinator.guard.rules import Guard
@@ -44,6 +45,8 @@ from coordinator.service.index import LogIndex
 from coordinator.service.joining import Joining
 from coordinator.service.journal import Journal
 from coordinator.service.lag import Lag
+from coordinator.service.ledger import Ledger
+from coordinator.service.membership_api import MembershipApi
 from coordinator.service.miner_api import MinerApi
 from coordinator.service.outflow import Outflow
 from coordinator.service.peers import Links
@@ -109,7 +112,10 @@ class Stint(ABC):
             Outflow(setup.config.limits.answers_bytes),
         )
         self._beacon = BeaconApi(rules.genesis, self.standing, self._index)
-        self._filler = BlockFiller(self._index, self._artifacts, self.standing.keep_block)
+        self._filler = BlockFiller(self._index, self._artifacts, self._keep_block)
+        path = setup.home.journal.with_name("coins.db")
+        self._ledger = Ledger(path, genesis_view(rules.genesis))
+        self._stack.callback(self._ledger.close)
         self._retention = Retention(
             rules.job.genesis_model, self._index, self._store, lambda: self.standing.replica.state
         )
@@ -129,7 +135,9 @@ class Stint(ABC):
     async def _listen(self, address: str) -> None:
         app = web.Application(middlewares=[errors_to_problems])
         app.on_response_prepare.append(readable_by_pages)
-        app.add_routes([*self._public.routes(), *self._beacon.routes(), *self._taking_routes()])
+        doors = (self._public, self._beacon, MembershipApi(self.standing))
+        app.add_routes([route for door in doors for route in door.routes()])
+        app.add_routes(self._taking_routes())
         limits = self._setup.config.limits
         runner = make_runner(app, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=limits.idle_s)
         await runner.setup()
@@ -145,6 +153,7 @@ class Stint(ABC):
         """Until `stop`, or until this stint is over.  Raises Halted."""
         self._chores += [
             asyncio.create_task(self._filler.run(), name="final blocks"),
+            asyncio.create_task(self._ledger.run(self._index), name="coins"),
             asyncio.create_task(self._retention.run(), name="retention"),
         ]
         await self._run()
@@ -168,11 +177,16 @@ class Stint(ABC):
                 log.error("a background task had ended: %r", error)
         await self._stack.aclose()
 
+    async def _keep_block(self, block: BlockAccepted) -> None:
+        await self.standing.keep_block(block)
+        self._ledger.wake()
+
     def _on_append(self, append: Append) -> None:
         """Tell those who work beside the loop what the log brought."""
         for record in append.records:
             if isinstance(record, BlockFinal):
                 self._filler.wake()
+                self._ledger.wake()
             elif isinstance(record, CycleClosed):
                 self._retention.wake()
 
@@ -242,6 +256,7 @@ class MemberStint(Stint):
         self.lag = Lag(self.runtime, self._artifacts)
         self.links = self._make_links()
         self._furnish(lambda: self.links.up)
+        self.runtime.coins = self._ledger.coins
         self._miners = MinerApi(
             self.runtime,
             self._store,

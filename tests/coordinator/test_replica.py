@@ -1,5 +1,7 @@
 """One replica, step by step, where a whole federation would hide what it does."""
 
+from dataclasses import dataclass, replace
+
 from bft.codec.canonical import decode
 from bft.crypto.hashing import sha256
 from bft.dkg.secrets import Secrets, for_session
@@ -7,12 +9,24 @@ from bft.ordering.request import open_request
 from bft.pbft import events as pbft
 from bft.pbft.config import Recovered
 from bft.pbft.messages import ForwardedRequests, RequestBundle, open_message
+from chain.bitcoin.ledger import Coin, Outpoint
+from chain.bitcoin.sighash import SignatureHasher
+from chain.bitcoin.signing import Keyring, sign_input
 from chain.records.block import build_block, decode_block
 from chain.records.certificate import decode_certificate
+from chain.records.coinbase import pay_to_key
 from chain.records.operations import decode_operation
+from chain.records.transaction import Transaction, TxIn, TxOut
 from chain.records.votes import BlockSeen
 from coordinator.cycle.state import Phase, opening_state
-from coordinator.effects import BlockAccepted, BlockArrived, Effect, Evaluate, Evaluated
+from coordinator.effects import (
+    BlockAccepted,
+    BlockArrived,
+    BlockRefused,
+    Effect,
+    Evaluate,
+    Evaluated,
+)
 from coordinator.replica import RESUBMIT_MS, CoordinatorReplica
 from tests.sim.miners import FOREVER, Habits
 from tests.sim.world import BEGIN_WALL_MS, World
@@ -105,6 +119,53 @@ def test_a_replica_votes_for_the_first_valid_block_and_stays_with_it() -> None:
     votes = [operation for operation in operations if isinstance(operation, BlockSeen)]
     assert {vote.header for vote in votes} == {decode_block(blocks[0]).header.encode()}
     assert len({request.cseq for request in requests}) > 1
+
+
+@dataclass
+class OneCoin:
+    """After the block at `height` there is one coin."""
+
+    height: int
+    output: TxOut
+    place: Outpoint = (bytes(31) + b"!", 0)
+
+    def coin(self, outpoint: Outpoint) -> Coin | None:
+        return Coin(self.output, 0, False) if outpoint == self.place else None
+
+    def time(self, height: int) -> int:
+        return 0
+
+
+def test_a_block_that_spends_gets_a_vote_where_its_parents_coins_are_known() -> None:
+    world = World(1007, miners=(Habits(blocks_from=FOREVER),))
+    world.run_to(Phase.BLOCK)
+    host = world.up[0]
+    miner, certificate = world.miners[0], host.settled.certificate
+    coins = OneCoin(0, TxOut(value=1_000, script=pay_to_key(miner.name)))
+    entry = TxIn(previous=coins.place[0], index=0, script=b"")
+    paid = TxOut(value=900, script=pay_to_key(miner.name))
+    draft = Transaction(version=2, inputs=(entry,), outputs=(paid,), locktime=0)
+    ring = Keyring([miner.key.secret])
+    spend = replace(draft, inputs=(sign_input(SignatureHasher(draft), 0, coins.output, ring),))
+
+    def answer(transaction: Transaction, held: OneCoin | None) -> str:
+        block = build_block(
+            certificate,
+            time=decode_certificate(certificate)[0].not_before,
+            subsidy=0,
+            sign=miner.key.sign,
+            winner=miner.name,
+            transactions=(transaction,),
+        )
+        found = host.build().step(BlockArrived(block, held), 0, world.wall_ms)
+        refused = [effect.code for effect in found if isinstance(effect, BlockRefused)]
+        assert len(refused) + sum(isinstance(each, BlockAccepted) for each in found) == 1
+        return refused[0] if refused else "accepted"
+
+    assert answer(spend, coins) == "accepted"
+    assert answer(draft, coins) == "witness-program-mismatch"
+    assert answer(spend, None) == "coins-unknown"
+    assert answer(spend, replace(coins, height=1)) == "coins-unknown"  # of another tip
 
 
 def test_a_replica_that_lost_its_seed_says_nothing_that_needs_it() -> None:
