@@ -5,6 +5,7 @@ themselves, over the ordered log (bft/dkg), in a development federation as well.
 """
 
 import datetime
+import json
 import secrets
 import socket
 import time
@@ -30,10 +31,8 @@ from coordinator.config import (
     DEFAULT_YAML,
     IDENTITY,
     SECRET_BYTES,
-    SEED,
     TLS,
     Home,
-    read_record,
     split_address,
 )
 from coordinator.guard.store import SqliteGuard
@@ -92,7 +91,6 @@ def create_identity(
     )
     keystore = create_keystore(home, passphrase, cost)
     keystore.write(IDENTITY, identity.secret.hex().encode() + b"\n")
-    keystore.write(SEED, secrets.token_bytes(SECRET_BYTES).hex().encode() + b"\n")
     keystore.write(TLS, key)
     SqliteGuard(paths.guard, identity.public_key, create=True).close()
     write_whole(paths.tls_certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
@@ -100,6 +98,12 @@ def create_identity(
     if not paths.config.exists():
         write_whole(paths.config, DEFAULT_YAML.encode(), 0o644)
     return member
+
+
+def note_passphrase_file(home: Path, file: Path) -> None:
+    """Write into the settings of a new home where the passphrase of its keys is."""
+    with Home(home).config.open("a", encoding="utf-8") as settings:
+        settings.write(f"passphrase: {{file: {json.dumps(str(file.resolve()))}}}\n")
 
 
 def make_genesis(
@@ -136,12 +140,12 @@ def write_genesis(home: Path, genesis: Genesis, snapshot: bytes) -> None:
     """Put the trust anchor and the first model into a home.
 
     Raises:
-        ConfigError: this home's replica is no member, another genesis is there, or `snapshot` is
-            not its first model.
+        ConfigError: there are no keys here, another genesis is there, or `snapshot` is not its
+            first model.
     """
     paths = Home(home)
-    if not paths.member.is_file() or read_record(paths.member, MemberRecord) not in genesis.members:
-        raise ConfigError(f"{paths.member} is not among the members of this genesis record")
+    if not paths.member.is_file():
+        raise ConfigError(f"{paths.member} is missing; `gristmill operator init` makes it")
     if sha256(snapshot) != genesis.job.genesis_model:
         raise ConfigError("the snapshot is not the genesis record's first model")
     if paths.genesis.exists() and paths.genesis.read_bytes() != encode(genesis):

@@ -10,7 +10,7 @@ record.  The home directory of one replica:
     keystore.json  secret   the key of the *.key files, sealed under a passphrase; without it they
                             are plain (coordinator/keys/store.py)
     identity.key   secret   hex, signs everything this replica says; its loss costs the membership
-    seed.key       secret   hex, the share of the federation key derives from it
+    ceremony.key   secret   share of the federation key, and seeds of ceremonies that are under way
     tls.key        secret   PEM
     guard.db       state    how far the keys may have signed; as journal.db, but kept apart from it
     journal.db     state    promises and the score log; never restore an old copy, never delete it
@@ -119,7 +119,7 @@ kind: Replica
 # passphrase: {credential: gristmill-passphrase}
 """
 
-IDENTITY, SEED, TLS = "identity", "seed", "tls"
+IDENTITY, TLS = "identity", "tls"
 """Names in the keystore of the secrets that every home has."""
 
 
@@ -150,9 +150,9 @@ class Home:
         return self.path / "identity.key"
 
     @property
-    def seed_key(self) -> Path:
-        """Secret."""
-        return self.path / "seed.key"
+    def ceremony_key(self) -> Path:
+        """Secret; comes with the first key ceremony."""
+        return self.path / "ceremony.key"
 
     @property
     def tls_key(self) -> Path:
@@ -192,7 +192,7 @@ class Home:
     @property
     def secrets(self) -> tuple[Path, ...]:
         """Files that only their owner may read."""
-        return (self.identity_key, self.seed_key, self.tls_key)
+        return (self.identity_key, self.tls_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,23 +202,22 @@ class Setup:
     home: Home
     config: ReplicaConfig
     genesis: Genesis
-    index: int
+    member: MemberRecord  # this replica's: the genesis record's, or else the home's
     keystore: Keystore
     identity: PrivateKey
-    seed: bytes  # 32 bytes, secret
 
     def __repr__(self) -> str:
-        return f"Setup(home={self.home.path}, index={self.index})"
+        return f"Setup(home={self.home.path}, key={self.identity.public_key.hex()[:16]})"
+
+    @property
+    def index(self) -> int | None:
+        """This replica's index in the first epoch; None if it was no member then."""
+        return self.genesis.membership.index_by_key.get(self.identity.public_key)
 
     @property
     def guard(self) -> Path:
         """Where the memory of what the keys have signed is kept."""
         return self.home.path / self.config.guard.path
-
-    @property
-    def member(self) -> MemberRecord:
-        """This replica's public record."""
-        return self.genesis.members[self.index]
 
 
 def load_config(path: Path) -> ReplicaConfig:
@@ -252,18 +251,28 @@ def load_setup(path: Path, *, passphrase_file: Path | None = None) -> Setup:
     keystore = open_keystore(path, find_passphrase(path, config.passphrase, file=passphrase_file))
     keystore.read(TLS)
     identity = PrivateKey(_secret(keystore, IDENTITY))
-    index = genesis.membership.index_by_key.get(identity.public_key)
-    if index is None:
-        raise ConfigError(f"{home.identity_key} belongs to no member of {home.genesis}")
     return Setup(
         home=home,
         config=config,
         genesis=genesis,
-        index=index,
+        member=_member(home, genesis, identity.public_key),
         keystore=keystore,
         identity=identity,
-        seed=_secret(keystore, SEED),
     )
+
+
+def _member(home: Home, genesis: Genesis, key: bytes) -> MemberRecord:
+    """The record of the replica with this identity key.  Raises ConfigError."""
+    index = genesis.membership.index_by_key.get(key)
+    if index is not None:
+        return genesis.members[index]
+    member = read_record(home.member, MemberRecord) if home.member.is_file() else None
+    if member is None or member.key != key:
+        raise ConfigError(
+            f"{home.identity_key} belongs to no member of {home.genesis}, and {home.member}, with "
+            "which it could become one, is missing or of another key"
+        )
+    return member
 
 
 R = TypeVar("R", Genesis, MemberRecord)

@@ -37,7 +37,8 @@ def examine(home: Path) -> list[Finding]:
         return [Finding("files", False, str(error))]
     chain = setup.genesis.chain_id.hex()[:16]
     name = setup.member.operator.decode("utf-8", "replace")
-    found = [Finding("files", True, f"replica {setup.index} ({name}) of chain {chain}")]
+    who = "no founder" if setup.index is None else f"replica {setup.index}"
+    found = [Finding("files", True, f"{who} ({name}) of chain {chain}")]
     running = _is_running(setup)
     found.append(Finding("process", True, "running" if running else "not running"))
     checks: list[tuple[str, Callable[[], str]]] = [

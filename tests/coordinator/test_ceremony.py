@@ -37,8 +37,7 @@ def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
 def test_the_member_record_holds_no_secret(tmp_path: Path) -> None:
     member = create_identity(tmp_path, "Ada", "127.0.0.1:1", "127.0.0.1:2")
     published = encode(member)
-    for path in (Home(tmp_path).identity_key, Home(tmp_path).seed_key):
-        assert bytes.fromhex(path.read_text()) not in published
+    assert bytes.fromhex(Home(tmp_path).identity_key.read_text()) not in published
 
 
 def test_keys_are_never_overwritten(tmp_path: Path) -> None:
@@ -79,11 +78,18 @@ def test_a_genesis_is_never_replaced_by_another(tmp_path: Path) -> None:
         write_genesis(homes[0], replace(genesis, name=b"other"), SNAPSHOT)
 
 
-def test_a_genesis_without_this_replica_is_refused(tmp_path: Path) -> None:
+def test_a_home_without_keys_takes_no_genesis(tmp_path: Path) -> None:
     genesis, _ = local_federation(tmp_path / "theirs", 1, MINIMAL, JOB, SNAPSHOT)
-    create_identity(tmp_path / "ours", "Ada", "127.0.0.1:1", "127.0.0.1:2")
-    with pytest.raises(ConfigError, match="not among the members"):
+    with pytest.raises(ConfigError, match="operator init"):
         write_genesis(tmp_path / "ours", genesis, SNAPSHOT)
+
+
+def test_who_is_no_member_takes_a_genesis_to_observe(tmp_path: Path) -> None:
+    genesis, _ = local_federation(tmp_path / "theirs", 1, MINIMAL, JOB, SNAPSHOT)
+    member = create_identity(tmp_path / "ours", "Ada", "127.0.0.1:1", "127.0.0.1:2")
+    write_genesis(tmp_path / "ours", genesis, SNAPSHOT)
+    setup = load_setup(tmp_path / "ours")
+    assert (setup.index, setup.member) == (None, member)
 
 
 def test_two_ports_a_replica_are_needed(tmp_path: Path) -> None:

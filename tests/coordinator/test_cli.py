@@ -110,7 +110,7 @@ async def test_the_doctor_names_what_is_wrong(
         status, told = await beside(mill, capsys, "operator", "doctor", "--home", home.path)
         bad = [one["name"] for one in told["findings"] if not one["ok"]]
         assert (status, bad) == (exits.CONFIG, ["certificate", "peer 1"])
-        home.seed_key.chmod(0o644)
+        home.identity_key.chmod(0o644)
         status, told = await beside(mill, capsys, "operator", "doctor", "--home", home.path)
         assert status == exits.CONFIG
         assert [one["name"] for one in told["findings"]] == ["files"]

@@ -78,7 +78,12 @@ def test_a_configuration_is_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "remedy"),
-    [("genesis.bin", "join"), ("replica.yaml", "init"), ("seed.key", "init"), ("tls.crt", "init")],
+    [
+        ("genesis.bin", "join"),
+        ("replica.yaml", "init"),
+        ("identity.key", "init"),
+        ("tls.crt", "init"),
+    ],
 )
 def test_a_missing_file_is_named_with_the_command_that_makes_it(
     home: Home, name: str, remedy: str
@@ -90,14 +95,14 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
 def test_a_secret_that_others_may_read_is_refused(home: Home, mode: int) -> None:
-    home.seed_key.chmod(mode)
+    home.identity_key.chmod(mode)
     with pytest.raises(ConfigError, match="chmod 600"):
         load_setup(home.path)
 
 
 @pytest.mark.parametrize("content", ["", "zz", "ab" * 31, "ab" * 33])
 def test_a_damaged_secret_is_refused_and_not_shown(home: Home, content: str) -> None:
-    home.seed_key.write_text(content)
+    home.identity_key.write_text(content)
     with pytest.raises(ConfigError) as refused:
         load_setup(home.path)
     assert not content or content not in str(refused.value)
@@ -117,7 +122,6 @@ def test_a_key_of_no_member_is_refused(home: Home) -> None:
 
 def test_secrets_are_not_shown(home: Home) -> None:
     setup = load_setup(home.path)
-    assert setup.seed.hex() not in repr(setup)
     assert setup.identity.secret.hex() not in repr(setup)
 
 

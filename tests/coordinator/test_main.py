@@ -171,7 +171,7 @@ async def test_a_full_disk_halts_it_and_what_was_durable_stays(tmp_path: Path) -
 
 async def test_a_wrong_home_is_the_operators_error(tmp_path: Path) -> None:
     async with running(tmp_path, 1, BUSY, start=0) as mill:
-        Home(mill.homes[0]).seed_key.chmod(0o644)
+        Home(mill.homes[0]).identity_key.chmod(0o644)
         async with started(mill, 0) as process:
             assert await process.wait() == CONFIG
         assert "chmod 600" in Home(mill.homes[0]).log.read_text()
