@@ -22,7 +22,9 @@ from bft.ordering.request import Request, open_request, seal_request
 from bft.pbft import messages as pbft
 from bft.pbft.certificates import Verifier, verify_prepared, verify_stable
 from bft.pbft.clients import ClientTable
+from bft.pbft.config import Config, Era
 from bft.pbft.journal import Accepted, Delivered, Prepared, decode_entry, encode_entry
+from bft.pbft.past import open_frame
 from bft.pbft.records import PreparedProof, StableProof
 from bft.pbft.view_change import check_new_view, check_view_change
 from tests.bft.dkg.ceremony import honest_dealing, opened, said_by, until
@@ -281,6 +283,21 @@ def _open_message(data: bytes) -> bytes:
     return pbft.open_message(data, makers.FOUR).frame
 
 
+LATER = Config(
+    membership=identities.membership(1, (3, 2, 1, 0)),
+    index=0,
+    sign=identities.signer(3),
+    past=(Era(makers.FOUR, 128),),
+)
+
+
+def _open_frame(data: bytes) -> bytes:
+    """A member of epoch 1 hears its own epoch and the one before."""
+    found = open_frame(data, LATER)
+    assert pbft.claimed_epoch(data) == found.message.epoch
+    return found.frame
+
+
 def _open_signed(data: bytes) -> bytes:
     return pbft.open_signed(data, makers.FOUR).envelope
 
@@ -331,6 +348,14 @@ def _consensus() -> list[Target]:
             read=_open_message,
             samples=frames,
             covers=("bft.pbft.messages:open_message",),
+            inner=said,
+            wrap=_signed_by_one,
+        ),
+        Target(
+            name="pbft-frame",
+            read=_open_frame,
+            samples=frames,
+            covers=("bft.pbft.past:open_frame",),
             inner=said,
             wrap=_signed_by_one,
         ),
