@@ -7,6 +7,7 @@ where people and dashboards read.  Errors are problem details (RFC 9457).
 STATUS = "/v1/status"  # GET: JSON, what this replica is doing
 GENESIS = "/v1/genesis"  # GET: Genesis
 FEDERATION_KEY = "/v1/federation-key"  # GET: FederationKey of the epoch; 404 before activation
+MEMBERSHIP = "/v1/membership"  # GET: JSON, the members and the change that is under way
 EPOCHS = "/v1/epochs"  # GET ?from=: tuple of FederationKey, one an epoch; none before activation
 REQUESTS = "/v1/requests"  # POST: signed Request envelope; JSON result once executed
 BLOBS = "/v1/blobs/{digest}"  # PUT: bytes -> sealed StorageReceipt; GET: bytes

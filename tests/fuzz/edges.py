@@ -90,7 +90,6 @@ def _replica_home(file: str) -> Callable[[bytes], None]:
             (home.config, REPLICA_YAML),
             (home.tls_certificate, b""),
             (home.identity_key, chain.key_of("replica 0").secret.hex().encode()),
-            (home.seed_key, b"07" * 32),
             (home.tls_key, b""),
         ):
             path.write_bytes(data if path.name == file else good)
