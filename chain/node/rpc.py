@@ -71,29 +71,27 @@ class Rpc:
         if not hmac.compare_digest(came.encode(), self._expected.encode()):
             realm = {hdrs.WWW_AUTHENTICATE: 'Basic realm="jsonrpc"'}
             return web.Response(status=HTTPStatus.UNAUTHORIZED, headers=realm)
-        data = await read_body(request, RPC_BYTES_MAX, BODY_S)
+        body, status = self.answer(await read_body(request, RPC_BYTES_MAX, BODY_S))
+        if body is None:
+            return web.Response(status=HTTPStatus.NO_CONTENT)
+        encoded = _ENCODER.encode(body) + b"\n"
+        return web.Response(body=encoded, status=status, content_type="application/json")
+
+    def answer(self, data: bytes) -> tuple[Any, HTTPStatus]:
+        """What to say to one body, or None where only notifications came."""
         try:
             message = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             error = RpcError(PARSE_ERROR, "Parse error")
-            return _respond(_failure(None, error, modern=False), HTTPStatus.INTERNAL_SERVER_ERROR)
-        if isinstance(message, list):
-            return self._batch(message)
-        answer, status = self._one(message)
-        return (
-            web.Response(status=HTTPStatus.NO_CONTENT)
-            if answer is None
-            else _respond(answer, status)
-        )
+            return _failure(None, error, modern=False), HTTPStatus.INTERNAL_SERVER_ERROR
+        return self._batch(message) if isinstance(message, list) else self._one(message)
 
-    def _batch(self, messages: list[Any]) -> web.Response:
+    def _batch(self, messages: list[Any]) -> tuple[Any, HTTPStatus]:
         if not 0 < len(messages) <= BATCH_MAX:
             error = RpcError(INVALID_REQUEST, f"a batch has 1 to {BATCH_MAX} calls")
-            return _respond(_failure(None, error, modern=True), HTTPStatus.OK)
+            return _failure(None, error, modern=True), HTTPStatus.OK
         answers = [answer for answer, _ in map(self._one, messages) if answer is not None]
-        if not answers:
-            return web.Response(status=HTTPStatus.NO_CONTENT)
-        return _respond(answers, HTTPStatus.OK)
+        return answers or None, HTTPStatus.OK
 
     def _one(self, message: Any) -> tuple[dict[str, Any] | None, HTTPStatus]:
         """The answer, None to a notification; in version 1 errors have an HTTP status too."""
@@ -142,9 +140,3 @@ _OTHERWISE = HTTPStatus.INTERNAL_SERVER_ERROR
 def _failure(number: Any, error: RpcError, *, modern: bool) -> dict[str, Any]:
     body: dict[str, Any] = {"error": {"code": error.code, "message": str(error)}, "id": number}
     return {"jsonrpc": "2.0", **body} if modern else {"result": None, **body}
-
-
-def _respond(body: Any, status: HTTPStatus) -> web.Response:
-    return web.Response(
-        body=_ENCODER.encode(body) + b"\n", status=status, content_type="application/json"
-    )
