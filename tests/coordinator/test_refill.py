@@ -14,12 +14,13 @@ Entry = tuple[int, bytes, bytes]
 FAR = Settings(history_batches_max=16)
 
 
-def late(world: World, cycles: int = 2) -> Host:
-    """A backup that missed some cycles, running again."""
+def late(world: World) -> Host:
+    """A backup that missed far more batches than others would send it, running again."""
     world.run_cycles(1)
     backup = next(host for host in world.hosts if host.replica.primary != host.index)
     backup.crash()
-    world.run_cycles(cycles)
+    far = world.state.sequence + 3 * FAR.history_batches_max
+    world.run_until(lambda: world.state.sequence >= far, 60_000)
     backup.start()
     return backup
 
