@@ -30,6 +30,7 @@ class Oracles:
         self.left: dict[tuple[int, int], int] = {}  # (epoch, machine) -> view
         self.lists: dict[int, tuple[int, ...]] = {}  # epoch -> its machines
         self.ends: dict[int, int] = {}  # epoch -> its last sequence
+        self.furthest: dict[int, int] = {}  # epoch -> the last sequence that somebody voted on
         self.sent: Counter[type[Message]] = Counter()
 
     def decided(self, sequence: int, digest: bytes, batch: bytes) -> None:
@@ -43,6 +44,7 @@ class Oracles:
         assert self.lists.setdefault(epoch, machines) == machines, "one member list an epoch"
         if epoch:
             assert self.ends.setdefault(epoch - 1, first) == first, "one end of an epoch"
+            assert self.furthest.get(epoch - 1, 0) <= first, "votes beyond the end of an epoch"
 
     def watch(self, source: int, found: Verified, promises: set[Place]) -> None:
         """A correct replica never says two things in one place, nor goes back on its word."""
@@ -65,8 +67,10 @@ class Oracles:
             self.once(place, message.digest)
             left = self.left.get((epoch, source), 0)
             assert message.view >= left, f"{source} votes in a view it left"
-            before, last = self.ends.get(epoch - 1, 0), self.ends.get(epoch, message.sequence)
-            assert before < message.sequence <= last, f"{source} votes outside of epoch {epoch}"
+            sequence = message.sequence
+            before, last = self.ends.get(epoch - 1, 0), self.ends.get(epoch, sequence)
+            assert before < sequence <= last, f"{source} votes outside of epoch {epoch}"
+            self.furthest[epoch] = max(self.furthest.get(epoch, 0), sequence)
         elif isinstance(message, Checkpoint):
             self.once(("cp", source, message.sequence), message.chain + message.state_root)
 

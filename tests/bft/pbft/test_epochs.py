@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bft.codec.canonical import encode
-from bft.ordering.batch import NULL_BATCH, NULL_DIGEST, Batch, batch_digest
+from bft.ordering.batch import NULL_BATCH, NULL_DIGEST, batch_digest
 from bft.ordering.proof import verify_quorum_proof
 from bft.pbft.messages import (
     Checkpoint,
@@ -19,10 +18,10 @@ from bft.pbft.messages import (
     Verified,
     ViewChange,
 )
-from tests.bft.pbft.cluster import WALL_0
 from tests.bft.pbft.disk import App, Node
 from tests.bft.pbft.federation import Federation
-from tests.bft.pbft.identities import membership, opened
+from tests.bft.pbft.identities import membership, opened, request
+from tests.bft.pbft.makers import batch_of
 from tests.bft.pbft.moving import Moving
 from tests.bft.pbft.test_liveness import FAST, replica_of
 
@@ -149,7 +148,9 @@ def test_a_lying_primary_carries_no_epoch_beyond_its_end() -> None:
     """Scenario 78, add R4 while B is primary: it proposes behind the boundary in epoch 0."""
     cluster = federation()
     cluster.byzantine = {0}
-    beyond = encode(Batch(timestamp_ms=WALL_0, requests=()))
+    asked = request(77, 1)
+    cluster.submitted.add(asked)
+    beyond = batch_of(asked)
     forged = [0]
 
     def outgoing(source: int, to: int, data: bytes) -> list[bytes]:
