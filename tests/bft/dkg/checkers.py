@@ -23,6 +23,7 @@ def check(play: Session, done: Transcript) -> None:
     random = Random(f"{play.chaos.seed}/{play.epoch}/checks")
     same_for_all(play, done, random)
     faults_are_named(play, done)
+    enough_spoke(done)
     key = federation_key(done)
     assert done.public.federation_key == key
     play.shares = good_shares(play, done)
@@ -51,6 +52,16 @@ def faults_are_named(play: Session, done: Transcript) -> None:
         looked = [key for key in victims if key not in play.bad and key in ready]
         if session == done.session and looked:
             assert (dealer, b"bad-share") in named, "a bad share without a name"
+
+
+def enough_spoke(done: Transcript) -> None:
+    """However early the clocks ran out: t receivers with keys, t that are ready, t_old dealings."""
+    everybody = len(done.members)
+    least = done.threshold if done.old else everybody
+    assert len(done.holders) >= least and len(done.ready) >= least
+    assert set(done.ready) <= set(done.holders)
+    assert len(done.qualified) == (len(done.old) if done.old else done.threshold)
+    assert done.old or len(done.dealings) == everybody, "a genesis without all members"
 
 
 def federation_key(done: Transcript) -> bytes:
