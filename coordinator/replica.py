@@ -327,6 +327,7 @@ class CoordinatorReplica:
 
     def _work(self, now_ms: int, wall_ms: int) -> list[Effect]:
         """Do what the state asks of this replica and has not been asked for lately."""
+        sequence = self.state.sequence
         owed: tuple[Duty, ...] = (
             *duties.duties(self.rules, self.state, self.index),
             *self._custody.duties(self.state),
@@ -335,6 +336,8 @@ class CoordinatorReplica:
         wanted = self._custody.wanted(self.state)
         effects: list[Effect] = [] if wanted is None else [wanted]
         for duty in owed:
+            if self.state.sequence != sequence:  # a federation of one has executed what we asked
+                break  # for: something else may be owed now, and the next tick does it
             started = self._started.setdefault(duty, now_ms)
             last = self._submitted.get(duty)
             if last is not None and now_ms - last < RESUBMIT_MS:

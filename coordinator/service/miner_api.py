@@ -122,7 +122,8 @@ class MinerApi:
         wait_ms = number(request, "wait_ms", api.REQUEST_WAIT_MS_MAX, api.REQUEST_WAIT_MS_MAX)
         sealed = await read_body(request, REQUEST_BYTES_MAX + ENVELOPE_BYTES, self._body_s)
         opened = open_request(sealed, self._rules.chain_id)
-        if self._runtime.replica.fresh(opened.client, opened.cseq):
+        fresh = self._runtime.replica.fresh(opened.client, opened.cseq)
+        if fresh and not self._runtime.requests.has_answer(sealed):
             # The log is public: whoever repeats what stands there uses up nobody else's budget.
             self._admit_client(opened.client, len(split_operations(opened.operation)))
         check_operations(opened, self._runtime.replica.state)

@@ -14,6 +14,7 @@ from chain.records.score_log import BlockFinal, LogEntry, Ordered, decode_leaf
 from coordinator.service.journal import JournalError, checksum
 
 INTEGER_MAX = 2**63 - 1  # what SQLite holds
+BLOCKS_AT_MAX = 64  # of one height, that are read together
 
 
 class JournalReader:
@@ -102,6 +103,12 @@ class JournalReader:
         for row in self._rows("SELECT block FROM blocks WHERE hash = ?", (block_hash,)):
             return cast(bytes, row[0])
         return None
+
+    def blocks_at(self, height: int) -> tuple[bytes, ...]:
+        """Blocks of this height that are here, final or not, in the order in which they came."""
+        query = "SELECT block FROM blocks WHERE height = ? ORDER BY rowid LIMIT ?"
+        rows = self._rows(query, (height, BLOCKS_AT_MAX))
+        return tuple(cast(bytes, block) for (block,) in rows)
 
     def final_blocks(self, above: int, limit: int) -> tuple[tuple[int, bytes, bool], ...]:
         """(height, hash, whether its bytes are here) of the lowest final blocks above a height."""

@@ -94,6 +94,10 @@ class Requests:
             raise Refused("executed-before", text)
         return answer
 
+    def has_answer(self, sealed: bytes) -> bool:
+        """Whether these bytes were refused lately, and would be answered from memory."""
+        return self._refused.get(sha256(sealed)) is not None
+
     async def _answer(self, key: Key, wait_s: float) -> Answer | None:
         """What `executed` will say of this request; None when that takes longer."""
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

@@ -204,6 +204,7 @@ class Runtime:
             Halted: consensus or the disk forbids to go on; nothing unwritten was sent.
         """
         self._network = network
+        await self._offer_again()
         loop = asyncio.get_running_loop()
         next_tick = loop.time()
         alarm = loop.call_at(next_tick, self._inbox.wake)
@@ -226,6 +227,15 @@ class Runtime:
             self._writer.shutdown()
             if self._keeper is not None:
                 await self._keeper.close()
+
+    async def _offer_again(self) -> None:
+        """Blocks on the disk that no log entry calls final: if one is due, its vote is still owed.
+
+        Who offered it may be gone, and everybody else may have started anew as well.
+        """
+        height = self.replica.state.tip.height + 1
+        for block in await asyncio.to_thread(self._reader.blocks_at, height):
+            self._own.offer(Item(BlockArrived(block)))
 
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks.values())

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from bft.codec.canonical import decode
+from bft.codec.canonical import Record, decode
 from bft.crypto.hashing import sha256
 from bft.dkg.secrets import Secrets, for_session
 from bft.ordering.request import open_request
@@ -18,6 +18,7 @@ from chain.records.coinbase import pay_to_key
 from chain.records.operations import decode_operation
 from chain.records.transaction import Transaction, TxIn, TxOut
 from chain.records.votes import BlockSeen
+from coordinator.cycle import duties
 from coordinator.cycle.state import Phase, opening_state
 from coordinator.effects import (
     BlockAccepted,
@@ -27,7 +28,7 @@ from coordinator.effects import (
     Evaluate,
     Evaluated,
 )
-from coordinator.replica import RESUBMIT_MS, CoordinatorReplica
+from coordinator.replica import RESUBMIT_MS, CoordinatorReplica, Duty
 from tests.sim.miners import FOREVER, Habits
 from tests.sim.world import BEGIN_WALL_MS, World
 
@@ -180,6 +181,28 @@ def test_a_replica_that_lost_its_seed_says_nothing_that_needs_it() -> None:
     world.run_until(lambda: host.settled.transcript.session != session, 60_000)
     assert host.settled.transcript.missing == (host.key.public_key,)
     world.run_cycles(1, limit_ms=60_000)
+    world.verdict()
+
+
+class Careful(CoordinatorReplica):
+    """Looks, at each duty that it does, whether the state asks for it at that moment."""
+
+    def _fulfil(self, duty: Duty, started: int, now_ms: int) -> tuple[Record, ...]:  # as its base
+        assert duty in (
+            *duties.duties(self.rules, self.state, self.index),
+            *self._custody.duties(self.state),
+        )
+        return super()._fulfil(duty, started, now_ms)
+
+
+def test_a_federation_of_one_does_no_duty_that_its_own_last_word_has_ended() -> None:
+    """Its requests are executed as they are made, so one duty may void the next."""
+    world = World(1010, replicas=1)
+    (host,) = world.hosts
+    host.crash()
+    host.replica_class = Careful
+    host.start()
+    world.run_cycles(2)
     world.verdict()
 
 

@@ -324,7 +324,9 @@ async def test_what_others_repeat_from_the_public_log_uses_up_no_miners_budget(
         executed = trial.miner.register(1)
         for _ in range(9):
             assert await trial.post(executed) == (200, "accepted")
-        assert await trial.post(trial.miner.register(1)) == (409, "twice")
+        refused = trial.miner.register(1)
+        for _ in range(9):
+            assert await trial.post(refused) == (409, "twice")
 
 
 async def test_one_address_has_a_budget_before_anything_is_verified(tmp_path: Path) -> None:

@@ -8,14 +8,22 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
+from bft.codec.canonical import decode
 from bft.errors import Unavailable
+from bft.membership import Membership
+from bft.ordering.request import open_request
 from bft.pbft.config import Config
 from bft.pbft.events import Persist
-from bft.pbft.messages import PrePrepare, Status, open_message
+from bft.pbft.messages import ForwardedRequests, PrePrepare, RequestBundle, Status, open_message
+from chain.records.block import build_block, decode_block
+from chain.records.certificate import decode_certificate
+from chain.records.operations import decode_operation
+from chain.records.phase import Phase
+from chain.records.votes import BlockSeen
 from coordinator.config import Setup, load_setup
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Rules
-from coordinator.effects import Evaluated, Stepped
+from coordinator.effects import BlockAccepted, Evaluated, Stepped
 from coordinator.replica import CoordinatorReplica
 from coordinator.service.journal import Journal
 from coordinator.service.reader import JournalReader
@@ -25,6 +33,8 @@ from coordinator.service.work import ATTEMPTS
 from tests.coordinator.service.grinding import GRINDING, EasyPool, Grinder
 from tests.coordinator.service.mill import JOB, SNAPSHOT, STILL, running
 from tests.ports import federation_here
+from tests.sim.miners import FOREVER, Habits
+from tests.sim.world import World
 
 PATIENCE_S = 20.0
 
@@ -158,3 +168,58 @@ async def test_a_journal_that_refuses_halts_the_replica_and_nothing_is_sent(
     wire.close()
     reader.close()
     journal.close()
+
+
+class Ears:
+    """Hears what a replica asks for, and stops it when it votes for a block."""
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+        self.runtime: Runtime | None = None
+        self.votes: list[BlockSeen] = []
+
+    def send(self, to: int | None, message: bytes) -> None:
+        """See `Network`."""
+        found = open_message(message, self._membership)
+        if not isinstance(found.message, ForwardedRequests):
+            return
+        for sealed in decode(RequestBundle, found.attachment).requests:
+            request = open_request(sealed, self._membership.chain_id)
+            operation = decode_operation(request.operation)
+            if isinstance(operation, BlockSeen) and self.runtime is not None:
+                self.votes.append(operation)
+                self.runtime.stop()
+
+
+async def test_a_replica_that_starts_anew_votes_for_the_block_that_it_holds(
+    tmp_path: Path, setup: Setup
+) -> None:
+    """All may have been restarted after they took the block, and its maker be gone."""
+    world = World(1006, miners=(Habits(blocks_from=FOREVER),))
+    world.run_to(Phase.BLOCK)
+    host = next(host for host in world.up if host.replica.primary != host.index)
+    certificate = host.settled.certificate
+    block = build_block(
+        certificate,
+        time=decode_certificate(certificate)[0].not_before,
+        subsidy=0,
+        sign=world.miners[0].key.sign,
+        winner=world.miners[0].name,
+    )
+    header = decode_block(block).header
+    journal = Journal(tmp_path / "journal", world.rules.chain_id, bytes(33))
+    kept = BlockAccepted(host.settled.tip.height + 1, header.hash, block)
+    journal.commit([kept])
+    reader = JournalReader(tmp_path / "journal")
+    ears = Ears(world.genesis.membership)
+    lsn = host.disk.recovered().records[-1][0]
+    ears.runtime = Runtime(
+        host.build(), journal, reader, Idle(), Vault(setup.keystore), durable_lsn=lsn
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await ears.runtime.run(ears)
+    finally:
+        reader.close()
+        journal.close()
+    assert [vote.header for vote in ears.votes] == [header.encode()]
