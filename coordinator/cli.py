@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coordinator.cli_members import accept, propose, withdraw
+
 if TYPE_CHECKING:
     from chain.records.federation import Genesis
 
@@ -55,7 +57,10 @@ def init(home: Path, name: str, link: str, api: str, as_json: bool) -> None:
 @click.option("--model", type=_FILE, required=True, help="The first model, from the founder.")
 @JSON
 def join(home: Path, genesis: Path, model: Path, as_json: bool) -> None:
-    """Put the genesis record and the first model into the home."""
+    """Put the genesis record and the first model into the home.
+
+    Who is no member yet observes, and joins when the members have accepted it.
+    """
     from chain.records.federation import Genesis
     from coordinator.ceremony import write_genesis
     from coordinator.config import load_setup, read_record
@@ -64,7 +69,9 @@ def join(home: Path, genesis: Path, model: Path, as_json: bool) -> None:
     write_genesis(home, record, model.read_bytes())
     index = load_setup(home).index
     told = {"chain_id": record.chain_id.hex(), "replica": index}
-    _show(told, as_json, f"replica {index} of chain {told['chain_id']}")
+    who = f"observer of chain {told['chain_id']}; a member can propose it as a member"
+    who = who if index is None else f"replica {index} of chain {told['chain_id']}"
+    _show(told, as_json, who)
 
 
 @operator.command()
@@ -81,8 +88,11 @@ def run(home: Path, log_file: bool) -> int:
 @HOME
 @JSON
 def status(home: Path, as_json: bool) -> None:
-    """What this replica says about itself."""
+    """What this replica says about itself, and how the federation's members stand."""
+    import asyncio
+
     from bft.errors import Unavailable
+    from coordinator import membership
     from coordinator.ask import statuses
     from coordinator.config import load_setup
 
@@ -91,7 +101,10 @@ def status(home: Path, as_json: bool) -> None:
     (told,) = statuses([f"http://{address}"])
     if "error" in told:
         raise Unavailable(str(told["error"]))
-    _show(told, as_json, "\n".join(f"{name:16} {value}" for name, value in told.items()))
+    _, members = asyncio.run(membership.ask(f"http://{address}"))
+    lines = [f"{name:16} {value}" for name, value in told.items()]
+    told["membership"] = members
+    _show(told, as_json, "\n".join([*lines, *membership.described(members)]))
 
 
 @operator.command()
@@ -105,6 +118,11 @@ def doctor(home: Path, as_json: bool) -> int:
     lines = [f"{'ok ' if one.ok else 'BAD'} {one.name:12} {one.text}" for one in findings]
     _show({"findings": [one._asdict() for one in findings]}, as_json, "\n".join(lines))
     return 0 if all(one.ok for one in findings) else CONFIG
+
+
+operator.add_command(propose)
+operator.add_command(accept)
+operator.add_command(withdraw)
 
 
 @click.group()

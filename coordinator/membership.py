@@ -53,6 +53,7 @@ class Standing(msgspec.Struct):
     """How the federation's members stand, as a replica tells it; it says more than this."""
 
     epoch: int
+    log_size: int
     members: list[str]  # hex of encoded `MemberRecord`s, by index
     change: Change | None = None
 
@@ -193,6 +194,62 @@ def warnings(
     return tuple(found)
 
 
+def stands(coming: Sequence[MemberRecord], unready: Sequence[str]) -> bool:
+    """Whether an epoch of these would decide nothing: too few of them are ready."""
+    return len(unready) > quorum.faults(len(coming))
+
+
+def shown(present: Sequence[MemberRecord], opened: Propose) -> tuple[str, ...]:
+    """What a proposal changes, one line a member."""
+    old = {member.key: member for member in present}
+    new = {member.key: member for member in opened.members}
+    lines = [f"- {_who(member)}" for key, member in old.items() if key not in new]
+    for key, member in new.items():
+        before = old.get(key)
+        if before is None:
+            lines.append(f"+ {_who(member)}")
+        elif before != member:
+            lines.append(f"~ {_who(before)} becomes {_who(member)}")
+    if not lines:
+        lines = ["the same members, with fresh key shares"]
+    reason = opened.reason.decode("utf-8", "replace")
+    return (*lines, f"reason: {reason}") if reason else tuple(lines)
+
+
+def _who(member: MemberRecord) -> str:
+    name = member.operator.decode("utf-8", "replace")
+    link, door = member.link.decode("ascii", "replace"), member.api.decode("ascii", "replace")
+    return f"{name}: key {member.key.hex()}, links {link}, API {door}"
+
+
+def described(plain: dict[str, Any]) -> list[str]:
+    """What a replica tells of the members, for people."""
+    lines = [f"epoch            {plain['epoch']}: {', '.join(plain['operators'])}"]
+    if plain["without_share"]:
+        names = ", ".join(plain["operators"][index] for index in plain["without_share"])
+        lines.append(f"without a share  {names}; `operator propose --refresh` gives them one")
+    change, ending = plain["change"], plain["ending"]
+    if change is not None:
+        given = f"{len(change['approvals'])} of {change['approvals_needed']} approvals"
+        lines.append(f"proposal         {change['digest'][:16]}: {', '.join(change['operators'])}")
+        lines.append(f"                 {change['stage']}, {given} {change['reason']!r}")
+    if change is not None and "phase" in change:
+        awaited = ", ".join(change["awaited"]) or "nobody"
+        lines.append(
+            f"resharing        attempt {change['attempt']}, {change['phase']}, waits for {awaited}"
+        )
+        lines += [
+            f"                 {fault['operator']} as {fault['as']}: {fault['reason']}"
+            for fault in change["faults"]
+        ]
+    if ending is not None:
+        lines.append(
+            f"next epoch       {ending['epoch']} after batch {ending['after_sequence']}: "
+            f"{', '.join(ending['operators'])}"
+        )
+    return lines
+
+
 async def unready(
     members: Sequence[MemberRecord], log_size: int, behind_max: int = 64
 ) -> list[str]:
@@ -223,11 +280,11 @@ def proposal(epoch: int, members: tuple[MemberRecord, ...], reason: str) -> Prop
     return Propose(epoch=epoch, members=members, reason=reason.encode())
 
 
-def approval(change: Change | None, digest: str) -> tuple[Propose, Approve, Withdraw]:
+def approval(change: Change | None, digest: str | None) -> tuple[Propose, Approve, Withdraw]:
     """The open proposal, and what accepts or withdraws it, if `digest` names it.
 
     Args:
-        digest: hex, its first 16 digits at least.
+        digest: hex, its first 16 digits at least; None names any.
 
     Raises:
         Refused: "no-proposal", "other-proposal".
@@ -236,6 +293,6 @@ def approval(change: Change | None, digest: str) -> tuple[Propose, Approve, With
         raise Refused("no-proposal", "no change of members is proposed")
     opened = change.decoded()
     named = opened.digest.hex()
-    if len(digest) < 16 or not named.startswith(digest.lower()):
+    if digest is not None and not (len(digest) >= 16 and named.startswith(digest.lower())):
         raise Refused("other-proposal", f"the open proposal is {named}; {digest!r} came")
     return opened, Approve(proposal=opened.digest), Withdraw(proposal=opened.digest)

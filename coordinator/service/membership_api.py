@@ -34,6 +34,8 @@ def membership(state: State) -> dict[str, Any]:
     return {
         "epoch": state.epoch,
         "began": state.began,
+        "sequence": state.sequence,
+        "log_size": state.log.size,
         "stage": stage(state).name.lower(),
         "members": [encode(member).hex() for member in state.members],
         "operators": names(state.members),

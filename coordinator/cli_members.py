@@ -1,0 +1,161 @@
+"""`gristmill operator propose`, `accept` and `withdraw`: who the members of the next epoch are."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from chain.records.federation import MemberRecord
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+HOME = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("."),
+    show_default=True,
+    help="The replica's directory.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+REFUSED = 1  # a proposal that would stop the federation, and no --anyway
+
+
+def _exchange(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> dict[str, Path]:
+    """NAME=FILE, as often as it comes."""
+    found = {}
+    for one in given:
+        name, _, path = one.rpartition("=")
+        if not name or not Path(path).is_file():
+            raise click.BadParameter(f"{one!r} came; NAME=FILE with a member.bin expected")
+        found[name] = Path(path)
+    return found
+
+
+@click.command()
+@HOME
+@click.option("--add", type=_FILE, multiple=True, help="A new operator's member.bin.")
+@click.option("--remove", multiple=True, help="A member, by its operator's name or its index.")
+@click.option(
+    "--replace",
+    "replaced",
+    multiple=True,
+    callback=_exchange,
+    help="NAME=FILE: another member.bin for a member; a lost home, a new key, another address.",
+)
+@click.option("--refresh", is_flag=True, help="The same members, with fresh key shares.")
+@click.option("--reason", default="", help="For the other operators.")
+@click.option("--anyway", is_flag=True, help="Also if the epoch would stand still at once.")
+@JSON
+def propose(
+    home: Path,
+    add: tuple[Path, ...],
+    remove: tuple[str, ...],
+    replaced: dict[str, Path],
+    refresh: bool,
+    reason: str,
+    anyway: bool,
+    as_json: bool,
+) -> int:
+    """Propose the next epoch's members; this counts as your approval.
+
+    Say what changes; who is not named stays.  2f + 1 members must accept within 32 cycles.  Then
+    all members deal their key shares anew, the federation key stays, and after a checkpoint the
+    next epoch begins.  A new member should run beforehand (`operator join`, `operator run`): it
+    observes, and takes part in the resharing by itself.
+    """
+    from chain.records.federation import MemberRecord
+    from coordinator import membership
+    from coordinator.config import load_setup, read_record
+
+    if refresh == bool(add or remove or replaced):
+        raise click.UsageError("either --refresh, or at least one of --add, --remove, --replace")
+    setup = load_setup(home)
+    told, _ = asyncio.run(membership.ask(membership.own_url(setup)))
+    present = told.decoded()
+    coming = membership.next_members(
+        present,
+        [read_record(path, MemberRecord) for path in add],
+        remove,
+        {name: read_record(path, MemberRecord) for name, path in replaced.items()},
+    )
+    missing = asyncio.run(membership.unready(coming, told.log_size))
+    found = membership.warnings(present, coming, missing)
+    for line in found:
+        click.echo(f"warning: {line}", err=True)
+    if membership.stands(coming, missing) and not anyway:
+        click.echo("not proposed; --anyway proposes it all the same", err=True)
+        return REFUSED
+    proposed = membership.proposal(told.epoch + 1, coming, reason)
+    asyncio.run(membership.say(setup, present, proposed))
+    data = {
+        "proposal": proposed.digest.hex(),
+        "epoch": proposed.epoch,
+        "operators": _names(coming),
+        "warnings": list(found),
+    }
+    lines = [
+        f"proposed for epoch {proposed.epoch}: {', '.join(_names(coming))}",
+        f"each other operator: gristmill operator accept {proposed.digest.hex()[:16]}",
+    ]
+    _show(data, as_json, "\n".join(lines))
+    return 0
+
+
+@click.command()
+@click.argument("proposal", required=False)
+@HOME
+@JSON
+def accept(proposal: str | None, home: Path, as_json: bool) -> None:
+    """Accept the PROPOSAL that is open: its digest, 16 hex digits at least.
+
+    Without PROPOSAL it is only shown.  Compare the digest with the others by another way, and the
+    new operators' key with themselves.
+    """
+    from coordinator import membership
+    from coordinator.config import load_setup
+
+    setup = load_setup(home)
+    told, _ = asyncio.run(membership.ask(membership.own_url(setup)))
+    opened, approve, _ = membership.approval(told.change, proposal)
+    shown = membership.shown(told.decoded(), opened)
+    if proposal is not None:
+        asyncio.run(membership.say(setup, told.decoded(), approve))
+    data = {
+        "proposal": opened.digest.hex(),
+        "accepted": proposal is not None,
+        "epoch": opened.epoch,
+        "operators": _names(opened.members),
+        "changes": list(shown),
+    }
+    head = "accepted" if proposal is not None else "not accepted yet"
+    lines = [f"{head}: proposal {opened.digest.hex()} for epoch {opened.epoch}", *shown]
+    _show(data, as_json, "\n".join(lines))
+
+
+@click.command()
+@click.argument("proposal")
+@HOME
+@JSON
+def withdraw(proposal: str, home: Path, as_json: bool) -> None:
+    """Take back the PROPOSAL that you made and that is not accepted by 2f + 1 yet."""
+    from coordinator import membership
+    from coordinator.config import load_setup
+
+    setup = load_setup(home)
+    told, _ = asyncio.run(membership.ask(membership.own_url(setup)))
+    opened, _, withdrawal = membership.approval(told.change, proposal)
+    asyncio.run(membership.say(setup, told.decoded(), withdrawal))
+    data = {"proposal": opened.digest.hex(), "withdrawn": True}
+    _show(data, as_json, f"withdrawn: proposal {opened.digest.hex()}")
+
+
+def _names(members: "tuple[MemberRecord, ...]") -> list[str]:
+    return [member.operator.decode("utf-8", "replace") for member in members]
+
+
+def _show(data: dict[str, Any], as_json: bool, text: str) -> None:
+    click.echo(json.dumps({"ok": True, "data": data}) if as_json else text)
