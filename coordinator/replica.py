@@ -143,13 +143,13 @@ class CoordinatorReplica:
         """That epoch."""
         return self._config.membership.epoch
 
-    def opened(self, frame: bytes) -> Verified:
-        """The message in a frame of that epoch, or of the one before.
+    def opened(self, frame: bytes) -> Verified | None:
+        """The message in a frame of that epoch, or of the one before; None: nothing new.
 
         Raises:
             DecodeError, BadSignature: see `bft.pbft.past.open_frame`.
         """
-        return past.open_frame(frame, self._config)
+        return past.open_frame(frame, self._config, self._consensus.needless)
 
     @property
     def over(self) -> bool:

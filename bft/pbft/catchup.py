@@ -94,10 +94,11 @@ def slot_status(core: Core, slot: Slot) -> SlotStatus:
         )
     proposal = slot.proposal(core.view)
     body = proposal is not None and slot.body(proposal.digest) is not None
+    prepared = slot.prepared is not None and slot.prepared.view == core.view
     return SlotStatus(
         sequence=slot.sequence,
         body=int(body),
-        prepares=slot.prepares.mask(core.view),
+        prepares=ALL_VOTES if prepared else slot.prepares.mask(core.view),
         commits=slot.commits.mask(core.view),
     )
 

@@ -14,7 +14,7 @@ from bft.pbft.checkpoint import chain_after
 from bft.pbft.core import Core
 from bft.pbft.events import Decided
 from bft.pbft.log import Slot
-from bft.pbft.messages import Commit, Prepare, PreparedProof, PrePrepare, Verified
+from bft.pbft.messages import Commit, Message, Prepare, PreparedProof, PrePrepare, Verified
 
 
 def propose(core: Core) -> None:
@@ -273,6 +273,23 @@ def on_commit(core: Core, found: Verified) -> None:
     if len(votes) >= core.members.strong:
         proof = QuorumProof(view=message.view, signatures=signatures(votes, core.members.strong))
         learn(core, slot, message.digest, proof)
+
+
+def needless(core: Core, message: Message) -> bool:
+    """Whether nothing follows from a vote, even if its signature stands: its quorum is complete.
+
+    A vote for something else is never needless, for it may convict its author.
+    """
+    if not isinstance(message, Prepare | Commit):
+        return False
+    slot = core.log.find(message.sequence)
+    if slot is None:
+        return False
+    voted = (message.view, message.digest)
+    if isinstance(message, Prepare):
+        prepared = slot.prepared
+        return prepared is not None and (prepared.view, prepared.digest) == voted
+    return slot.proof is not None and (slot.proof.view, slot.decided) == voted
 
 
 def learn(core: Core, slot: Slot, digest: bytes, proof: QuorumProof) -> None:

@@ -5,6 +5,7 @@ the proof of its last state, and with the batches before that; then they go on t
 Source: docs/CONSENSUS.md, "Epochs".  Pure.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from bft.errors import DecodeError
@@ -20,20 +21,23 @@ from bft.pbft.messages import (
     Status,
     Verified,
     open_message,
+    open_news,
     sign_message,
 )
 
 ANSWER_GAP_MS = 400  # between two STATUSes of one laggard that we answer
 
 
-def open_frame(data: bytes, config: Config) -> Verified:
-    """As `open_message`, for a replica's own epoch and the one before it.
+def open_frame(
+    data: bytes, config: Config, needless: Callable[[Message], bool] = lambda message: False
+) -> Verified | None:
+    """As `open_news`, for a replica's own epoch and the one before it.
 
     Raises:
         DecodeError, BadSignature: see `open_message`.
     """
     try:
-        return open_message(data, config.membership)
+        return open_news(data, config.membership, needless)
     except DecodeError:
         if config.past:
             try:

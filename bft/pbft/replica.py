@@ -234,6 +234,10 @@ class Replica:
         """The last sequence of this epoch, once it is known."""
         return self._core.log.last
 
+    def needless(self, message: Message) -> bool:
+        """Whether `message`, unproven as it is, may be dropped before its signature is checked."""
+        return not self._core.probation and normal.needless(self._core, message)
+
     def pending(self) -> tuple[bytes, ...]:
         """Signed requests that wait to be decided, oldest first: for the next epoch's replica."""
         return tuple(entry.request for entry in self._core.pool.pending())

@@ -45,8 +45,8 @@ log = logging.getLogger("gristmill.links")
 Deliver = Callable[[int, Verified], Awaitable[None]]
 """Hands on a verified message from the link of member `int`; waits when there is no room."""
 
-Open = Callable[[bytes], Verified]
-"""The message in a frame.  Raises DecodeError, BadSignature."""
+Open = Callable[[bytes], Verified | None]
+"""The message in a frame; None: it says nothing new.  Raises DecodeError, BadSignature."""
 
 
 class Outgoing:
@@ -267,7 +267,8 @@ class Links:
                     continue
                 await self._throw_out(ws, peer, str(error))
                 return
-            await self._deliver(peer, verified)
+            if verified is not None:
+                await self._deliver(peer, verified)
         if ws.close_code == WSCloseCode.MESSAGE_TOO_BIG:
             await self._throw_out(ws, peer, f"a frame above {FRAME_BYTES_MAX} bytes")
 

@@ -1,5 +1,7 @@
 """Equivocation, votes and certificates: scenarios 1 to 13, 28 and 50, one replica or four."""
 
+from dataclasses import replace
+
 import pytest
 
 from bft.codec.canonical import encode
@@ -7,7 +9,15 @@ from bft.codec.envelope import Envelope, pre_authentication_encoding
 from bft.errors import DecodeError
 from bft.ordering.batch import batch_digest
 from bft.ordering.request import Request, open_request
-from bft.pbft.messages import Commit, FetchBatch, Prepare, PrePrepare, Verified, ViewChange
+from bft.pbft.messages import (
+    Commit,
+    FetchBatch,
+    Prepare,
+    PrePrepare,
+    Verified,
+    ViewChange,
+    open_news,
+)
 from tests.bft.pbft.cluster import WALL_0, Cluster
 from tests.bft.pbft.identities import CHAIN, key, request
 from tests.bft.pbft.makers import (
@@ -302,3 +312,41 @@ def test_a_request_with_two_operations_under_one_number_executes_one_of_them() -
     cluster.run(1_000)
     assert len({node.app.root for node in cluster.nodes}) == 1
     assert request(1, 7, b"one") != request(1, 7, b"two")
+
+
+def test_a_vote_is_needless_once_its_quorum_is_complete_and_only_if_it_says_the_same() -> None:
+    """PBFT 4.2 needs 2f + 1; a further vote tells nothing new, unless it convicts its author."""
+    cluster = alone(1)
+    digest = propose(cluster, 1, 1, operation(1), timestamp_ms=WALL_0)
+    replica = cluster.nodes[1].replica
+    assert replica is not None
+    other = bytes(32)
+    late_prepare, late_commit = prepare(0, 1, digest, 3), commit(0, 1, digest, 3)
+    assert not replica.needless(late_prepare) and not replica.needless(late_commit)
+    tell(cluster, 1, prepare(0, 1, digest, 2))
+    assert replica.needless(late_prepare) and not replica.needless(late_commit)
+    for voter in (0, 2):
+        tell(cluster, 1, commit(0, 1, digest, voter))
+    assert replica.last_decided == 1
+    assert replica.needless(late_commit)
+    for news in (
+        prepare(0, 1, other, 3),
+        commit(0, 1, other, 3),
+        prepare(1, 1, digest, 3),
+        commit(1, 1, digest, 3),
+        prepare(0, 2, digest, 3),
+        view_change(1, 3),
+    ):
+        assert not replica.needless(news)
+
+
+def test_a_needless_message_is_dropped_before_its_signature_is_checked() -> None:
+    members = Cluster().members
+    genuine = signed(prepare(0, 1, bytes(32), 2))
+    forged = replace(genuine, envelope=genuine.envelope[:-1] + bytes([genuine.envelope[-1] ^ 1]))
+    assert open_news(forged.frame, members, lambda message: True) is None
+    assert open_news(genuine.frame, members, lambda message: False) == genuine
+    with pytest.raises(DecodeError):
+        open_news(forged.frame, members, lambda message: False)
+    with pytest.raises(DecodeError):  # malformed is malformed, needed or not
+        open_news(genuine.frame + b"\0", members, lambda message: True)
