@@ -10,6 +10,7 @@ come, who may be none yet), as dealer, or as member of the epoch that runs.
 Pure: the driver draws and keeps (coordinator/effects.py).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bft.codec.canonical import Record
@@ -22,8 +23,10 @@ from bft.dkg.secrets import Secrets
 from bft.dkg.transcript import Transcript
 from bft.errors import Refused
 from chain.records.membership import ActivationShare, ShareProof
+from chain.records.votes import SignatureShare
 from coordinator.cycle.phases.membership import Stage, stage
 from coordinator.cycle.phases.resharing import signed_message, under_way
+from coordinator.cycle.phases.signing import Asked
 from coordinator.cycle.state import Phase, Rules, State
 from coordinator.effects import DrawSeed, KeepSecrets
 
@@ -57,12 +60,29 @@ class Certify:
 Duty = Speak | Prove | Certify
 
 
+SignShare = Callable[[KeyShare, int, int, int, bytes], bytes | None]
+"""(key share, purpose, subject, rank, message) -> signature share; None: not by this process."""
+
+
+def unguarded(
+    share: KeyShare, purpose: int, subject: int, rank: int, message: bytes
+) -> bytes | None:
+    """Signs whatever it is asked for: where no other process can have the key."""
+    return sign_share(share, message)
+
+
 class Custody:
     """The secrets of one replica, and what follows from them."""
 
-    def __init__(self, rules: Rules, key: bytes, secrets: Secrets) -> None:
-        """`key`: the replica's identity key, 33 bytes.  `secrets`: what is kept."""
-        self._rules, self._key = rules, key
+    def __init__(
+        self, rules: Rules, key: bytes, secrets: Secrets, sign_share: SignShare = unguarded
+    ) -> None:
+        """Args:
+        key: the replica's identity key, 33 bytes.
+        secrets: what is kept.
+        sign_share: what the signing guard lets it sign for the cycles.
+        """
+        self._rules, self._key, self._sign_share = rules, key, sign_share
         self._secrets = secrets
         self._asked: DrawSeed | KeepSecrets | None = None
         self._looked: tuple[int, ...] = ()
@@ -129,6 +149,25 @@ class Custody:
     def share(self, state: State) -> KeyShare | None:
         """The key share of the epoch that runs, if this replica has a good one."""
         return self._good(state.transcript, self._secrets.share_of(state.epoch))
+
+    def sign(self, state: State, asked: Asked) -> tuple[SignatureShare, ...]:
+        """A signature share; none without a good key share, or where the guard gives none."""
+        key_share = self.share(state)
+        if key_share is None:
+            return ()
+        share = self._sign_share(
+            key_share, int(asked.purpose), asked.subject, asked.rank, asked.message
+        )
+        if share is None:
+            return ()
+        signed = SignatureShare(
+            purpose=int(asked.purpose),
+            subject=asked.subject,
+            rank=asked.rank,
+            epoch=asked.epoch,
+            share=share,
+        )
+        return (signed,)
 
     def speak(self, transcript: Transcript) -> tuple[Record, ...]:
         """What this replica still has to say in a session."""

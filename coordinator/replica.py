@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bft.codec.canonical import Record
-from bft.crypto.threshold import sign_share
 from bft.dkg.secrets import Secrets
 from bft.errors import DecodeError, Refused
 from bft.membership import Membership
@@ -29,7 +28,7 @@ from chain.records.votes import BlockSeen, Elapsed, SignatureShare
 from chain.validation import ParentView, validate_block
 from coordinator import custody
 from coordinator.application import Application
-from coordinator.custody import Custody
+from coordinator.custody import Custody, SignShare, unguarded
 from coordinator.cycle import duties
 from coordinator.cycle.state import Phase, Rules, State
 from coordinator.effects import (
@@ -69,6 +68,7 @@ class CoordinatorReplica:
         saved: bytes | None = None,
         tail: Iterable[tuple[int, bytes]] = (),
         gap: LogGap | None = None,
+        sign_share: SignShare = unguarded,
     ) -> None:
         """Resume from what was durable.
 
@@ -79,9 +79,10 @@ class CoordinatorReplica:
             saved: the newest `SaveState`, if any.
             tail: (sequence, batch) of all decided batches after it, in order.
             gap: what a state transfer left out of the log, if anything.
+            sign_share: what the signing guard lets it sign with its key shares.
         """
         self._config = config
-        self._custody = Custody(rules, config.membership.keys[config.index], secrets)
+        self._custody = Custody(rules, config.membership.keys[config.index], secrets, sign_share)
         self._application = Application(rules, saved)
         self._refill = None if gap is None else Refill(rules, gap)
         kept = None if saved is None else (self._application.state.sequence, saved)
@@ -396,17 +397,7 @@ class CoordinatorReplica:
 
     def _share(self, duty: duties.Sign) -> tuple[SignatureShare, ...]:
         """None from a replica that got no key share in this epoch, or has lost it."""
-        key_share = self._custody.share(self.state)
-        if key_share is None:
-            return ()
-        signed = SignatureShare(
-            purpose=int(duty.asked.purpose),
-            subject=duty.asked.subject,
-            rank=duty.asked.rank,
-            epoch=duty.asked.epoch,
-            share=sign_share(key_share, duty.asked.message),
-        )
-        return (signed,)
+        return self._custody.sign(self.state, duty.asked)
 
     def _request(self, operation: Record, wall_ms: int) -> pbft.Submitted:
         """This replica's own request; its sequence number outlives a lost clock and a restart."""

@@ -59,10 +59,15 @@ class GuardedKey:
 
     def sign_share(
         self, share: KeyShare, purpose: int, subject: int, rank: int, message: bytes
-    ) -> bytes:
-        """A signature share over `message`, on the same terms as `sign`."""
+    ) -> bytes | None:
+        """A signature share over `message`, on the same terms as `sign`.
+
+        None: another holder of the key may have given one, so this one gives none.
+        """
         claim = share_claim(purpose, subject, rank, message)
         if claim is not None:
+            if self._guard.inherited.covers(claim) and not self._guard.allows(claim):
+                return None
             self._check(claim)
         return sign_share(share, message)
 
@@ -136,12 +141,14 @@ class Keeper:
         self._writer.shutdown()
 
 
-def mismatch(reserved: int, journaled: int) -> str | None:
+def mismatch(reserved: int, journaled: int, since: int = 0) -> str | None:
     """Why a journal is not of one time with its guard; None: it is.
 
     Args:
         reserved: number of the guard's bounds.
         journaled: the newest number that the journal knows.
+        since: the number when the guard inherited last: what the journal lacks of before is
+            within what it inherited, and is left alone.
 
     Raises:
         ConfigError: the guard is the older one, so nobody knows what the newest was.
@@ -151,7 +158,7 @@ def mismatch(reserved: int, journaled: int) -> str | None:
             f"the guard was raised {reserved} times, the journal knows {journaled}: the guard is "
             "an old copy.  Put back the newest one, or see `gristmill operator guard reset --help`"
         )
-    if journaled < reserved - RAISES_AHEAD:
+    if max(journaled, since) < reserved - RAISES_AHEAD:
         return (
             f"the signing guard was raised {reserved} times, this journal knows {journaled}: it is "
             "an old copy, or a new one under a used key"

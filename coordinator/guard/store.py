@@ -33,7 +33,7 @@ _SCHEMA = (
     " code TEXT NOT NULL, text TEXT NOT NULL)",
 )
 _ID, _RESERVED, _INHERITED = "id", "reserved", "inherited"
-_CLOSED, _CLUSTER = "closed", "cluster"
+_CLOSED, _CLUSTER, _SINCE = "closed", "cluster", "since"
 
 
 class GuardError(FederationError):
@@ -67,14 +67,27 @@ class Refusal(NamedTuple):
     text: str
 
 
-class SqliteGuard:
-    """The embedded store, and an operator's view of it.  Close it."""
+class Seen(NamedTuple):
+    """A guard as somebody sees it who does not hold it."""
 
-    def __init__(self, path: Path, public_key: bytes, *, create: bool = False) -> None:
+    id: str
+    reservation: Reservation
+    inherited: Reservation
+    closed: str | None
+    refusals: tuple[int, tuple[Refusal, ...]]  # how many ever, and the newest, newest first
+
+
+class SqliteGuard:
+    """The embedded store.  Close it."""
+
+    def __init__(
+        self, path: Path, public_key: bytes, *, create: bool = False, hold: bool = True
+    ) -> None:
         """Open, and hold the lock until `close`.
 
         Args:
             create: make a new one where none is, for a key that was never used.
+            hold: False to look only, beside the process that holds it.
 
         Raises:
             ConfigError: held by another process, missing, already there, damaged, or of another
@@ -86,7 +99,7 @@ class SqliteGuard:
             raise ConfigError(f"{path} exists; a guard's memory is never overwritten")
         if not create and not path.is_file():
             raise ConfigError(f"{path} is missing.  {advice(path)}")
-        self._lock = _hold(path)
+        self._lock = _hold(path) if hold else None
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._connection.execute("PRAGMA synchronous=FULL")
@@ -125,7 +138,8 @@ class SqliteGuard:
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
     @property
     def public_key(self) -> bytes:
@@ -176,6 +190,12 @@ class SqliteGuard:
             self._write(_RESERVED, write_memory(self._public_key, reservation))
         self._reserved = reservation
 
+    @property
+    def since(self) -> int:
+        """Number of the bounds when something was inherited last: older journals do not count."""
+        found = self._data(_SINCE)
+        return 0 if found is None else int(found)
+
     def inherit(self, reservation: Reservation) -> None:
         """From now on sign nothing that is within `reservation` either.  Raises GuardError."""
         merged = self.inherited.merged(reservation)
@@ -183,12 +203,18 @@ class SqliteGuard:
         with self._durable():
             self._write(_INHERITED, write_memory(self._public_key, merged))
             self._write(_RESERVED, write_memory(self._public_key, reserved))
+            self._write(_SINCE, b"%d" % reserved.number)
         self._reserved = reserved
 
     def shut(self, reason: str) -> None:
         """Sign nothing here any more.  Raises GuardError."""
         with self._durable():
             self._write(_CLOSED, reason.encode())
+
+    def reopen(self) -> None:
+        """Take `shut` back.  Raises GuardError."""
+        with self._durable():
+            self._connection.execute("DELETE FROM memory WHERE what = ?", (_CLOSED,))
 
     def refuse(self, code: str, text: str) -> None:
         """Count a signature that was refused; the newest ones are kept.  Raises GuardError."""
@@ -242,6 +268,15 @@ class SqliteGuard:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+
+
+def peek(path: Path, public_key: bytes) -> Seen:
+    """A guard that another process may hold.  Raises ConfigError, as SqliteGuard."""
+    guard = SqliteGuard(path, public_key, hold=False)
+    try:
+        return Seen(guard.id, guard.reservation, guard.inherited, guard.closed, guard.refusals())
+    finally:
+        guard.close()
 
 
 def advice(path: Path) -> str:

@@ -108,7 +108,7 @@ class Keystore:
 
     def names(self) -> tuple[str, ...]:
         """The secrets that are here, sorted."""
-        return tuple(path.name.removesuffix(SUFFIX) for path in _secret_files(self.home))
+        return secret_names(self.home)
 
     def read(self, name: str) -> bytes:
         """The secret as it was written.
@@ -178,6 +178,11 @@ class Keystore:
         if self._master is None:
             raise ConfigError(f"the keys in {self.home} are plain; encrypt them first")
         _write_master(self.home, self._master, passphrase, cost)
+
+
+def secret_names(home: Path) -> tuple[str, ...]:
+    """The secrets that are in a home, sorted; none is read."""
+    return tuple(path.name.removesuffix(SUFFIX) for path in _secret_files(home))
 
 
 def is_encrypted(home: Path) -> bool:

@@ -168,12 +168,13 @@ class ReplicaService:
         reason = why_forgotten(recovery)
         if reason is not None and recovery.forgotten is None:
             journal.forget(reason)  # consensus' record goes when an epoch does
-        if reason is None and found and is_blank(recovery) and await others_began(setup):
+        began_late = found and is_blank(recovery) and not self._guard().since
+        if reason is None and began_late and await others_began(setup):
             reason = f"the federation has a key, and this journal is empty.  {FORGOTTEN}"
             journal.forget(reason)
         if reason is None and found:
             local = self._guard()
-            told = mismatch(local.reservation.number, recovery.guarded.number)
+            told = mismatch(local.reservation.number, recovery.guarded.number, local.since)
             if told is not None:
                 reason = f"{told}.  {FORGOTTEN}"
                 journal.forget(reason)

@@ -9,6 +9,7 @@ digest, and TLS towards the public is the operator's (a reverse proxy).  Links a
 """
 
 import asyncio
+import dataclasses
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from coordinator.custody import Custody
 from coordinator.effects import Append, BlockAccepted
 from coordinator.epochs import Place
 from coordinator.guard.keeper import GuardedKey, Keeper
+from coordinator.guard.moving import silence
 from coordinator.guard.rules import Guard
 from coordinator.guard.store import SqliteGuard
 from coordinator.observer import Observer, Voice
@@ -231,10 +233,14 @@ class MemberStint(Stint):
                 probation_ms=PROBATION_MS,
             ),
             vault.secrets,
-            recovery.consensus,
+            dataclasses.replace(
+                recovery.consensus,
+                inherited=silence(local.inherited, place.epoch.membership.epoch),
+            ),
             recovery.saved,
             recovery.tail,
             recovery.gap,
+            key.sign_share,
         )
         if recovery.gap is not None and replica.log_missing != (
             recovery.gap.index,

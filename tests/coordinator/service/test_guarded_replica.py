@@ -10,8 +10,10 @@ from bft.errors import ConfigError
 from coordinator.config import Home, load_setup
 from coordinator.guard.claims import Claim, Domain
 from coordinator.guard.keeper import RAISES_AHEAD
+from coordinator.guard.moving import inherit
 from coordinator.guard.rules import Guarded, Reservation
 from coordinator.guard.store import SqliteGuard
+from coordinator.keys.backup import read_backup, write_backup
 from coordinator.service.app import ReplicaService
 from coordinator.service.journal import Journal
 from coordinator.service.runtime import Halted
@@ -20,7 +22,7 @@ from tests.coordinator.service.mill import BUSY, Mill, NoPool, running
 
 pytestmark = pytest.mark.integration
 
-SEQUENCES = 20
+SEQUENCES = 8
 
 
 def memory_of(mill: Mill, index: int) -> tuple[Guarded, Reservation]:
@@ -41,7 +43,9 @@ async def worked(mill: Mill, index: int) -> None:
     await mill.until(lambda: mill.state(index).sequence > until)
 
 
-async def test_everything_that_was_signed_is_known_and_within_the_bounds(tmp_path: Path) -> None:
+async def test_everything_that_was_signed_is_known_within_the_bounds_and_after_a_restart(
+    tmp_path: Path,
+) -> None:
     async with running(tmp_path, 4, BUSY) as mill:
         await worked(mill, 1)
         for index in range(4):
@@ -53,20 +57,14 @@ async def test_everything_that_was_signed_is_known_and_within_the_bounds(tmp_pat
             slots = {d: [c.slot for c in guarded.claims if c.domain == d] for d in Domain}
             assert len(slots[Domain.PREPARE]) > SEQUENCES
             assert len(slots[Domain.COMMIT]) > SEQUENCES
-
-
-async def test_a_restarted_replica_goes_on_with_its_memory(tmp_path: Path) -> None:
-    async with running(tmp_path, 4, BUSY) as mill:
-        await worked(mill, 3)
-        await mill.stop(3)
         before, _ = memory_of(mill, 3)
-        await mill.start(3)
+        for index in range(4):
+            await mill.start(index)
         await worked(mill, 3)
         await mill.stop(3)
         after, _ = memory_of(mill, 3)
         known = {(one.domain, one.slot): one for one in after.claims}
         assert all(known[one.domain, one.slot].rank >= one.rank for one in before.claims)
-        assert after.number >= before.number
 
 
 async def test_a_core_that_contradicts_itself_is_stopped(tmp_path: Path) -> None:
@@ -142,6 +140,32 @@ async def test_an_old_guard_beside_a_newer_journal_starts_nothing(tmp_path: Path
         fresh.replace(home.guard)
         with pytest.raises(ConfigError, match="the guard is an old copy"):
             await ReplicaService.open(setup, NoPool())
+
+
+async def test_restored_keys_with_an_imported_memory_vote_again_beyond_it(tmp_path: Path) -> None:
+    """Issue 4: a restored old copy cannot sign twice; with what was signed it may go on."""
+    async with running(tmp_path, 4, BUSY) as mill:
+        await worked(mill, 3)
+        await mill.stop(3)
+        home, again = mill.homes[3], tmp_path / "again"
+        bounds = memory_of(mill, 3)[1]
+        write_backup(home, tmp_path / "backup.tar", plain=True)
+        read_backup(tmp_path / "backup.tar", again)
+        shutil.copytree(home / "blobs", again / "blobs")
+        setup = load_setup(again)
+        with pytest.raises(ConfigError, match="nobody knows what this key has signed"):
+            await ReplicaService.open(setup, NoPool())
+        inherit(setup.guard, setup.identity.public_key, bounds)
+        shutil.rmtree(home)
+        again.rename(home)
+        await mill.start(3)
+        assert mill.services[3].stint.standing.standing()["role"] == "member"
+        through = bounds.bounds[Domain.COMMIT].slot
+        await mill.until(lambda: mill.state(3).sequence > through + SEQUENCES)
+        await mill.stop(3)
+        guarded, _ = memory_of(mill, 3)
+        assert any(one.domain is Domain.COMMIT for one in guarded.claims)
+        assert not any(bounds.covers(one) for one in guarded.claims)
 
 
 async def test_a_closed_guard_starts_nothing(tmp_path: Path) -> None:
