@@ -40,13 +40,42 @@ def operator() -> None:
 @click.option("--name", required=True, help="Who you are, for people.")
 @click.option("--link", required=True, help="host:port at which other replicas reach you.")
 @click.option("--api", required=True, help="host:port at which everybody reaches you.")
+@click.option(
+    "--passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Holds the passphrase of the keys, mode 0600; else it is asked for.  Noted in "
+    "replica.yaml.",
+)
+@click.option("--plain-keys", is_flag=True, help="Do not encrypt the keys: for rehearsals.")
 @JSON
-def init(home: Path, name: str, link: str, api: str, as_json: bool) -> None:
+def init(
+    home: Path,
+    name: str,
+    link: str,
+    api: str,
+    passphrase_file: Path | None,
+    plain_keys: bool,
+    as_json: bool,
+) -> None:
     """Make keys, settings and the public member record."""
-    from coordinator.ceremony import create_identity
+    from bft.errors import ConfigError
+    from coordinator.ceremony import create_identity, note_passphrase_file
     from coordinator.config import Home
+    from coordinator.keys.passphrase import new_passphrase
 
-    member = create_identity(home, name, link, api)
+    if plain_keys and passphrase_file is not None:
+        raise click.UsageError("--plain-keys and --passphrase-file exclude each other")
+    passphrase = None if plain_keys else new_passphrase(passphrase_file)
+    if passphrase is None and not plain_keys:
+        raise ConfigError(
+            "nobody is at the terminal to type a passphrase: --passphrase-file, or --plain-keys "
+            "to leave the keys unencrypted"
+        )
+    member = create_identity(home, name, link, api, passphrase)
+    if passphrase_file is not None:
+        note_passphrase_file(home, passphrase_file)
+    if plain_keys:
+        click.echo(f"warning: the keys in {home} are not encrypted", err=True)
     told = {"key": member.key.hex(), "member": str(Home(home).member)}
     _show(told, as_json, f"give {told['member']} to the founder; all else in {home} stays here")
 
@@ -123,6 +152,10 @@ def doctor(home: Path, as_json: bool) -> int:
 operator.add_command(propose)
 operator.add_command(accept)
 operator.add_command(withdraw)
+
+
+operator.add_command(keys)
+operator.add_command(guard)
 
 
 @click.group()

@@ -37,7 +37,7 @@ def test_a_federation_is_founded_by_commands_alone(
     for number, home in enumerate(homes):
         link, api = f"127.0.0.1:{7000 + number}", f"127.0.0.1:{8000 + number}"
         arguments = ("--home", home, "--name", home.name, "--link", link, "--api", api)
-        status, told = run(capsys, "operator", "init", *arguments)
+        status, told = run(capsys, "operator", "init", *arguments, "--plain-keys")
         assert status == exits.OK
         members += ["--member", told["member"]]
     founded = tmp_path / "founded"
@@ -55,8 +55,8 @@ def test_a_federation_is_founded_by_commands_alone(
 
 def test_keys_are_not_made_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--home", tmp_path, "--name", "ada", "--link", "h:1", "--api", "h:2")
-    assert run(capsys, "operator", "init", *arguments)[0] == exits.OK
-    status, error = run(capsys, "operator", "init", *arguments)
+    assert run(capsys, "operator", "init", *arguments, "--plain-keys")[0] == exits.OK
+    status, error = run(capsys, "operator", "init", *arguments, "--plain-keys")
     assert status == exits.CONFIG and "never overwritten" in error["detail"]
 
 
@@ -64,7 +64,7 @@ def test_a_home_without_genesis_does_not_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--home", tmp_path, "--name", "ada", "--link", "h:1", "--api", "h:2")
-    assert run(capsys, "operator", "init", *arguments)[0] == exits.OK
+    assert run(capsys, "operator", "init", *arguments, "--plain-keys")[0] == exits.OK
     command = [sys.executable, "-m", "gristmill", "operator", "run", "--home", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == exits.CONFIG
