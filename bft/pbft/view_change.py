@@ -174,7 +174,8 @@ class ViewChanges:
 
     def highest(self, replica: int) -> int:
         """The highest view that `replica` asked for; 0 when it asked for none."""
-        return max(self._of.get(replica, {}), default=0)
+        views = self._of.get(replica)
+        return max(views) if views else 0
 
     def for_view(self, view: int) -> tuple[Verified, ...]:
         """All for exactly `view`, by replica."""

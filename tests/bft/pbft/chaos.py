@@ -32,10 +32,10 @@ class Told(Cluster):
         replica = self.nodes[index].replica
         if replica is None:
             return
-        before = (replica.view, replica.pending_view)
+        view, pending = replica.view, replica.pending_view
         decided = replica.last_decided
         super().step(index, event)
-        if (replica.view, replica.pending_view) != before:
+        if replica.view != view or replica.pending_view != pending:
             self.tell(f"R{index} is in view {replica.view}, asks for {replica.pending_view}")
         if replica.last_decided != decided:
             self.tell(f"R{index} has decided through {replica.last_decided}")

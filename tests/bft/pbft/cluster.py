@@ -297,7 +297,8 @@ class Cluster(Network, Oracles):
         machines = self.lists[node.config.membership.epoch]
         targets = [i for i in machines if i != source] if send.to is None else [machines[send.to]]
         if source not in self.byzantine:
-            self.watch(source, self.open(send.message), node.promises)
+            found = opened(send.message, node.config.membership) or self.open(send.message)
+            self.watch(source, found, node.promises)
         for to in targets:
             for data in self.outgoing(source, to, send.message):
                 self.transmit(source, to, data)
@@ -306,8 +307,9 @@ class Cluster(Network, Oracles):
         node = self.nodes[to]
         if node.replica is None or node.config is None or node.paused:
             return
-        known = [node.config.membership, *(era.membership for era in node.config.past[-1:])]
-        message = next(filter(None, (opened(data, listed) for listed in known)), None)
+        message = opened(data, node.config.membership)
+        if message is None and node.config.past:
+            message = opened(data, node.config.past[-1].membership)
         if message is not None and self.incoming(to, message):
             self.step(to, Received(message))
 
