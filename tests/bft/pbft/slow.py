@@ -18,10 +18,10 @@ POLL_MS = 5  # how soon a client sees that its command is executed
 
 
 class Patient:
-    """A client that asks for its next command when the last one is executed at its replica."""
+    """A client that asks again `pause_ms` after its last command was executed at its replica."""
 
-    def __init__(self, cluster: Cluster, number: int, to: int) -> None:
-        self.cluster, self.number, self.to = cluster, number, to
+    def __init__(self, cluster: Cluster, number: int, to: int, pause_ms: int) -> None:
+        self.cluster, self.number, self.to, self.pause_ms = cluster, number, to, pause_ms
         self.done = 0
         self.ask()
 
@@ -33,7 +33,7 @@ class Patient:
         name = key(f"client {self.number}").public_key
         if self.cluster.nodes[self.to].app.clients.high(name) > self.done:
             self.done += 1
-            self.ask()
+            self.cluster.at(self.pause_ms, self.ask)
         else:
             self.cluster.at(POLL_MS, self.look)
 
@@ -46,7 +46,7 @@ class Served:
     view: int
 
 
-def served(slow_ms: int, duration_ms: int, clients: int, **config: int) -> Served:
+def served(slow_ms: int, duration_ms: int, clients: int, pause_ms: int, **config: int) -> Served:
     """A federation of four; R0's proposals leave `slow_ms` late, whenever it leads."""
     cluster = Cluster(checkpoint_interval=128, window=256, **config)
     cluster.byzantine = {0} if slow_ms else set()
@@ -60,7 +60,7 @@ def served(slow_ms: int, duration_ms: int, clients: int, **config: int) -> Serve
 
     if slow_ms:
         cluster.outgoing = outgoing
-    asking = [Patient(cluster, number, 1 + number % 3) for number in range(clients)]
+    asking = [Patient(cluster, number, 1 + number % 3, pause_ms) for number in range(clients)]
     cluster.run(duration_ms)
     views = [view for view in cluster.views() if view is not None]
     return Served(commands=sum(client.done for client in asking), view=max(views))
@@ -69,16 +69,17 @@ def served(slow_ms: int, duration_ms: int, clients: int, **config: int) -> Serve
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("tests.bft.pbft.slow", description=__doc__)
     parser.add_argument("--minutes", type=int, default=10, help="of virtual time")
-    parser.add_argument("--clients", type=int, default=2)
+    parser.add_argument("--clients", type=int, default=1)
+    parser.add_argument("--pause", type=int, default=100, help="milliseconds between commands")
     parser.add_argument("--slow", default="400,1900,3800", help="milliseconds, one run for each")
     options = parser.parse_args(argv)
     keyed_signatures.install()
     duration_ms = 60_000 * options.minutes
-    best = served(0, duration_ms, options.clients)
+    best = served(0, duration_ms, options.clients, options.pause)
     print(f"nobody is slow: {best.commands} commands in {options.minutes} minutes", flush=True)
     worst = 100
     for slow_ms in map(int, options.slow.split(",")):
-        found = served(slow_ms, duration_ms, options.clients)
+        found = served(slow_ms, duration_ms, options.clients, options.pause)
         percent = 100 * found.commands // best.commands
         worst = min(worst, percent)
         print(

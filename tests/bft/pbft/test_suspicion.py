@@ -154,8 +154,8 @@ def test_a_primary_that_is_just_not_too_slow_costs_its_share_of_the_time_only(sl
     `python -m tests.bft.pbft.slow` plays ten minutes with the real timeouts.
     """
     config = {**FAST, "reign_ms": 1_500}
-    best = served(0, 18_000, 1, **config)
-    found = served(slow_ms, 18_000, 1, **config)
+    best = served(0, 18_000, 1, 20, **config)
+    found = served(slow_ms, 18_000, 1, 20, **config)
     assert found.view >= 9
     assert 2 * found.commands >= best.commands
 
