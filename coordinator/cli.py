@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coordinator.cli_members import accept, propose, withdraw
+from coordinator.guard.cli import guard
+from coordinator.keys.cli import keys
 
 if TYPE_CHECKING:
     from chain.records.federation import Genesis
@@ -149,13 +151,11 @@ def doctor(home: Path, as_json: bool) -> int:
     return 0 if all(one.ok for one in findings) else CONFIG
 
 
+operator.add_command(keys)
+operator.add_command(guard)
 operator.add_command(propose)
 operator.add_command(accept)
 operator.add_command(withdraw)
-
-
-operator.add_command(keys)
-operator.add_command(guard)
 
 
 @click.group()
