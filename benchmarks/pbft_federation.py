@@ -19,36 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
-
 from chain.federation import api
-from chain.params import MINIMAL
 from chain.records.federation import Genesis
-from chain.records.job import Job
 from coordinator.ceremony import local_federation
 from coordinator.config import DEFAULT_YAML, Home
+from tests.sample import JOB, SNAPSHOT, STILL
 
-STILL = replace(MINIMAL, registration_ms=3_600_000)
-"""Registration stays open as long as we measure."""
-JOB = Job(
-    name=b"benchmark",
-    model=b"mlp",
-    input_width=64,
-    segment_widths=(16, 16),
-    classes=10,
-    dataset=b"digits",
-    dataset_digest=bytes(32),
-    train_records=1440,
-    heldout_records=357,
-    chunk_records=144,
-    steps=10,
-    batch_records=32,
-    learning_rate_ppm=1_000,
-    outer_rate_numerator=1,
-    outer_rate_denominator=2,
-    fraction_bits=20,
-    genesis_model=bytes(32),
-)
 SETTINGS = DEFAULT_YAML + (
     "limits: {connections: 4096, address_requests_s: 1000000, address_burst: 1000000,"
     " client_requests_s: 1000000, client_burst: 1000000}\n"
@@ -148,8 +124,7 @@ class Federation:
 def founded(n: int, directory: Path | None) -> Iterator[Federation]:
     """A federation of n replicas below `directory`, not started yet; stopped at the end."""
     with tempfile.TemporaryDirectory(dir=directory) as root:
-        snapshot = b"no model is trained here"
-        federation = Federation(*local_federation(Path(root), n, STILL, JOB, snapshot))
+        federation = Federation(*local_federation(Path(root), n, STILL, JOB, SNAPSHOT))
         try:
             yield federation
         finally:

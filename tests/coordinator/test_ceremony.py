@@ -16,7 +16,7 @@ from coordinator.ceremony import (
     write_genesis,
 )
 from coordinator.config import Home, load_setup
-from tests.coordinator.service.mill import JOB, SNAPSHOT
+from tests.sample import JOB, SNAPSHOT
 
 
 def test_no_home_holds_anothers_secrets(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from coordinator.config import (
     load_setup,
     split_address,
 )
-from tests.coordinator.service.mill import JOB, SNAPSHOT
+from tests.sample import JOB, SNAPSHOT
 
 HEAD = "api_version: gristmill/v1\nkind: Replica\n"
 

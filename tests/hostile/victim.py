@@ -12,9 +12,9 @@ from chain.federation import api
 from chain.node.config import save_config
 from chain.records.federation import Genesis
 from tests.chain.node.homes import make_config
-from tests.coordinator.service.mill import JOB, SNAPSHOT, STILL
 from tests.patience import PATIENCE_S
 from tests.ports import claim_ports, federation_here
+from tests.sample import JOB, SNAPSHOT, STILL
 
 ROOT = Path(__file__).parents[2]
 GROWTH_BYTES_MAX = 64 * 1024 * 1024

@@ -13,7 +13,6 @@ from bft.ordering.request import seal_request
 from chain.params import MINIMAL, Params
 from chain.records.contribution import Profile, Register, UpdateCommitment, commitment_digest
 from chain.records.federation import Genesis
-from chain.records.job import Job
 from chain.records.operations import encode_operation
 from chain.records.phase import Phase
 from coordinator.config import load_setup
@@ -22,29 +21,8 @@ from coordinator.service.app import ReplicaService
 from coordinator.service.work import Pool
 from tests.patience import PATIENCE_S
 from tests.ports import federation_here
+from tests.sample import JOB, SNAPSHOT, STILL
 
-SNAPSHOT = b"the first model"
-JOB = Job(
-    name=b"trial",
-    model=b"mlp",
-    input_width=64,
-    segment_widths=(16, 16),
-    classes=10,
-    dataset=b"digits",
-    dataset_digest=bytes(32),
-    train_records=1440,
-    heldout_records=357,
-    chunk_records=144,
-    steps=10,
-    batch_records=32,
-    learning_rate_ppm=1_000,
-    outer_rate_numerator=1,
-    outer_rate_denominator=2,
-    fraction_bits=20,
-    genesis_model=bytes(32),
-)
-STILL = replace(MINIMAL, registration_ms=3_600_000)
-"""The first cycle's registration stays open."""
 PATIENT = replace(MINIMAL, registration_ms=300, training_ms=3_600_000, reveal_ms=3_600_000)
 """Registration is short, training and reveal stay open until everybody has delivered."""
 BUSY = replace(MINIMAL, registration_ms=50)

@@ -25,9 +25,9 @@ from coordinator.service.journal import Journal
 from coordinator.service.reader import JournalReader
 from coordinator.service.work import Artifacts, urls_but
 from tests.chain.federation_fixture import make_chain
-from tests.coordinator.service.mill import JOB, SNAPSHOT
 from tests.patience import PATIENCE_S
 from tests.ports import federation_here
+from tests.sample import JOB, SNAPSHOT
 
 CHAIN = make_chain(3)
 

@@ -12,9 +12,9 @@ from chain.params import MINIMAL
 from coordinator.config import Home
 from coordinator.service import tls
 from coordinator.service.handshakes import Handshakes
-from tests.coordinator.service.mill import JOB, SNAPSHOT
 from tests.patience import PATIENCE_S
 from tests.ports import claim_ports, federation_here
+from tests.sample import JOB, SNAPSHOT
 
 
 class Place:

@@ -20,9 +20,9 @@ from coordinator.config import Home, read_secret
 from coordinator.service import peers, tls
 from coordinator.service.handshakes import HANDSHAKES_MAX
 from coordinator.service.peers import Links
-from tests.coordinator.service.mill import JOB, SNAPSHOT
 from tests.patience import PATIENCE_S
 from tests.ports import federation_here
+from tests.sample import JOB, SNAPSHOT
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -23,9 +23,9 @@ from coordinator.effects import Evaluated, Stepped
 from coordinator.service import work
 from coordinator.service.blobs import BlobStore
 from coordinator.service.work import ATTEMPTS, Artifacts, PoolWorker, urls_but
-from tests.coordinator.service.mill import JOB, SNAPSHOT
 from tests.patience import PATIENCE_S
 from tests.ports import federation_here
+from tests.sample import JOB, SNAPSHOT
 
 UPDATE = b"an update"
 DIGEST = sha256(UPDATE)
