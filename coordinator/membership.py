@@ -8,6 +8,7 @@ nobody can have an operator accept something else than was shown.
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from bft.codec.canonical import Record, decode
 from bft.errors import DecodeError, FederationError, Refused, Unavailable
 from bft.ordering.request import seal_request
 from chain.federation import api
-from chain.federation.client import ACCEPTED, FederationClient
+from chain.federation.client import ACCEPTED, FederationClient, Verdict
 from chain.federation.transport import JSON_BYTES_MAX, Transport, refusal
 from chain.records.federation import MemberRecord
 from chain.records.membership import REASON_BYTES_MAX, Approve, Propose, Withdraw
@@ -28,6 +29,9 @@ from coordinator.config import Setup
 TRIES = 5
 """The replica numbers its own requests under the same key; a number that it took is given up."""
 
+
+CLOSED_TRIES, CLOSED_S = 8, 1.0
+"""How often, and after how many seconds, a request is repeated that got no verdict."""
 
 BEHIND_MAX = 64
 """Log entries that a member-to-be may lack and still count as ready."""
@@ -108,12 +112,24 @@ async def say(setup: Setup, members: Sequence[MemberRecord], operation: Record) 
                 encode_operation(operation),
                 key.sign,
             )
-            verdict = await client.submit(sealed)
+            verdict = await _insist(client, sealed)
             if verdict.code == ACCEPTED:
                 return
             if verdict.code != "executed-before":
                 raise Refused(verdict.code, verdict.text)
     raise Unavailable("the replica uses up all numbers of this key; try again")
+
+
+async def _insist(client: FederationClient, sealed: bytes) -> Verdict:
+    """The verdict; asked for again while doors are closed, as they are when an epoch begins.
+
+    A request that was executed is answered again when it comes again.
+    """
+    for _ in range(CLOSED_TRIES):
+        with suppress(Unavailable):
+            return await client.submit(sealed)
+        await asyncio.sleep(CLOSED_S)
+    return await client.submit(sealed)
 
 
 def next_members(

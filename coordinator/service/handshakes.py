@@ -58,6 +58,9 @@ class Handshakes:
 
     async def stop(self) -> None:
         """No more connections; those under way are given up."""
+        for listener in self._listeners:
+            # Else a connection that comes while its acceptor is being cancelled is an error.
+            asyncio.get_running_loop().remove_reader(listener)
         ending = [*self._tasks, *self._under_way]
         for task in ending:
             task.cancel()

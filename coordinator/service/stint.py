@@ -43,6 +43,7 @@ from coordinator.service.closed_door import ClosedDoor
 from coordinator.service.door import Door
 from coordinator.service.finals import BlockFiller
 from coordinator.service.following import Follower
+from coordinator.service.holding import Holding
 from coordinator.service.index import LogIndex
 from coordinator.service.joining import Joining
 from coordinator.service.journal import Journal
@@ -362,7 +363,13 @@ class ObserverStint(Stint):
             observer, journal, self._artifacts, reason, self._on_append, joining
         )
         self.standing = self.follower
+        self._holding = Holding(self._artifacts, lambda: observer.state)
         self._furnish(lambda: ())
+
+    def _on_append(self, append: Append) -> None:
+        super()._on_append(append)
+        for record in append.records:
+            self._holding.hear(record)
 
     def _taking_routes(self) -> list[web.RouteDef]:
         return ClosedDoor(self._reason).routes()
@@ -375,6 +382,7 @@ class ObserverStint(Stint):
         log.warning("observer: %s", self._reason)
 
     async def _run(self) -> None:
+        self._chores.append(asyncio.create_task(self._holding.run(), name="holding"))
         await self.follower.run()
 
     def stop(self) -> None:
