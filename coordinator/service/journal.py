@@ -52,10 +52,12 @@ from coordinator.guard.rules import Guarded
 from coordinator.service.recovery import FORGOTTEN as FORGOTTEN
 from coordinator.service.recovery import JournalCheck, Recovery, gap_checksum
 from coordinator.service.recovery import checksum as checksum
+from coordinator.service.wal_file import rotten
 
 SCHEMA_VERSION = 4  # 2 added the table `gap`, 3 `guard`, 4 `epochs`
 APPLICATION_ID = 0x47524D4C  # "GRML", in the file's header
 STATES_KEPT = 2
+BEHIND_MAX = 64  # transactions that wait for no disk, before one does
 ACCUSATIONS_MAX = 10_000
 WAL_FILE_BYTES_MAX = 64 * 1024 * 1024  # of SQLite's own write-ahead log, between two transactions
 CHECKPOINT_PAGES = 1_000  # of SQLite's write-ahead log, beyond which they are copied back
@@ -139,6 +141,9 @@ class Journal:
         self._prune = 0  # records through here go with the present transaction
         self._waits = True  # the next COMMIT, for the disk
         self.lags = False  # something written is not durable yet
+        self._behind = 0  # transactions since the last that waited for the disk
+        if rotten(path.with_name(path.name + "-wal"), BEHIND_MAX + 1):
+            raise ConfigError(f"{path}-wal is damaged in its middle.  {FORGOTTEN}")
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # counts in a new file only
@@ -146,6 +151,8 @@ class Journal:
             self._connection.execute(f"PRAGMA journal_size_limit={WAL_FILE_BYTES_MAX}")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._check_or_create(chain_id, replica_key)
+            # What a torn write has left behind the log's end must not be there at the next start.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             self._connection.close()
             raise ConfigError(f"{path}: {error}.  {FORGOTTEN}") from None
@@ -262,6 +269,9 @@ class Journal:
         undo it, from the newest transaction backwards.  Does not wait for the disk.
         Raises JournalError, as `commit`.
         """
+        if self._behind == BEHIND_MAX:
+            self.commit(effects)
+            return
         try:
             self._wait_for_disk(False)
             self._connection.execute("BEGIN IMMEDIATE")
@@ -271,6 +281,7 @@ class Journal:
         except (sqlite3.Error, OSError) as error:
             raise self._refused(error) from error
         self.lags = True
+        self._behind += 1
 
     def _wait_for_disk(self, wait: bool) -> None:
         """Whether the next COMMIT waits for the disk, and may copy the log's pages back.
@@ -300,6 +311,7 @@ class Journal:
                 prune_guarded(self._connection)
             self._connection.execute("COMMIT")
             self.lags = False
+            self._behind = 0
             if prune:
                 self._give_back()
         except (sqlite3.Error, OSError) as error:
