@@ -6,13 +6,18 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from msgspec.structs import replace
+
 from bft.codec.canonical import encode
 from bft.codec.envelope import seal
 from chain.federation.transport import base_url
 from chain.node import config as node
 from chain.records.contribution import Profile
 from chain.records.federation import FederationKey, MemberRecord
+from chain.records.score_log import LogEntry
 from coordinator import config as coordinator
+from coordinator.observer import decode_page
+from coordinator.service.following import PAGE_BYTES_MAX
 from deploy import discovery
 from miner import config as miner
 from miner import profile
@@ -243,6 +248,17 @@ def _resealed(body: bytes, key: identities.Key) -> bytes:
     return sealed(discovery.Endpoints.TAG, body, key)
 
 
+def _pages() -> tuple[Target, ...]:
+    entry = LogEntry(index=0, leaf=b"a leaf", proof=b"its proof")
+    pages = (encode(()), encode((entry,)), encode((entry, replace(entry, index=1, proof=b""))))
+
+    def read(data: bytes) -> bytes:
+        return encode(decode_page(data, PAGE_BYTES_MAX))
+
+    covers = ("coordinator.observer:decode_page",)
+    return (Target(name="log-page", read=read, samples=pages, covers=covers),)
+
+
 def targets() -> tuple[Target, ...]:
     """By room."""
-    return (*_settings(), *_words())
+    return (*_settings(), *_words(), *_pages())
