@@ -116,6 +116,8 @@ def consider(core: Core, slot: Slot) -> None:
     proposal = slot.proposal(core.view)
     if proposal is None or slot.accepted or slot.rejected or not core.active:
         return
+    if core.inherited.covers(slot.sequence, core.view):
+        return  # decided; somebody else with our key may have voted there
     body = slot.body(proposal.digest)
     if body is None:
         return
@@ -219,6 +221,8 @@ def try_prepare(core: Core, slot: Slot) -> None:
     if proposal is None or not slot.accepted or not core.active or slot.own_commit is not None:
         return
     if slot.prepared is not None and slot.prepared.view >= core.view:
+        return
+    if core.inherited.covers(slot.sequence, core.view):
         return
     votes = slot.prepares.matching(core.view, proposal.digest)
     votes.pop(core.primary, None)

@@ -153,7 +153,7 @@ def carry(core: Core) -> None:
         return
     lsn = core.new_view[1]
     for sequence in sorted(core.carried):
-        if not core.log.holds(sequence):
+        if not core.log.holds(sequence) or core.inherited.covers(sequence, core.view):
             continue
         slot = core.log.slot(sequence, core.now)
         if slot.proposal(core.view) is not None and slot.accepted:

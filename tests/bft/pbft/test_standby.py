@@ -83,14 +83,34 @@ def test_a_standby_says_nothing_below_the_bound_and_votes_above(index: int, wipe
     assert [node.halted for node in cluster.nodes] == [None] * 4
 
 
+@pytest.mark.parametrize("wiped", [True, False])
+def test_what_is_decided_below_the_bound_gets_no_vote_when_it_is_shown_again(wiped: bool) -> None:
+    """Also when the silence is over: laggards' friends send old proposals and votes."""
+    cluster = TakeOver()
+    load(cluster, 1, 3)
+    old = Node(index=3) if wiped else copied(cluster.nodes[3])
+    load(cluster, 4, 9)
+    cluster.replace(3, old)
+    bound = cluster.inherited[3]
+    load(cluster, 10, bound.sequence + 1)
+    cluster.run_until(lambda: len(cluster.nodes[3].table) > bound.sequence, 30_000)
+    before = cluster.signed_by(3)
+    for vote in list(cluster.wire.values()):
+        if vote.sender != 3 and not isinstance(vote.message, ViewChange | NewView | Checkpoint):
+            cluster.arrive(3, vote.frame)
+    cluster.run(2_000)
+    new = [place for place in cluster.signed_by(3) if place not in before]
+    assert [place for place in new if 0 < place[2] <= bound.sequence] == []
+    assert cluster.nodes[3].halted is None
+
+
 def test_below_the_bound_it_does_not_even_ask_for_another_view() -> None:
     """Its account of the past would lack what its predecessor had prepared."""
     cluster = TakeOver()
     load(cluster, 1, 6)
-    cluster.crash(1)
     cluster.replace(3, Node(index=3))
     before = cluster.signed_by(3)
-    cluster.crash(0)  # with one more down nobody can decide: everybody else leaves the view
+    cluster.crash(0)  # nobody can decide now: the two others leave the view
     cluster.submit(2, 1, 7)
     cluster.run(30_000)
     assert cluster.signed_by(3) == before
