@@ -168,7 +168,7 @@ def show(found: dict[str, Any]) -> str:
             f"{batched['cores_used']} cores",
             f"  one client  p50 {one['p50_ms']} ms, p99 {one['p99_ms']} ms, "
             f"{one['times_floor']} x the floor",
-            f"  floor       {one['floor_ms']} ms: 3 messages of {floor['message_ms']}, 4 commits "
+            f"  floor       {one['floor_ms']} ms: 3 messages of {floor['message_ms']}, 3 commits "
             f"of {floor['commit_ms']}, signatures {floor['sign_ms']} and {floor['verify_ms']} each",
             f"  memory      {max(found['rss_max_mb'])} MB at most, after a flood of "
             f"{found['flood']['connections']} connections "

@@ -52,7 +52,7 @@ from coordinator.service.vault import Vault
 TICK_S = 0.025
 TURN_EVENTS_MAX = 128  # events that share one commit
 QUIET_EVENTS_MAX = 8  # a turn with more leaves the loop to others while it waits for the disk
-QUICK_SYNC_S = 0.000_5  # a disk that took less is not worth another thread
+QUICK_SYNC_S = 0.003  # a disk that took less is not worth the way to another thread
 LANE_PEER_MAX = 1_024  # messages of one peer that wait
 LANE_CLIENTS_MAX = 2_048  # requests and blocks of all clients that wait
 LANE_OWN_MAX = 1_024  # results of this replica's own tasks that wait
