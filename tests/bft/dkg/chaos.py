@@ -27,6 +27,9 @@ SIZE_MAX = 16
 CHANGES = ("refresh", "grow", "shrink", "replace", "shuffle", "threshold")
 HASTY_ATTEMPTS = 2  # before which clocks may run out early, and genesis members may be silent
 ATTEMPTS_MAX = 6
+CHAOS_TURNS = 3_000
+"""After so many, nothing is lost, doubled or crashed any more, and everybody reads to the end."""
+
 TURNS_MAX = 40_000
 
 
@@ -204,6 +207,7 @@ class Session:
         self.bad_shares: dict[tuple[bytes, bytes], tuple[bytes, ...]] = {}
         self.hasty = False  # whether a clock ran out early in the attempt that stands
         self.shares: dict[bytes, KeyShare] = {}
+        self.turns = 0
         draw = Random(f"{chaos.seed}/{epoch}/deeds")
         self.deeds = {
             key: (
@@ -238,6 +242,9 @@ class Session:
 
     def turn(self) -> None:
         random = self.random
+        self.turns += 1
+        if self.turns == CHAOS_TURNS:
+            self.crashing = self.lossy = self.doubling = False
         person = self.chaos.people[random.choice(self.everybody)]
         deed = self.deed(person)
         if deed is None:
@@ -278,6 +285,8 @@ class Session:
             self.posts = [p for p in self.posts if p.author != person.key or random.random() < 0.5]
             self.said.pop(person.key, None)
             seen = random.randint(0, len(self.log))
+        elif self.turns >= CHAOS_TURNS:
+            seen = len(self.log)
         elif random.random() < 0.8:
             seen = random.randint(seen, len(self.log))
         self.read[person.key] = seen
