@@ -1,12 +1,15 @@
 """A member that has missed the end of its epoch reads on in the published log.
 
-Its peers speak in an epoch whose members it does not know yet.  The log is served to everybody,
-each batch with its proof; consensus checks them like any other decision.  A batch that the next
-epoch decided shows that nobody waits for this replica's vote in the old one any more.
+Its peers speak in an epoch whose members it does not know yet, or speak to it no more.  The log is
+served to everybody, each batch with its proof; consensus checks them like any other decision.  A
+batch that the next epoch decided shows that nobody waits for this replica's vote in the old one any
+more.
+Source: docs/CONSENSUS.md, "Epochs".
 """
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from bft.errors import DecodeError
 from bft.ordering.batch import batch_digest
@@ -19,6 +22,7 @@ from coordinator.service.following import PAGE_BYTES_MAX, Source
 from coordinator.service.runtime import Runtime
 
 PAUSE_S = 0.5  # between two pages
+SILENT_S = 5.0  # without a batch for so long, one looks into the log
 
 log = logging.getLogger("gristmill.lag")
 
@@ -40,7 +44,12 @@ class Lag:
     async def run(self) -> None:
         """Until the epoch is over."""
         while not self.over:
-            await self._hinted.wait()
+            sequence = self._runtime.replica.state.sequence
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SILENT_S):
+                    await self._hinted.wait()
+            if not self._hinted.is_set() and self._runtime.replica.state.sequence != sequence:
+                continue
             self._hinted.clear()
             try:
                 await self._read()
