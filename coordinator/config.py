@@ -54,6 +54,7 @@ class Listen(_Settings, frozen=True):
 
     link: Address | None = None  # mutual TLS, other replicas only
     api: Address | None = None  # plain HTTP
+    metrics: Address | None = None  # for the operator's monitoring only; nowhere if left out
 
 
 class Storage(_Settings, frozen=True):
@@ -111,6 +112,7 @@ DEFAULT_YAML = """\
 api_version: gristmill/v1
 kind: Replica
 # listen: {link: 0.0.0.0:7400, api: 0.0.0.0:7401}   # default: as in the genesis record
+# listen: {metrics: 127.0.0.1:7402}                 # Prometheus, /livez, /readyz; default: nowhere
 # storage: {blobs_bytes_max: 17179869184}
 # evaluation: {workers: 1}
 # guard: {path: guard.db}                           # better on another disk than the journal

@@ -50,6 +50,7 @@ from coordinator.service.journal import Journal
 from coordinator.service.lag import Lag
 from coordinator.service.ledger import Ledger
 from coordinator.service.membership_api import MembershipApi
+from coordinator.service.metrics import Metrics
 from coordinator.service.miner_api import MinerApi
 from coordinator.service.outflow import Outflow
 from coordinator.service.peers import Links
@@ -114,6 +115,8 @@ class Stint(ABC):
             setup.config.limits.listeners,
             Outflow(setup.config.limits.answers_bytes),
         )
+        own = setup.identity.public_key
+        self._metrics = Metrics(self.standing, own, peers_up, self._refusals)
         self._beacon = BeaconApi(rules.genesis, self.standing, self._index)
         self._filler = BlockFiller(self._index, self._artifacts, self._keep_block)
         path = setup.home.journal.with_name("coins.db")
@@ -123,33 +126,46 @@ class Stint(ABC):
             rules.job.genesis_model, self._index, self._store, lambda: self.standing.replica.state
         )
 
+    def _refusals(self) -> int:
+        """Signatures that the guard has refused; without a vote there is none."""
+        return 0
+
     @abstractmethod
     def _taking_routes(self) -> list[web.RouteDef]:
         """Of the doors that take something in."""
 
     async def open(self) -> None:
         """Listen.  Raises ConfigError: an address is taken or not of this machine."""
-        api = self._setup.config.listen.api or self._own.api.decode("ascii")
-        try:
-            await self._listen(api)
-        except OSError as error:
-            raise ConfigError(f"cannot listen at {api}: {error.strerror}") from None
+        listen = self._setup.config.listen
+        api = listen.api or self._own.api.decode("ascii")
+        await self._listen(api, self._public_app())
+        self._stack.callback(self._public.closing.set)
+        self._stack.callback(self.standing.growth.announce)  # wakes listeners: they see `closing`
+        if listen.metrics is not None:
+            app = web.Application(middlewares=[errors_to_problems])
+            app.add_routes(self._metrics.routes())
+            await self._listen(listen.metrics, app)
 
-    async def _listen(self, address: str) -> None:
+    def _public_app(self) -> web.Application:
         app = web.Application(middlewares=[errors_to_problems])
         app.on_response_prepare.append(readable_by_pages)
         doors = (self._public, self._beacon, MembershipApi(self.standing))
         app.add_routes([route for door in doors for route in door.routes()])
         app.add_routes(self._taking_routes())
+        return app
+
+    async def _listen(self, address: str, app: web.Application) -> None:
+        """Raises ConfigError."""
         limits = self._setup.config.limits
         runner = make_runner(app, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=limits.idle_s)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        self._stack.callback(self._public.closing.set)
-        self._stack.callback(self.standing.growth.announce)  # wakes listeners: they see `closing`
         assert runner.server is not None
         door = Door(runner.server, limits.connections, limits.head_s)
-        listener = await door.listen(address)
+        try:
+            listener = await door.listen(address)
+        except OSError as error:
+            raise ConfigError(f"cannot listen at {address}: {error.strerror}") from None
         self._stack.callback(listener.close)
 
     async def run(self) -> None:
@@ -219,6 +235,7 @@ class MemberStint(Stint):
             raise ConfigError(
                 f"{home.tls_certificate} is not the one that this replica's member record names"
             )
+        self._local = local
         guard = Guard(recovery.guarded.claims, local.inherited)
         key = GuardedKey(guard, setup.identity.sign, local)
         vault = Vault(setup.keystore)
@@ -271,6 +288,9 @@ class MemberStint(Stint):
             setup.config.limits,
             lambda: asyncio.get_running_loop().time(),
         )
+
+    def _refusals(self) -> int:
+        return self._local.refusals()[0]
 
     def _make_links(self) -> Links:
         setup, epoch, index = self._setup, self._place.epoch, self._place.index

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from coordinator.service.metrics import Metrics
 from coordinator.service.standing import Growth
+from tests.coordinator.service.mill import running
 from tests.coordinator.test_replica import alone
+from tests.ports import claim_ports
 from tests.sim.world import World
 
 WORLD = World(1)
@@ -105,3 +108,22 @@ async def test_an_observer_is_ready_without_a_vote() -> None:
     status, shown = await readiness(Metrics(Still(False), bytes(33), lambda: (), lambda: 0))
     assert status == 200
     assert shown["role"].startswith("observer")
+
+
+async def test_a_replica_that_is_told_where_answers_monitoring_there_and_only_there(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, 1, start=0) as mill:
+        (port,) = claim_ports(1)
+        config = tmp_path / "replica-0" / "replica.yaml"
+        with config.open("a") as file:
+            file.write(f"listen: {{metrics: '127.0.0.1:{port}'}}\n")
+        await mill.start(0)
+        await mill.until(lambda: mill.state().federation_key)
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                assert answer.status == 200
+            async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                assert "gristmill_epoch 0.0" in await answer.text()
+            async with session.get(mill.urls[0] + "/metrics") as answer:
+                assert answer.status == 404
