@@ -130,6 +130,11 @@ class CoordinatorReplica:
         return self._consensus.active
 
     @property
+    def suspects(self) -> bool:
+        """Whether this replica would rather have another primary."""
+        return self._consensus.suspects
+
+    @property
     def primary(self) -> int:
         """Index of the view's primary."""
         return self._config.membership.primary(self.view)

@@ -195,6 +195,11 @@ class Replica:
         return self._core.active
 
     @property
+    def suspects(self) -> bool:
+        """Whether this replica would rather be in another view, and has not left this one yet."""
+        return self._core.wished_view > self._core.pending_view
+
+    @property
     def primary(self) -> int:
         """Index of the installed view's primary."""
         return self._core.primary
