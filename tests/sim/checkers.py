@@ -13,7 +13,15 @@ from bft.crypto.merkle import root_of_hashes
 from bft.ordering.batch import batch_digest
 from bft.ordering.proof import verify_quorum_proof
 from bft.pbft import events as pbft
-from bft.pbft.messages import Checkpoint, Commit, NewView, Prepare, PrePrepare, ViewChange
+from bft.pbft.messages import (
+    Checkpoint,
+    Commit,
+    NewView,
+    Prepare,
+    PrePrepare,
+    ViewChange,
+    claimed_epoch,
+)
 from chain.audit.findings import AuditReport
 from chain.audit.replay import audit
 from chain.records.block import block_hash
@@ -64,10 +72,11 @@ class Checkers:
         self._states: dict[int, bytes] = {}  # sequence -> fingerprint of the state after it
         self._saved: dict[int, bytes] = {}  # sequence -> saved application
         self._proofs: set[tuple[int, bytes]] = set()  # verified
-        self._votes: dict[tuple[int, str, int, int], bytes] = {}  # whose, what, where -> for what
+        self._votes: dict[tuple[int, int, str, int, int], bytes] = {}  # whose, what, where -> said
         self._safe_lsn: dict[int, int] = {}  # replica -> durable through
         self._seen: dict[int, int] = {}  # replica -> sequence when last looked at
         self._asked: set[tuple[int, int, str, int]] = set()
+        self.eras = [(0, world.genesis.membership)]  # (the last sequence before it, who decides)
         self.visits: set[Visit] = set()
         self.refused: list[tuple[int, str]] = []  # (replica, code) of refused blocks
         self.accused: set[int] = set()
@@ -96,9 +105,10 @@ class Checkers:
             if isinstance(effect, pbft.Halt):
                 raise Broken(f"replica {host.index} halted: {effect.reason}")
             if isinstance(effect, pbft.Accuse):
-                self.accused.add(effect.culprit)
-                if self._world.hosts[effect.culprit].correct:
-                    raise Broken(f"correct replica {effect.culprit} accused: {effect.text}")
+                culprit = self._world.machines[host.member.members.keys[effect.culprit]]
+                self.accused.add(culprit)
+                if self._world.hosts[culprit].correct:
+                    raise Broken(f"correct replica {culprit} accused: {effect.text}")
             if isinstance(effect, SaveState):
                 self._agree(self._saved, effect.sequence, effect.state, "saved application")
         self._look(host)
@@ -131,12 +141,14 @@ class Checkers:
         for append in appends:
             self._check_proof(append)
             for offset, record in enumerate(append.records):
+                if isinstance(record, KeyActivated) and record.boundary > self.eras[-1][0]:
+                    self.eras.append((record.boundary, record.federation_key.membership))
                 self._check_leaf(append.first_index + offset, encode_leaf(record))
 
     def _check_proof(self, append: Append) -> None:
         known = (append.sequence, append.proof)
         if known not in self._proofs:
-            members = self._world.rules.genesis.membership
+            members = next(m for last, m in reversed(self.eras) if append.sequence > last)
             digest = batch_digest(append.batch)
             verify_quorum_proof(append.proof, members, append.sequence, digest)
             self._proofs.add(known)
@@ -154,9 +166,11 @@ class Checkers:
 
     def sent(self, host: Host, frame: bytes) -> None:
         """A correct replica votes once in each place, over all its lives."""
-        found = self._world.open(frame)
-        if not host.correct or found.sender != host.index:
-            return  # what it passes on, others have said
+        replica = host.member
+        found = self._world.open(frame, replica)
+        epoch = claimed_epoch(frame)
+        if not host.correct or epoch != replica.epoch or found.sender != replica.index:
+            return  # what it passes on, others have said; in the epoch before it votes no more
         message = found.message
         place, said = 0, b""
         match message:
@@ -169,7 +183,7 @@ class Checkers:
                 where, said = message.view, encode(message)
             case _:
                 return
-        known = self._votes.setdefault((host.index, message.TAG, where, place), said)
+        known = self._votes.setdefault((host.index, epoch, message.TAG, where, place), said)
         if known != said:
             raise Broken(
                 f"replica {host.index} said two things as {message.TAG} at {where} {place}"
@@ -227,6 +241,8 @@ def check_chain(
     for record in records:
         match record:
             case KeyActivated():
+                if key not in (None, record.federation_key.key):
+                    raise Broken(f"epoch {record.federation_key.epoch} has another key")
                 key = record.federation_key.key
             case Drawn():
                 drawn = record

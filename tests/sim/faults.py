@@ -6,20 +6,23 @@ from msgspec.structs import replace
 
 from bft.codec.canonical import Record, encode
 from bft.crypto.hashing import tagged_hash
-from bft.crypto.threshold import sign_share
+from bft.crypto.threshold import KeyShare, sign_share
+from bft.dkg.messages import DkgDealing
 from bft.ordering.batch import Batch, batch_digest, decode_batch
 from bft.pbft import events as pbft
 from bft.pbft.certificates import pre_prepare
-from bft.pbft.messages import PrePrepare, open_message, sign_message
+from bft.pbft.messages import PrePrepare, claimed_epoch, sign_message
 from chain.records.block import BLOCK_VERSION, NO_WORK_BITS, BlockHeader
 from chain.records.certificate import decode_certificate
 from chain.records.evaluation import EvaluationRow
+from chain.records.membership import ActivationShare, ShareProof
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
+from coordinator import custody
 from coordinator.cycle import duties
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Phase
 from coordinator.effects import Evaluated, Stepped
-from coordinator.replica import CoordinatorReplica
+from coordinator.replica import CoordinatorReplica, Duty
 from tests.sim.host import Host
 
 LIE = 10
@@ -69,7 +72,7 @@ class WrongModel(Host):
 
 
 class _Impatience(CoordinatorReplica):
-    def _fulfil(self, duty: duties.Duty, started: int, now_ms: int) -> tuple[Record, ...]:
+    def _fulfil(self, duty: Duty, started: int, now_ms: int) -> tuple[Record, ...]:
         if isinstance(duty, duties.Watch):
             return (Elapsed(cycle=duty.cycle, phase=duty.phase, attempt=duty.attempt),)
         return super()._fulfil(duty, started, now_ms)
@@ -83,7 +86,7 @@ class Impatient(Host):
 
 
 class _FalseWitness(CoordinatorReplica):
-    def _fulfil(self, duty: duties.Duty, started: int, now_ms: int) -> tuple[Record, ...]:
+    def _fulfil(self, duty: Duty, started: int, now_ms: int) -> tuple[Record, ...]:
         if not isinstance(duty, duties.Witness):
             return super()._fulfil(duty, started, now_ms)
         certificate, _ = decode_certificate(duty.certificate)
@@ -121,19 +124,61 @@ class Equivocator(Host):
 
     def outgoing(self, send: pbft.Send) -> list[tuple[int, bytes]]:
         plain = super().outgoing(send)
-        found = open_message(send.message, self.world.rules.genesis.membership)
+        if claimed_epoch(send.message) != self.member.epoch:
+            return plain
+        found = self.world.open(send.message, self.member)
         message = found.message
         if not isinstance(message, PrePrepare) or send.to is not None or not found.attachment:
             return plain
         batch = decode_batch(found.attachment)
         other = encode(Batch(timestamp_ms=batch.timestamp_ms + 1, requests=batch.requests))
         header = pre_prepare(
-            self.world.rules.genesis.membership, message.view, message.sequence, batch_digest(other)
+            self.member.members, message.view, message.sequence, batch_digest(other)
         )
-        twin = sign_message(header, self.world.rules.genesis.membership, self.key.sign, other).frame
+        twin = sign_message(header, self.member.members, self.key.sign, other).frame
         half = len(plain) // 2
         return [*plain[:half], *((to, twin) for to, _ in plain[half:])]
 
+
+class _WrongSharing(CoordinatorReplica):
+    def _fulfil(self, duty: Duty, started: int, now_ms: int) -> tuple[Record, ...]:
+        return tuple(_spoilt(said) for said in super()._fulfil(duty, started, now_ms))
+
+
+def _spoilt(said: Record) -> Record:
+    """A dealing with two shares exchanged, a share that is another signature."""
+    match said:
+        case DkgDealing() if len(said.ciphertexts) > 1:
+            first, second, *rest = said.ciphertexts
+            return replace(said, ciphertexts=(second, first, *rest))
+        case ShareProof() | ActivationShare():
+            return replace(said, share=sign_share(KeyShare(index=0, secret=LIE), said.session))
+    return said
+
+
+class BadDealer(Host):
+    """Deals bad shares, and signs wrongly whatever a change of members asks for."""
+
+    correct = False
+    replica_class = _WrongSharing
+
+
+class Absent(Host):
+    """Takes no part in any change of members."""
+
+    correct = False
+
+    class _Absence(CoordinatorReplica):
+        def _fulfil(self, duty: Duty, started: int, now_ms: int) -> tuple[Record, ...]:
+            if self.state.change is not None and isinstance(duty, custody.Duty):
+                return ()
+            return super()._fulfil(duty, started, now_ms)
+
+    replica_class = _Absence
+
+
+RESHARING_FAULTS: dict[str, type[Host]] = {"bad-dealer": BadDealer, "absent": Absent}
+"""Those that a world without changes of members never sees."""
 
 FAULTS: dict[str, type[Host]] = {
     "lying-scorer": LyingScorer,

@@ -16,12 +16,12 @@ from bft.codec.canonical import encode
 from bft.codec.envelope import seal
 from bft.crypto.hashing import sha256, tagged_hash
 from bft.crypto.identity import PrivateKey
-from bft.dkg.secrets import Secrets
 from bft.errors import FederationError
 from bft.pbft import events as pbft
 from bft.pbft.config import Config
+from bft.pbft.messages import claimed_epoch
 from chain.records.contribution import StorageReceipt
-from coordinator.application import resume
+from coordinator.application import Application, resume
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Phase
 from coordinator.durability import may_lag
@@ -39,9 +39,11 @@ from coordinator.effects import (
     Stepped,
 )
 from coordinator.epochs import Place, note, place
+from coordinator.observer import Observer
 from coordinator.replica import CoordinatorReplica
 from tests.sim import measuring
 from tests.sim.disk import Disk, Kept
+from tests.sim.reading import Reader, make_observer
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -67,7 +69,9 @@ def primary_in(phase: Phase, moment: Moment) -> Callable[[Host, Moment], bool]:
 
     def holds(host: Host, at: Moment) -> bool:
         replica = host.replica
-        return at is moment and replica.state.phase == phase and replica.primary == host.index
+        if not isinstance(replica, CoordinatorReplica) or replica.state.phase != phase:
+            return False
+        return at is moment and replica.primary == replica.index
 
     return holds
 
@@ -96,7 +100,7 @@ class Host:
         self.skew_ms = self.random.randint(-SKEW_MS_MAX, SKEW_MS_MAX)
         self.life = 0  # counts up with each start and crash: what was planned before is void
         self.alive = False
-        self.replica: CoordinatorReplica
+        self.replica: CoordinatorReplica | Observer
         self.start()
 
     # Life and death.
@@ -113,12 +117,14 @@ class Host:
         self._settles = False  # it is synced in this turn
         self._durable_lsn = max((lsn for lsn, _ in self.disk.recovered().records), default=0)
         self.replica = self.build()
-        if not self.correct:  # a liar goes on whatever it is shown
-            self.replica._consensus._core.halt = lambda reason: None  # type: ignore[method-assign]
+        if not self.correct and self.voting:  # a liar goes on whatever it is shown
+            self.member._consensus._core.halt = lambda reason: None  # type: ignore[method-assign]
+        self.reader = Reader(self)
         self.settled = self.replica.state  # the newest state that is safe on the disk
         self.world.checkers.started(self)
         life = self.life
-        self.world.agenda.after(self.random.randint(0, TICK_MS), lambda: self._tick(life))
+        if self.voting:
+            self.world.agenda.after(self.random.randint(0, TICK_MS), lambda: self._tick(life))
 
     def crash(self) -> None:
         """Forget everything that is not safe on the disk."""
@@ -127,11 +133,14 @@ class Host:
         self.life += 1
         self.disk.crash()
 
-    def build(self) -> CoordinatorReplica:
+    def build(self) -> CoordinatorReplica | Observer:
         """The replica as the disk knows it."""
+        found = self.place()
+        if found is None:
+            return make_observer(self)
         return self.replica_class(
             self.world.rules,
-            self.config(),
+            self.config(found),
             self.disk.secrets,
             self.disk.recovered(),
             self.disk.saved(),
@@ -139,17 +148,42 @@ class Host:
             self.disk.gap(),
         )
 
+    @property
+    def voting(self) -> bool:
+        """Whether this is a member's replica, and not an observer."""
+        return isinstance(self.replica, CoordinatorReplica)
+
+    @property
+    def member(self) -> CoordinatorReplica:
+        """The replica of one that votes."""
+        assert isinstance(self.replica, CoordinatorReplica)
+        return self.replica
+
+    @property
+    def wall_ms(self) -> int:
+        """This machine's clock."""
+        return self.world.wall_ms + self.skew_ms
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is under way, or waits."""
+        return self._busy or bool(self._queue)
+
+    def resume(self) -> Application:
+        """The application as the disk knows it."""
+        return resume(self.world.rules, self.disk.saved(), self.disk.tail())
+
     def place(self) -> Place | None:
         """Where the disk says that this replica votes."""
-        state = resume(self.world.rules, self.disk.saved(), self.disk.tail()).state
+        state = self.resume().state
         self.disk.noted.setdefault(state.epoch, note(state))
         records = self.disk.recovered().records
         return place(state, self.key.public_key, records, self.disk.noted)
 
-    def config(self) -> Config:
+    def config(self, found: Place | None = None) -> Config:
         """Own key, the epoch that the disk says, and the world's timeouts."""
         settings = self.world.settings
-        found = self.place()
+        found = found or self.place()
         assert found is not None, "who is in no list observes"
         return Config(
             membership=found.epoch.membership,
@@ -169,20 +203,30 @@ class Host:
 
     def post(self, event: Event) -> None:
         """Queue one event, if this process lives."""
-        if self.alive and len(self._queue) < INBOX_MAX:
+        if self.alive and self.voting and len(self._queue) < INBOX_MAX:
             self._queue.append(event)
             if not self._busy:
                 self._turn()
 
     def receive(self, frame: bytes) -> None:
         """A frame off the network; what is no message is dropped at the door."""
-        if self.alive:
-            try:
-                found = self.world.open(frame)
-                if self.correct or found.sender != self.index:  # liars know that they lied
-                    self.post(pbft.Received(found))
-            except FederationError:
-                self.world.checkers.dropped(self)
+        if not self.alive or not self.voting:
+            return
+        claimed = claimed_epoch(frame)
+        if claimed is not None and not self.member.epoch - 1 <= claimed <= self.member.epoch:
+            if claimed > self.member.epoch:
+                self.reader.hint()
+            return
+        try:
+            found = self.world.open(frame, self.member)
+        except FederationError:
+            self.world.checkers.dropped(self)
+            return
+        if claimed == self.member.epoch:
+            self.reader.heard(found.sender)
+        own = claimed == self.member.epoch and found.sender == self.member.index
+        if self.correct or not own:  # liars know that they lied
+            self.post(pbft.Received(found))
 
     def receipt(self, cycle: int, miner: bytes, digest: bytes, size: int) -> bytes | None:
         """The signed promise to keep an update's bytes; None from a dead process."""
@@ -226,14 +270,15 @@ class Host:
     def _step(self, event: Event) -> list[Effect]:
         if isinstance(event, pbft.Tick):
             self._ticking, self._settles = False, True
-        now_ms, wall_ms = self.world.now - self.born, self.world.wall_ms + self.skew_ms
-        effects = self.replica.step(event, now_ms, wall_ms)
+        now_ms = self.world.now - self.born
+        effects = self.member.step(event, now_ms, self.wall_ms)
         self.world.checkers.stepped(self, effects)
         self.world.reached(self, Moment.STEPPED)
         return effects
 
     def _carry_out(self, life: int, effects: list[Effect]) -> None:
         self._effects += effects
+        self._settles |= any(isinstance(effect, pbft.EpochEnded) for effect in effects)
         kept = Disk.keeps(effects)
         lags = may_lag(effects, self._durable_lsn)
         self.disk.write(kept)
@@ -270,6 +315,9 @@ class Host:
         for effect in self._effects:
             self._hand_out(effect)
         self._busy = False
+        if any(isinstance(effect, pbft.EpochEnded) for effect in self._effects):
+            self.begin_anew()
+            return
         self.world.reached(self, Moment.SENT)
         if life == self.life and self._queue:
             self.world.agenda.after(0, lambda: self._next(life))
@@ -290,37 +338,42 @@ class Host:
             case MakeSnapshot():
                 delay = self.random.randint(1, WORK_MS_MAX)
                 self._later(delay, self.made(effect.step))
-            case DrawSeed(session=session):
-                drawn = self.key.secret + session + self.life.to_bytes(4, "big")
-                seed = tagged_hash("sim/seed", drawn)
-                self._keep(self.disk.secrets.with_seed(session, seed))
-            case KeepSecrets(secrets=secrets):
-                self._keep(secrets)
-            case pbft.EpochEnded():
-                self._begin_epoch()
+            case DrawSeed() | KeepSecrets():
+                self.keep_secrets(effect)
             case pbft.ServeHistory(to=to, from_sequence=first, to_sequence=last):
                 self._later(0, pbft.HistoryRead(to, self.disk.history(first, last)))
             case _:
                 pass
 
-    def _keep(self, secrets: Secrets) -> None:
+    def keep_secrets(self, effect: DrawSeed | KeepSecrets) -> None:
         """Files that are written whole and synced before the answer."""
+        if isinstance(effect, KeepSecrets):
+            secrets = effect.secrets
+        else:
+            drawn = self.key.secret + effect.session + self.life.to_bytes(4, "big")
+            seed = tagged_hash("sim/seed", drawn)
+            secrets = self.disk.secrets.with_seed(effect.session, seed)
         self.disk.secrets = secrets
-        self._later(0, SecretsKept(secrets))
+        if isinstance(self.replica, Observer):
+            self.replica.kept(secrets)
+        else:
+            self._later(0, SecretsKept(secrets))
 
-    def _begin_epoch(self) -> None:
-        """Close the engine, build the next epoch's from the same disk."""
-        waiting = self.replica.waiting
+    def begin_anew(self) -> None:
+        """Close the engine, build the next epoch's from the same disk; or observe from now on."""
+        waiting = self.member.waiting if self.voting else ()
         self.alive = False
+        self.life += 1
+        self.disk.crash()  # nothing waits there: an epoch ends with a synced turn
         self.start()
-        for request in waiting:
+        for request in waiting if self.voting else ():
             self.post(pbft.Submitted(request))
 
     # What a liar does otherwise.
 
     def outgoing(self, send: pbft.Send) -> list[tuple[int, bytes]]:
         """(receiver, frame) of one `Send`."""
-        others = [i for i in range(self.world.rules.genesis.membership.n) if i != self.index]
+        others = [i for i in range(self.member.members.n) if i != self.member.index]
         return [(to, send.message) for to in ([send.to] if send.to is not None else others)]
 
     def measured(self, measurement: Measurement) -> Evaluated:

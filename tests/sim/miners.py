@@ -146,8 +146,11 @@ class Miner:
 
     def _opening(self, state: State, unit: WorkUnit) -> UpdateReveal:
         digest, salt = self._update(state.cycle, unit.unit)
+        members = state.membership.index_by_key
         receipts = [
-            host.receipt(state.cycle, self.name, digest, UPDATE_BYTES) for host in self.world.hosts
+            host.receipt(state.cycle, self.name, digest, UPDATE_BYTES)
+            for host in self.world.hosts
+            if host.key.public_key in members
         ]
         return UpdateReveal(
             cycle=state.cycle,

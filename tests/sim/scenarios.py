@@ -75,7 +75,7 @@ def _crashes(world: World, random: Random, deeds: Deeds) -> None:
         world.agenda.after(random.randint(1_000, 8_000), strike)
         down = sum(not host.alive for host in world.hosts)
         host, down_ms = random.choice(world.hosts), random.randint(1, 12_000)
-        if host.alive and down < world.rules.genesis.membership.f:
+        if host.alive and down < world.state.membership.f:
             deeds.do(world, f"kill R{host.index}", lambda: kill(world, host, down_ms))
 
     strike()

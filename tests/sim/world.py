@@ -4,7 +4,7 @@
     world.run_until(lambda: world.closed >= 3, limit_ms=120_000)
     world.verdict()
 
-The next things to grow here: torn writes, skewed clocks, epochs (see network, disk, host).
+The next things to grow here: torn writes, skewed clocks (see network, disk, host).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,16 @@ from bft.codec.canonical import Record
 from bft.crypto.hashing import tagged_hash
 from bft.crypto.identity import PrivateKey
 from bft.pbft.events import Submitted
-from bft.pbft.messages import Verified, open_message
+from bft.pbft.messages import Verified
+from bft.pbft.past import open_frame
 from chain.audit.findings import AuditReport
 from chain.params import Params
 from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import Job
+from coordinator.cycle.phases.membership import stage
 from coordinator.cycle.state import Phase, Rules, State
 from coordinator.effects import BlockArrived
+from coordinator.replica import CoordinatorReplica
 from tests.sim.agenda import Agenda
 from tests.sim.checkers import Checkers
 from tests.sim.host import Host, Moment
@@ -105,18 +108,19 @@ class Trigger:
     pulled: bool = field(default=False)
 
 
-def make_genesis(keys: Sequence[PrivateKey], params: Params) -> Genesis:
-    """The record that this world's chain begins with."""
-    members = tuple(
-        MemberRecord(
-            operator=b"operator %d" % index,
-            key=key.public_key,
-            tls_certificate=bytes(64),
-            link=b"sim:1",
-            api=b"sim:2",
-        )
-        for index, key in enumerate(keys)
+def make_member(machine: int, key: PrivateKey) -> MemberRecord:
+    """What its operator publishes of a machine."""
+    return MemberRecord(
+        operator=b"operator %d" % machine,
+        key=key.public_key,
+        tls_certificate=machine.to_bytes(64, "big"),
+        link=b"sim:%d" % (2 * machine + 1),
+        api=b"sim:%d" % (2 * machine + 2),
     )
+
+
+def make_genesis(members: tuple[MemberRecord, ...], params: Params) -> Genesis:
+    """The record that this world's chain begins with."""
     return Genesis(
         version=1,
         name=b"sim",
@@ -135,20 +139,26 @@ class World:
         seed: int,
         *,
         replicas: int = 4,
+        spares: int = 0,
         miners: Sequence[Habits] = (HONEST, HONEST, HONEST),
         kinds: Mapping[int, type[Host]] | None = None,
         weather: Weather = FAIR,
         params: Params = PARAMS,
         settings: Settings | None = None,
     ) -> None:
-        """`kinds`: which replicas are something else than correct (tests/sim/faults.py)."""
+        """Args:
+        replicas, spares: machines 0, 1, ... are the members of epoch 0, those after them observe.
+        kinds: which machines are something else than correct (tests/sim/faults.py).
+        """
         self.seed = seed
         self.settings = settings or Settings()
         self.keys = [
             PrivateKey(tagged_hash("sim/replica", index.to_bytes(2, "big")))
-            for index in range(replicas)
+            for index in range(replicas + spares)
         ]
-        self.genesis = make_genesis(self.keys, params)
+        self.records_of = [make_member(index, key) for index, key in enumerate(self.keys)]
+        self.machines = {key.public_key: index for index, key in enumerate(self.keys)}
+        self.genesis = make_genesis(tuple(self.records_of[:replicas]), params)
         self.rules = Rules(self.genesis)
         self.agenda = Agenda()
         self.network = Network(self.agenda, Random(f"{seed}/network"), weather)
@@ -158,7 +168,9 @@ class World:
         self._opened: dict[bytes, Verified] = {}
         self._random = Random(f"{seed}/doors")
         kinds = kinds or {}
-        self.hosts = [kinds.get(index, Host)(self, index) for index in range(replicas)]
+        self.hosts: list[Host] = []
+        for index in range(replicas + spares):
+            self.hosts.append(kinds.get(index, Host)(self, index))
         self.miners = [Miner(self, number, habits) for number, habits in enumerate(miners)]
 
     # Time.
@@ -187,8 +199,7 @@ class World:
 
     def run_cycles(self, cycles: int, limit_ms: int = 200_000) -> None:
         """Until all living correct replicas, at least a strong quorum, have closed so many."""
-        strong = self.rules.genesis.membership.strong
-        self.run_until(lambda: len(self.up) >= strong and self.closed >= cycles, limit_ms)
+        self.run_until(lambda: self.enough and self.closed >= cycles, limit_ms)
 
     def run_to(self, phase: Phase, cycle: int = 1, limit_ms: int = 200_000) -> None:
         """Until all living correct replicas stand in this phase of this cycle."""
@@ -204,6 +215,14 @@ class World:
     def up(self) -> list[Host]:
         """Correct replicas whose process lives."""
         return [host for host in self.hosts if host.alive and host.correct]
+
+    @property
+    def enough(self) -> bool:
+        """Whether a strong quorum of the newest epoch's members lives and is correct."""
+        if not self.up:
+            return False
+        members = self.state.membership
+        return sum(host.key.public_key in members.keys for host in self.up) >= members.strong
 
     @property
     def closed(self) -> int:
@@ -225,10 +244,13 @@ class World:
         for host in self.hosts:
             state, replica = host.replica.state, host.replica
             life = "up" if host.alive else "down"
+            part = "observes"
+            if isinstance(replica, CoordinatorReplica):
+                part = f"epoch {replica.epoch} view {replica.view} active {replica.active}"
             lines.append(
-                f"{host.index} {life} view {replica.view} active {replica.active} "
+                f"{host.index} {life} {part} "
                 f"sequence {state.sequence} cycle {state.cycle} {Phase(state.phase).name} "
-                f"attempt {state.attempt}"
+                f"attempt {state.attempt} {stage(state).name}"
             )
         return "; ".join(lines)
 
@@ -270,14 +292,16 @@ class World:
         """One frame onto the network."""
         self.checkers.sent(sender, frame)
         self.trace.note(self.now, "send", sender.index, frame)
-        receiver = self.hosts[to]
+        receiver = self.hosts[self.machines[sender.member.members.keys[to]]]
+        to = receiver.index
         self.network.carry(sender.index, to, lambda: receiver.receive(frame))
 
-    def open(self, frame: bytes) -> Verified:
-        """`open_message`, each frame verified once for all its receivers."""
+    def open(self, frame: bytes, replica: CoordinatorReplica) -> Verified:
+        """What `replica` opens, each frame verified once for all receivers of its epoch."""
         known = self._opened.get(frame)
         if known is None:
-            known = open_message(frame, self.rules.genesis.membership)
+            known = open_frame(frame, replica._config)
+            assert known is not None, "all votes are wanted here: receivers share what is opened"
             if len(self._opened) >= OPENED_MAX:
                 self._opened.clear()
             self._opened[frame] = known
@@ -286,7 +310,7 @@ class World:
     def door(self, number: int) -> Host | None:
         """The replica that a client finds there, if its process lives."""
         host = self.hosts[number % len(self.hosts)]
-        return host if host.alive else None
+        return host if host.alive and host.voting else None
 
     def submit(self, door: int, sealed: bytes) -> None:
         """A client's request on its way to one replica."""
