@@ -11,7 +11,7 @@ follows like a replica that is between views.  That is enough:
   - a predecessor that is still alive, below the bound, votes only where all is decided.
 
 It costs a fault while it lasts: with f others down the federation waits, as for any absent replica.
-Source: ours, docs/adr/0008-signing-guard.md; PBFT (OSDI 1999) section 4.4 for what must survive.
+Source: ours, docs/adr/0011-signing-guard.md; PBFT (OSDI 1999) section 4.4 for what must survive.
 Pure.
 """
 

@@ -10,7 +10,7 @@ a restored copy) knows from it where to stay silent: it is the high watermark of
 window ahead so that one durable write serves many votes.
 
 Source: EIP-3076 "Slashing Protection Interchange Format"; CometBFT's privval (CheckHRS); the
-reservation is ours, see docs/adr/0008-signing-guard.md.  Pure.
+reservation is ours, see docs/adr/0011-signing-guard.md.  Pure.
 """
 
 from collections.abc import Iterable, Mapping
