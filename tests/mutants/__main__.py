@@ -18,13 +18,14 @@ from pathlib import Path
 
 from tests.mutants.consensus import FURTHER, LISTED
 from tests.mutants.epochs import EPOCHS
+from tests.mutants.membership import CHANGES
 from tests.mutants.mill import MILL
 from tests.mutants.mutant import Mutant, NoSuchText, mutated
 from tests.mutants.sharing import SHARING
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("bft", "chain", "miner", "coordinator", "deploy", "gristmill", "tests", "benchmarks")
-MUTANTS = (*LISTED, *FURTHER, *EPOCHS, *SHARING, *MILL)
+MUTANTS = (*LISTED, *FURTHER, *EPOCHS, *SHARING, *CHANGES, *MILL)
 SURVIVED = 6
 STALE = 2
 TESTS_FAILED = 1  # pytest's statuses

@@ -139,7 +139,7 @@ MILL = (
         REFUSALS,
         (
             f"{PHASES}/signing.py",
-            "    if (share.purpose, share.subject, share.rank) != expected[:3]:\n",
+            "    if (share.purpose, share.subject, share.rank, share.epoch) != expected[:4]:\n",
             "    if False:\n",
         ),
     ),
