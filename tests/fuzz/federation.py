@@ -347,7 +347,7 @@ def _consensus() -> list[Target]:
             name="pbft-message",
             read=_open_message,
             samples=frames,
-            covers=("bft.pbft.messages:open_message",),
+            covers=("bft.pbft.messages:open_message", "bft.pbft.messages:open_news"),
             inner=said,
             wrap=_signed_by_one,
         ),
