@@ -16,7 +16,6 @@ from chain.records.contribution import Profile
 from chain.records.federation import FederationKey, MemberRecord
 from chain.records.score_log import LogEntry
 from coordinator import config as coordinator
-from coordinator.keys import store as keys
 from coordinator.observer import decode_page
 from coordinator.service.following import PAGE_BYTES_MAX
 from deploy import discovery
@@ -103,29 +102,6 @@ def _replica_home(file: str) -> Callable[[bytes], None]:
         coordinator.load_setup(home.path)
 
     return read
-
-
-CHEAP = keys.Cost(n_log2=1, r=1)
-PASSPHRASE = b"correct horse"
-
-
-def _keystore(data: bytes) -> None:
-    home = _directory() / "keystore"
-    home.mkdir(exist_ok=True)
-    path = home / keys.KEYSTORE_FILE
-    path.write_bytes(data)
-    path.chmod(0o600)
-    if b'"n_log2": 1,' in data:  # a dear one is refused or takes its time; neither is the point
-        keys.open_keystore(home, PASSPHRASE)
-    else:
-        keys.open_keystore(home, None)
-
-
-def _keystore_sample() -> bytes:
-    home = _directory() / "sealed"
-    home.mkdir(exist_ok=True)
-    keys.encrypt_home(home, PASSPHRASE, CHEAP)
-    return (home / keys.KEYSTORE_FILE).read_bytes()
 
 
 def _profile(data: bytes) -> None:
@@ -285,11 +261,4 @@ def _pages() -> tuple[Target, ...]:
 
 def targets() -> tuple[Target, ...]:
     """By room."""
-    keystore = Target(
-        name="keystore",
-        read=_keystore,
-        samples=(_keystore_sample(),),
-        covers=("coordinator.keys.store:open_keystore",),
-        slow=True,
-    )
-    return (*_settings(), *_words(), *_pages(), keystore)
+    return (*_settings(), *_words(), *_pages())
