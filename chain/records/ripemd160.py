@@ -1,9 +1,12 @@
-"""RIPEMD-160, which Bitcoin's addresses need and which many builds of OpenSSL no longer offer.
+"""RIPEMD-160, which Bitcoin's addresses need and which some builds of OpenSSL do not offer.
+
+OpenSSL's is a thousand times faster, and scripts can ask for much of it; ours stands in for it.
 
 Source: Dobbertin, Bosselaers, Preneel, "RIPEMD-160: A Strengthened Version of RIPEMD" (1996).
 Pure.
 """
 
+import hashlib
 import struct
 
 _LEFT = (
@@ -38,6 +41,7 @@ _LEFT_ADD = (0x00000000, 0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xA953FD4E)
 _RIGHT_ADD = (0x50A28BE6, 0x5C4DD124, 0x6D703EF3, 0x7A6D76E9, 0x00000000)
 _START = (0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0)
 _MASK = 0xFFFFFFFF
+_IN_OPENSSL = "ripemd160" in hashlib.algorithms_available
 
 
 def _mix(kind: int, x: int, y: int, z: int) -> int:
@@ -73,6 +77,13 @@ def _line(state: tuple[int, ...], words: tuple[int, ...], *, left: bool) -> tupl
 
 def ripemd160(data: bytes) -> bytes:
     """20 bytes."""
+    if _IN_OPENSSL:
+        return hashlib.new("ripemd160", data, usedforsecurity=False).digest()
+    return own_ripemd160(data)
+
+
+def own_ripemd160(data: bytes) -> bytes:
+    """20 bytes, without OpenSSL."""
     padding = b"\x80" + b"\x00" * ((55 - len(data)) % 64)
     padded = data + padding + (8 * len(data)).to_bytes(8, "little")
     state: tuple[int, ...] = _START

@@ -84,3 +84,26 @@ def test_transactions_that_bitcoin_core_takes_are_taken() -> None:
             output = outputs[entry.previous, entry.index]
             verify_input(hasher, at, output, _all_rules_but(excluded))
     assert len(entries) > 100
+
+
+def test_one_pass_over_the_transaction_serves_every_check_of_an_input() -> None:
+    """Else a script of 200 CHECKSIG in a large transaction is hashed 200 times over."""
+    raw, script, index, kind, _ = next(
+        entry for entry in load("sighash.json") if entry[3] & 0x1F not in (2, 3)
+    )
+    transaction, code = decode_transaction(bytes.fromhex(raw)), bytes.fromhex(script)
+    passes = 0
+
+    class Counted(SignatureHasher):
+        def _legacy_outputs(self, index: int, base: int) -> bytes:
+            nonlocal passes
+            passes += 1
+            return super()._legacy_outputs(index, base)
+
+    hasher = Counted(transaction)
+    again = [hasher.legacy(index, code, other) for other in (kind, kind, kind ^ 0x40, kind)]
+    assert passes == 1
+    assert again[0] == again[1] == again[3] != again[2]
+    assert again[2] == SignatureHasher(transaction).legacy(index, code, kind ^ 0x40)
+    hasher.legacy(index, code + b"\x51", kind)
+    assert passes == 2
