@@ -18,7 +18,8 @@ from bft.codec.canonical import Record, decode
 from bft.errors import DecodeError, FederationError, Refused, Unavailable
 from bft.ordering.request import seal_request
 from chain.federation import api
-from chain.federation.client import ACCEPTED, FederationClient, Verdict
+from chain.federation.answers import ACCEPTED, Verdict
+from chain.federation.client import FederationClient
 from chain.federation.transport import JSON_BYTES_MAX, Transport, refusal
 from chain.records.federation import MemberRecord
 from chain.records.membership import REASON_BYTES_MAX, Approve, Propose, Withdraw

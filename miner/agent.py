@@ -16,7 +16,8 @@ from bft.codec.envelope import seal
 from bft.crypto.merkle import inclusion_proof
 from bft.errors import FederationError, Unavailable
 from bft.ordering.request import seal_request
-from chain.federation.client import ACCEPTED, FederationClient
+from chain.federation.answers import ACCEPTED
+from chain.federation.client import FederationClient
 from chain.federation.template import fetch_template
 from chain.records.block import build_block, decode_block
 from chain.records.certificate import decode_certificate
@@ -309,7 +310,7 @@ class Agent:
         for url in said:
             if url not in taken:
                 log.warning("%s refused our block: %s: %s", url, said[url].code, said[url].text)
-        if sum(url in self._client.urls for url in taken) < self._genesis.membership.weak:
+        if sum(url in self._client.urls for url in taken) < self._client.weak:
             raise Unavailable(f"{len(taken)} replicas and nodes took the block; too few")
         block_hash = decode_block(block).hash
         return actions.BlockOffered(action, certificate.height, block_hash, len(taken))

@@ -9,10 +9,9 @@ replica is never the only one that holds them.  Whom to ask next stands in panel
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import NamedTuple, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from bft.codec.canonical import decode
 from bft.codec.envelope import open_as
@@ -20,6 +19,15 @@ from bft.crypto import bls
 from bft.crypto.hashing import sha256
 from bft.errors import ConfigError, DecodeError, FederationError, Refused, Unavailable
 from chain.federation import api
+from chain.federation.answers import (
+    ACCEPTED,
+    Position,
+    ReplicaStatus,
+    Verdict,
+    read_json,
+    read_verdict,
+)
+from chain.federation.members import newest_epochs
 from chain.federation.panel import Panel, gather_enough
 from chain.federation.receipts import Signed, concluded, read_receipt
 from chain.federation.transport import (
@@ -33,67 +41,30 @@ from chain.federation.transport import (
 from chain.records.certificate import CERTIFICATE_BYTES, BlockCertificate
 from chain.records.contribution import StorageReceipt
 from chain.records.federation import FEDERATION_KEY_BYTES_MAX, FederationKey, Genesis
-from chain.records.phase import Phase
 from chain.records.score_log import ENTRY_BYTES_MAX, Assigned, Scored
 from chain.validation import verify_certificate
 
 BLOB_S = 120.0  # for an upload or a download
 BLOB_HEDGE_S = 15.0
+FOLLOW_S = 30.0  # between two questions who the members are
 RECEIPT_BYTES_MAX = 1024
 RECEIPTS_GRACE_S = 0.5  # with enough receipts in hand, wait so long for the rest
 SNAPSHOT_BYTES_MAX = 256 * 1024 * 1024
-ACCEPTED = "accepted"
 ABSENT = b""  # an answer 404: no record has the empty encoding
 
 T = TypeVar("T")
-
-
-class Verdict(NamedTuple):
-    """What became of a request: ACCEPTED, or the word and the text of a refusal."""
-
-    code: str
-    text: str
-
-
-class Position(NamedTuple):
-    """Where the federation stands.  Positions compare as time does."""
-
-    cycle: int
-    phase: Phase
-
-
-class ReplicaStatus(msgspec.Struct):
-    """What a replica says about itself, unverified; it says more than this."""
-
-    cycle: int
-    phase: str
-    replica: int = -1
-    view: int = -1
-    height: int = -1
-
-    @property
-    def position(self) -> Position:
-        """Raises DecodeError: no phase that we know, or a cycle below 0."""
-        if self.phase not in Phase.__members__ or self.cycle < 0:
-            raise DecodeError(f"cycle {self.cycle}, phase {self.phase[:32]!r} came in a status")
-        return Position(self.cycle, Phase[self.phase])
-
-
-class _Answer(msgspec.Struct):
-    code: str
-    text: str = ""
 
 
 class FederationClient:
     """Use as an async context manager, in one event loop."""
 
     def __init__(self, genesis: Genesis, urls: Sequence[str] = ()) -> None:
-        """Talk to the replicas at `urls`, one each; without any, to the genesis record's members.
+        """Talk to the replicas at `urls`, one each; without any, to the members as they change.
 
         Raises:
             ConfigError: a malformed address, or fewer than `weak` different ones.
         """
-        self._chain_id = genesis.chain_id
+        self._genesis, self._chain_id = genesis, genesis.chain_id
         self._membership = genesis.membership
         given = urls or [f"http://{member.api.decode()}" for member in genesis.members]
         self._urls = tuple(dict.fromkeys(base_url(url) for url in given))
@@ -103,6 +74,8 @@ class FederationClient:
                 "ones are needed, because one replica alone proves nothing"
             )
         self._panel = Panel(self._urls)
+        self._follows, self._followed_s = not urls, -FOLLOW_S
+        self._epochs: tuple[FederationKey, ...] = ()
         self._key: FederationKey | None = None
         self._transport = Transport()
 
@@ -122,6 +95,36 @@ class FederationClient:
     def urls(self) -> tuple[str, ...]:
         """The replicas' addresses."""
         return self._urls
+
+    @property
+    def weak(self) -> int:
+        """How many replicas have to say the same: f + 1 of the present members."""
+        return self._membership.weak
+
+    async def follow(self) -> int:
+        """Go on with the members of the newest epoch that a replica can prove; its number.
+
+        Raises:
+            Unavailable, DecodeError: see `federation_key`.
+        """
+        key = (await self.federation_key()).key
+        self._epochs = await newest_epochs(self._genesis, key, self._epochs, self._urls, self._get)
+        if self._epochs and self._epochs[-1].epoch > self._membership.epoch:
+            newest = self._epochs[-1]
+            self._membership = newest.membership
+            if self._follows:
+                told = (base_url(f"http://{member.api.decode()}") for member in newest.members)
+                self._urls = tuple(dict.fromkeys(told))
+                self._panel = Panel(self._urls)
+        return self._membership.epoch
+
+    async def _follow_now_and_then(self) -> None:
+        """So that members may come and go while a client runs; what fails is tried again."""
+        now = asyncio.get_running_loop().time()
+        if self._follows and now - self._followed_s >= FOLLOW_S:
+            self._followed_s = now
+            with suppress(FederationError):
+                await self.follow()
 
     # Questions that need one answer, verified by itself.
 
@@ -210,6 +213,7 @@ class FederationClient:
         Raises:
             Unavailable: fewer than `weak` replicas answered.
         """
+        await self._follow_now_and_then()
         member = self._membership
 
         async def ask(url: str) -> Position:
@@ -242,7 +246,7 @@ class FederationClient:
         """
 
         async def ask(url: str) -> Verdict:
-            return _verdict(url, await self._post_request(url, request, wait_ms))
+            return read_verdict(url, await self._post_request(url, request, wait_ms))
 
         def agree(verdicts: list[Verdict], last: bool) -> Verdict | None:
             counted = Counter(verdict.code for verdict in verdicts)
@@ -360,7 +364,7 @@ class FederationClient:
 
     async def _status(self, url: str) -> ReplicaStatus:
         body = await self._get(url + api.STATUS, JSON_BYTES_MAX)
-        return _json(ReplicaStatus, url, body)
+        return read_json(ReplicaStatus, url, body)
 
     async def _get(self, url: str, bytes_max: int, timeout_s: float = EXCHANGE_S) -> bytes:
         reply = await self._transport.exchange("GET", url, bytes_max=bytes_max, timeout_s=timeout_s)
@@ -390,23 +394,3 @@ class FederationClient:
         return await self._panel.ask(
             lambda url: self._get_if_there(url + path, bytes_max), alike, self._membership.weak
         )
-
-
-def _verdict(url: str, reply: Reply) -> Verdict:
-    """What one replica says of a request.  Raises what `refusal` gives, unless it is a verdict."""
-    if reply.status == 202:
-        raise Unavailable(f"{url}: the request is not executed yet")
-    if reply.status == 200:
-        answer = _json(_Answer, url, reply.body)
-        return Verdict(answer.code, answer.text)
-    error = refusal(reply)
-    if isinstance(error, Refused):
-        return Verdict(error.code, str(error))
-    raise error
-
-
-def _json(kind: type[T], url: str, body: bytes) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(f"{url}: not the JSON that was asked for: {error}") from None

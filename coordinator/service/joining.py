@@ -7,7 +7,8 @@ from typing import Any
 
 from bft.dkg.secrets import Secrets
 from bft.errors import FederationError
-from chain.federation.client import ACCEPTED, FederationClient
+from chain.federation.answers import ACCEPTED
+from chain.federation.client import FederationClient
 from coordinator.effects import DrawSeed, Effect, KeepSecrets
 from coordinator.observer import Say
 from coordinator.service.vault import Vault

@@ -80,8 +80,7 @@ class Trial:
         for index in range(self.miners):
             home = self.root / f"miner-{index}"
             create_miner_home(home, self.genesis)
-            urls = [self.url(name) for name in self.homes]
-            self.fleet.start(f"miner-{index}", home / "log", run_miner, home, urls, [])
+            self.fleet.start(f"miner-{index}", home / "log", run_miner, home, (), [])
 
     def _rules(self) -> tuple[Params, Job, bytes]:
         if not self.miners:

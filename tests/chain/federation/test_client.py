@@ -12,7 +12,8 @@ from bft.crypto import bls
 from bft.crypto.hashing import sha256
 from bft.errors import ConfigError, DecodeError, Unavailable
 from chain.federation import api
-from chain.federation.client import FederationClient, Position, Verdict
+from chain.federation.answers import Position, Verdict
+from chain.federation.client import FederationClient
 from chain.federation.transport import JSON_BYTES_MAX
 from chain.records.contribution import StorageReceipt, UploadAuthorization, WorkUnit
 from chain.records.federation import FederationKey, activation_message

@@ -14,7 +14,8 @@ from aiohttp import web
 
 from bft.crypto.hashing import sha256
 from chain.federation import api
-from chain.federation.client import ACCEPTED, FederationClient, Verdict
+from chain.federation.answers import ACCEPTED, Verdict
+from chain.federation.client import FederationClient
 from chain.receipts import verify_receipt
 from chain.records.federation import FederationKey
 from tests.chain.federation.replicas import NOT_FOUND, Replica, Replicas

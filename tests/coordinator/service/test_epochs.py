@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from bft.crypto import bls
+from chain.federation.client import FederationClient
 from chain.records.federation import MemberRecord
 from chain.records.membership import Approve, Propose
 from coordinator.ceremony import create_identity, write_genesis
@@ -75,6 +76,10 @@ async def test_a_member_is_replaced_while_cycles_go_on(tmp_path: Path) -> None:
         assert after is not None and after.key == key.key and after.commitments != key.commitments
         bls.verify(key.key, after.activation, after.message)
         await mill.until(lambda: mill.services[4].runtime.replica.has_share)
+        async with FederationClient(mill.genesis) as client:
+            assert mill.urls[3] in client.urls
+            assert await client.follow() == 1
+            assert client.urls == (*mill.urls[:3], f"http://{member.api.decode()}")
         await mill.stop(2)  # the new one's vote is needed from here on
         cycle = mill.state().cycle
         await mill.until(lambda: mill.state().cycle > cycle + 2)

@@ -11,7 +11,8 @@ from bft.codec.canonical import decode
 from bft.crypto import bls
 from bft.errors import ConfigError
 from chain.federation import api
-from chain.federation.client import FederationClient, Verdict
+from chain.federation.answers import Verdict
+from chain.federation.client import FederationClient
 from chain.params import MINIMAL
 from chain.records.federation import FederationKey
 from chain.records.phase import Phase
