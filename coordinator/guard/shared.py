@@ -74,7 +74,7 @@ class SharedGuard:
             return None
         try:
             shared = msgspec.json.decode(data, type=_Shared)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"the key's memory in etcd: {error}") from None
         memory = read_memory(shared.memory, self._local.public_key, "the key's memory in etcd")
         if shared.holder != self._local.id:

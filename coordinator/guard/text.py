@@ -64,7 +64,7 @@ def read_memory(data: bytes, public_key: bytes, spot: str) -> Reservation:
         bounds = {
             Domain[name]: Bound(bound.slot, bound.rank) for name, bound in memory.bounds.items()
         }
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{spot}: {error}") from None
     except RecursionError:
         raise ConfigError(f"{spot}: nested too deeply") from None

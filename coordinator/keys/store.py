@@ -51,9 +51,9 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     from taking all memory.
     """
 
-    n_log2: Annotated[int, Meta(ge=1, le=20)] = 17
-    r: Annotated[int, Meta(ge=1, le=16)] = 8
-    p: Annotated[int, Meta(ge=1, le=4)] = 1
+    n_log2: Annotated[int, Meta(ge=1, le=19)] = 17
+    r: Literal[8] = 8
+    p: Literal[1] = 1
 
 
 COST = Cost()
@@ -303,7 +303,7 @@ def _format(record: msgspec.Struct) -> bytes:
 def _parse(kind: type[F], data: bytes, path: Path) -> F:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None

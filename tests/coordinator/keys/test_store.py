@@ -183,7 +183,7 @@ def test_deleting_removes_and_may_be_repeated(sealed: Keystore) -> None:
 def test_a_cost_that_takes_all_memory_is_refused(sealed: Keystore) -> None:
     path = sealed.home / KEYSTORE_FILE
     record = json.loads(path.read_bytes())
-    record["cost"]["n_log2"] = 40
+    record["cost"]["n_log2"] = 20
     path.write_text(json.dumps(record))
     with pytest.raises(ConfigError, match=r"cost\.n_log2"):
         open_keystore(sealed.home, b"right")
