@@ -87,8 +87,9 @@ class Tree:
         if done.returncode == TESTS_PASSED:
             return "survived"
         if done.returncode == TESTS_FAILED:
-            failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
-            return "killed by " + failed[0].split(" - ")[0].removeprefix("FAILED ")
+            lines = done.stdout.splitlines()  # a fixture that checks afterwards is an ERROR
+            failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+            return "killed by " + failed[0].split(" - ")[0].partition(" ")[2]
         return f"error {done.returncode}: {done.stdout[-500:]}"
 
     def search(self, files: Sequence[str], seeds: int) -> str:

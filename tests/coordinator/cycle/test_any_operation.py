@@ -13,26 +13,37 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bft.codec.canonical import Record, decode, encode
 from bft.crypto.identity import PrivateKey
 from bft.crypto.threshold import KeyShare, sign_share
 from bft.errors import FederationError
 from bft.ordering.request import seal_request
-from chain.records.operations import MINER_OPERATIONS, REPLICA_OPERATIONS, encode_operation
+from chain.audit.replay import audit
+from chain.params import MINIMAL
+from chain.records.membership import Propose
+from chain.records.operations import (
+    MEMBERSHIP_OPERATIONS,
+    MINER_OPERATIONS,
+    REPLICA_OPERATIONS,
+    encode_operation,
+)
 from chain.records.phase import Phase
 from chain.records.score_log import ENTRY_BYTES_MAX, decode_leaf, encode_leaf
 from chain.records.votes import SignatureShare
+from coordinator.cycle.phases.membership import Stage
 from coordinator.cycle.phases.signing import asked
 from coordinator.cycle.state import State
-from tests.chain.audit.mill import Mill, key
+from tests.chain.audit import epochs
+from tests.chain.audit.mill import Mill, key, make_genesis, make_member
 from tests.fuzz.records import sample
 
 HONEST = (0, 1, 2)
 LIAR = 3
 MINERS = 4
 DILIGENT = (0, 1)  # miners; the others say what comes to their minds
-KINDS = (*MINER_OPERATIONS, *REPLICA_OPERATIONS)
+KINDS = (*MINER_OPERATIONS, *REPLICA_OPERATIONS, *MEMBERSHIP_OPERATIONS)
 EXTREMES = (0, 1, 2**8 - 1, 2**16 - 1, 2**32 - 1, 2**63 - 1, -1, -(2**63))
 SKEW_MS = 10_000  # correct backups hold a proposal that is further ahead of their clocks
 STEPS_MAX = 40  # within which the honest alone end any cycle
@@ -83,7 +94,9 @@ def _aimed(mill: Mill, record: Record, random: Random) -> Record:
         "attempt": state.attempt,
         "rank": state.rank,
         "unit": random.randrange(MINERS + 1),
-        "session": state.transcript.session,
+        "session": _session(state),
+        "proposal": bytes(32) if state.change is None else state.change.proposal.digest,
+        "epoch": state.epoch + isinstance(record, Propose),
         "dealer": random.randrange(5),
         "records": mill.rules.job.heldout_records,
     }
@@ -96,6 +109,14 @@ def _aimed(mill: Mill, record: Record, random: Random) -> Record:
         if isinstance(fields[name], int) and random.random() < 0.1:
             fields[name] = random.choice(EXTREMES)
     return type(record)(**fields)
+
+
+def _session(state: State) -> bytes:
+    """Of the resharing, if one is under way."""
+    change = state.change
+    if change is None or change.transcript is None:
+        return state.transcript.session
+    return change.transcript.session
 
 
 def _due(mill: Mill, author: int) -> list[Record]:
@@ -142,7 +163,9 @@ def _key_share(transcript: bytes, replica: int) -> KeyShare:
 
 def _anything(mill: Mill, random: Random) -> bytes:
     """A request of somebody who may say whatever is possible."""
-    authors = [mill.replicas[LIAR], *mill.miners[len(DILIGENT) :], key("stranger")]
+    authors = [*mill.miners[len(DILIGENT) :], key("stranger"), key("replica 5")]
+    if len(mill.replicas) > LIAR:
+        authors.append(mill.replicas[LIAR])
     author = random.choice(authors)
     return _sealed(mill, author, _operation(mill, random), random)
 
@@ -218,3 +241,75 @@ def test_nothing_that_is_ordered_stops_a_replica_or_the_mill(station: str, seed:
         _go_on(mill)
     assert mill.state.cycle > cycle or not founded
     _check(mill, 0)
+
+
+CHANGES = ("NONE", "PROPOSED", "KEYS", "DEALING", "COMPLAINT", "PROOF", "ACTIVATION", "ENDING")
+QUICK = make_genesis(params=replace(MINIMAL, checkpoint_interval=4, window=8))
+NEXT = (0, 1, 2, 4, 5)
+"""The members of the next epoch: 3 leaves, 4 and 5 join; 3 and 5 say anything."""
+
+
+@cache
+def _changes() -> dict[str, Mill]:
+    """One federation on its way into the next epoch, at every stop."""
+    mill = Mill(genesis=QUICK, miner_count=MINERS).found()
+    steps: tuple[Callable[[], object], ...] = (
+        lambda: epochs.propose(mill, NEXT),
+        lambda: epochs.approve(mill, (1, 2)),
+        lambda: epochs.session_round(mill),
+        lambda: epochs.session_round(mill),
+        lambda: epochs.session_round(mill),
+        lambda: epochs.prove(mill),
+        lambda: epochs.activate(mill),
+        lambda: None,
+    )
+    found = {}
+    for name, step in zip(CHANGES, steps, strict=True):
+        found[name] = copy.copy(mill)
+        found[name].clients, found[name].entries = mill.clients.copy(), list(mill.entries)
+        step()
+    return found
+
+
+def _change_on(mill: Mill) -> None:
+    """What the honest say of a change; their clocks, if it is not enough."""
+    before = mill.state
+    match epochs.standing(mill):
+        case Stage.PROPOSED if mill.state.change is not None:
+            given = mill.state.change.approvals
+            epochs.approve(mill, [index for index in HONEST if index not in given])
+        case Stage.RESHARING:
+            epochs.session_round(mill, {make_member(n).key for n in (3, 5)})
+            if epochs.standing(mill) is Stage.RESHARING:
+                epochs.session_elapsed(mill, HONEST)
+        case Stage.PROOF:
+            epochs.prove(mill, (0, 1, 2, 3))
+        case Stage.ACTIVATION:
+            epochs.activate(mill, HONEST)
+    if mill.state is before:
+        mill.order(timestamp_ms=0)
+
+
+@pytest.mark.parametrize("station", CHANGES)
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**64))
+def test_nothing_that_is_ordered_stops_a_change_of_members(station: str, seed: int) -> None:
+    """One member and one joiner say anything; the next epoch comes, and the auditor agrees."""
+    random, mill = Random(seed), copy.copy(_changes()[station])
+    mill.clients, mill.entries = mill.clients.copy(), list(mill.entries)
+    for _ in range(4):
+        before = len(mill.entries)
+        mill.order(*(_anything(mill, random) for _ in range(random.randrange(6))))
+        if random.random() < 0.3:
+            _change_on(mill)
+        _check(mill, before)
+    for _ in range(2 * STEPS_MAX):
+        if mill.state.epoch > 0:
+            break
+        # A liar's own proposal may have been withdrawn, or stand in the way.
+        if epochs.standing(mill) is Stage.NONE and epochs.propose(mill, NEXT) == ["miner"]:
+            return  # the joiner has taken up mining: it cannot join, and the epoch goes on
+        _change_on(mill)
+    assert mill.state.epoch == 1
+    report = audit(encode(QUICK), mill.entries)
+    assert report.passed, report.to_text()
