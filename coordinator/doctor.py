@@ -12,6 +12,7 @@ from bft.crypto.hashing import sha256
 from bft.errors import ConfigError
 from coordinator import ask
 from coordinator.config import Setup, load_setup, split_address
+from coordinator.guard.store import peek
 from coordinator.service.app import lock_home
 from coordinator.service.blobs import blob_path
 from coordinator.service.journal import Journal
@@ -42,6 +43,8 @@ def examine(home: Path) -> list[Finding]:
     running = _is_running(setup)
     found.append(Finding("process", True, "running" if running else "not running"))
     checks: list[tuple[str, Callable[[], str]]] = [
+        ("keys", lambda: _keys(setup)),
+        ("guard", lambda: _guard(setup)),
         ("certificate", lambda: _certificate(setup)),
         ("model", lambda: _genesis_model(setup)),
         ("disk", lambda: _disk(setup)),
@@ -66,6 +69,19 @@ def _is_running(setup: Setup) -> bool:
         return True
     os.close(descriptor)
     return False
+
+
+def _keys(setup: Setup) -> str:
+    return "encrypted" if setup.keystore.encrypted else "PLAIN, as somebody chose"
+
+
+def _guard(setup: Setup) -> str:
+    seen = peek(setup.guard, setup.identity.public_key)
+    if seen.closed is not None:
+        raise ConfigError(f"closed: {seen.closed}")
+    if seen.refusals[0]:
+        raise ConfigError(f"{seen.refusals[0]} signatures were refused; see operator guard status")
+    return f"raised {seen.reservation.number} times, nothing was refused"
 
 
 def _certificate(setup: Setup) -> str:

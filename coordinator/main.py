@@ -51,6 +51,8 @@ def run_replica(
     try:
         setup = load_setup(home)
         logging.getLogger("gristmill").setLevel(setup.config.log_level.upper())
+        if not setup.keystore.encrypted:
+            log.warning("the keys in %s are plain: whoever reads the disk has them", home)
         asyncio.run(
             _run(setup, (pool_factory or evaluation_pool)(setup.config.evaluation.workers), ready)
         )
