@@ -89,6 +89,7 @@ class Gossip:
             evidence=evidence,
             coins=coins,
             stored=stored,
+            verified=lambda transaction: self.relay.pool.is_verified(transaction),
         )
         self.relay = Relay(self.intake.coins_after_tip)
         self.peers: dict[int, Peer] = {}
@@ -269,7 +270,9 @@ class Gossip:
     def _on_getdata(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         hashes = decode_inventory(payload)
         effects: Effects = (ServeBlocks(peer=peer.number, hashes=hashes),) if hashes else ()
-        found, missing = self.relay.served(decode_inventory(payload, TRANSACTION_KINDS))
+        found, missing = self.relay.served(
+            peer, decode_inventory(payload, TRANSACTION_KINDS), now_ms
+        )
         effects += tuple(Send(peer=peer.number, command="tx", payload=data) for data in found)
         if missing:
             absent = encode_inventory(missing, MSG_WITNESS_TX)
@@ -284,6 +287,8 @@ class Gossip:
         return self._request(peer, now_ms)
 
     def _on_tx(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
+        if not peer.spend_bytes("taken", len(payload), now_ms):
+            return ()
         txid = self.relay.take(peer, payload)
         return () if txid is None else self._announce_transaction(txid, peer)
 

@@ -29,6 +29,7 @@ from chain.records.evidence import (
     federation_fault,
 )
 from chain.records.peer_message import encode_inventory
+from chain.records.transaction import Transaction
 from chain.rules.limits import FUTURE_S_MAX
 from chain.tree import BlockTree, Change, Finalised, TipChanged
 from chain.validation import (
@@ -56,8 +57,14 @@ class Intake:
         coins: Coins,
         stored: Callable[[bytes], Block | None],
         evidence: tuple[Evidence, ...] = (),
+        verified: Callable[[Transaction], bool] | None = None,
     ) -> None:
-        """All from the store: `coins` after the final block, `stored` a block by its hash."""
+        """All from the store: `coins` after the final block, `stored` a block by its hash.
+
+        `verified`: see `chain.bitcoin.ledger.connect`.
+        """
+        self._verified = verified
+        self._after: tuple[tuple[bytes, int], Coins] | None = None  # coins of the last parent
         self._coins, self._stored = coins, stored
         self._unsaved: dict[bytes, Block] = {}  # taken in since the last step
         self.chain_id, self.federation_key, self.params = chain_id, federation_key, params
@@ -96,7 +103,7 @@ class Intake:
             raise Refused("from-the-future", f"block time {block.header.time} is too far ahead")
         parent = self.tree.find(block.header.previous)
         if parent is not None:
-            check_block(block, self.params, parent, self.coins_after(parent))
+            check_block(block, self.params, parent, self.coins_after(parent), self._verified)
         wanted = self.pending is not None and self.pending.block == block.hash
         self.tree, changes = self.tree.add(certified, wanted=wanted)
         if self.tree.find(block.hash) is None:
@@ -110,6 +117,12 @@ class Intake:
 
     def coins_after(self, parent: ParentView) -> Coins:
         """The coins as a block of the tree leaves them."""
+        name = (parent.hash, self._coins.height)  # what lies below grows when a block is final
+        if self._after is None or self._after[0] != name:
+            self._after = (name, self._count_after(parent))
+        return self._after[1]
+
+    def _count_after(self, parent: ParentView) -> Coins:
         coins, path = self._coins, [self.find(parent.hash)] if parent.height else []
         while path and path[0].certificate.height > coins.height + 1:
             path.insert(0, self.find(path[0].header.previous))

@@ -5,12 +5,14 @@ idea of replacement, without its signalling (as Core since 28).
 Pure.
 """
 
+import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bft.errors import Refused
 from chain.bitcoin.flags import POLICY
 from chain.bitcoin.ledger import (
+    SIGNATURE_COST_MAX,
     Coin,
     Coins,
     Outpoint,
@@ -30,10 +32,12 @@ FEE_RATE_MIN = 250
 """Smallest unit per 1000 weight: 1 per virtual byte."""
 TRANSACTION_SIGNATURE_COST_MAX = 16_000
 POOL_WEIGHT_MAX = 20_000_000
+_WEIGHT_MIN = 4 * 60  # no transaction is lighter
 ANCESTORS_MAX = 25  # a transaction and everything unconfirmed that it builds on
 REPLACED_MAX = 100
 DATA_BYTES_MAX = 83  # of one OP_RETURN output
 VERSIONS = (1, 2)
+VERIFIED_MAX = 100_000  # transactions whose scripts are not run again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +48,7 @@ class Entry:
     txid: bytes
     fee: int
     weight: int
+    signature_cost: int  # BIP 141's unit
     spent: tuple[Outpoint, ...]
     parents: frozenset[bytes]  # in the pool
     arrived: int  # a count, not a time
@@ -60,6 +65,9 @@ class Mempool:
     def __init__(self) -> None:
         self._entries: dict[bytes, Entry] = {}
         self._spenders: dict[Outpoint, bytes] = {}
+        self._children: dict[bytes, set[bytes]] = {}  # of those that have some
+        self._worst: list[tuple[int, int, bytes]] = []  # heap; some have left already
+        self._verified: dict[bytes, None] = {}  # oldest first
         self._weight = self._arrived = 0
 
     def __len__(self) -> int:
@@ -78,6 +86,13 @@ class Mempool:
         """Whether something that waits spends it."""
         return outpoint in self._spenders
 
+    def is_verified(self, transaction: Transaction) -> bool:
+        """Whether its scripts were run here, in a block's sense, and let it spend what it names.
+
+        That depends on nothing but its bytes: the ids of what it spends name those outputs.
+        """
+        return transaction.wtxid in self._verified
+
     def entries(self) -> tuple[Entry, ...]:
         """In order of arrival."""
         return tuple(self._entries.values())
@@ -95,16 +110,21 @@ class Mempool:
         txid = transaction.txid
         if txid in self._entries:
             raise Refused("known", f"{txid[::-1].hex()} waits already")
-        entry = self._judge(transaction, txid, coins)
+        entry, spent = self._judge(transaction, txid, coins)
         evicted = self._conflicts(entry)
         self._check_replacement(entry, evicted)
         self._check_ancestors(entry)
+        self._check_room(entry)
+        self._check_scripts(transaction, spent)  # last: nothing else costs as much
         for gone in evicted:
             self._remove(gone)
         self._insert(entry)
         return (*evicted, *self._make_room(entry))
 
-    def _judge(self, transaction: Transaction, txid: bytes, coins: Coins) -> Entry:
+    def _judge(
+        self, transaction: Transaction, txid: bytes, coins: Coins
+    ) -> tuple[Entry, tuple[Coin, ...]]:
+        """Everything but its scripts; and the coins that it spends."""
         height = coins.height + 1
         if transaction.is_coinbase:
             raise Refused("not-standard", "a coinbase stands in a block only")
@@ -114,23 +134,33 @@ class Mempool:
         if not is_final(transaction, height, median_time(coins, height - 1)):
             raise Refused("not-final", f"locked until {transaction.locktime}")
         spent, fee = inputs_of(transaction, height, _WithPool(coins, self))
-        if cost_of_signatures(transaction, spent.values()) > TRANSACTION_SIGNATURE_COST_MAX:
+        cost = cost_of_signatures(transaction, spent.values())
+        if cost > TRANSACTION_SIGNATURE_COST_MAX:
             raise Refused("not-standard", "too many signature operations")
         if fee * 1000 < FEE_RATE_MIN * heavy:
             raise Refused(
                 "fee-too-low", f"a fee of {fee}; at least {-(-FEE_RATE_MIN * heavy // 1000)} needed"
             )
-        check_scripts(transaction, spent.values(), POLICY)  # last: nothing else costs as much
         self._arrived += 1
-        return Entry(
+        entry = Entry(
             transaction=transaction,
             txid=txid,
             fee=fee,
             weight=heavy,
+            signature_cost=cost,
             spent=tuple(spent),
             parents=frozenset(place[0] for place in spent if place[0] in self._entries),
             arrived=self._arrived,
         )
+        return entry, tuple(spent.values())
+
+    def _check_scripts(self, transaction: Transaction, spent: tuple[Coin, ...]) -> None:
+        wtxid = transaction.wtxid
+        if wtxid not in self._verified:
+            check_scripts(transaction, spent, POLICY)
+            self._verified[wtxid] = None
+            if len(self._verified) > VERIFIED_MAX:
+                del self._verified[next(iter(self._verified))]
 
     def _conflicts(self, entry: Entry) -> tuple[bytes, ...]:
         """Those that spend the same coins, with everything that builds on them."""
@@ -138,10 +168,13 @@ class Mempool:
         return self._with_descendants(direct)
 
     def _with_descendants(self, roots: Iterable[bytes]) -> tuple[bytes, ...]:
-        found: dict[bytes, None] = dict.fromkeys(roots)
-        for txid, entry in self._entries.items():  # children arrive after their parents
-            if not entry.parents.isdisjoint(found):
+        found: dict[bytes, None] = {}
+        waiting = list(roots)
+        while waiting:
+            txid = waiting.pop()
+            if txid not in found:
                 found[txid] = None
+                waiting += sorted(self._children.get(txid, ()))
         return tuple(found)
 
     def _check_replacement(self, entry: Entry, evicted: tuple[bytes, ...]) -> None:
@@ -175,24 +208,46 @@ class Mempool:
                 "too-many-ancestors", f"it builds on {ANCESTORS_MAX} unconfirmed ones or more"
             )
 
+    def _check_room(self, entry: Entry) -> None:
+        if self._weight + entry.weight > POOL_WEIGHT_MAX and entry.rate <= self._lowest().rate:
+            raise Refused("pool-full", f"the pool is full of better ones; it pays {entry.rate}")
+
     def _insert(self, entry: Entry) -> None:
         self._entries[entry.txid] = entry
         self._weight += entry.weight
         for place in entry.spent:
             self._spenders[place] = entry.txid
+        for parent in entry.parents:
+            self._children.setdefault(parent, set()).add(entry.txid)
+        heapq.heappush(self._worst, (entry.rate, -entry.arrived, entry.txid))
 
     def _remove(self, txid: bytes) -> None:
         entry = self._entries.pop(txid)
         self._weight -= entry.weight
         for place in entry.spent:
             del self._spenders[place]
+        for parent in entry.parents:
+            if parent in self._children:
+                self._children[parent].discard(txid)
+        self._children.pop(txid, None)
+        if len(self._worst) > 2 * len(self._entries) + 1_000:
+            self._worst = [(e.rate, -e.arrived, e.txid) for e in self._entries.values()]
+            heapq.heapify(self._worst)
+
+    def _lowest(self) -> Entry:
+        """The one that pays least, of equal ones the last that came; there is one."""
+        while True:
+            _, arrived, txid = self._worst[0]
+            entry = self._entries.get(txid)
+            if entry is not None and entry.arrived == -arrived:
+                return entry
+            heapq.heappop(self._worst)
 
     def _make_room(self, newest: Entry) -> tuple[bytes, ...]:
         """Those that pay least leave until the rest fits.  Raises Refused: the newest would."""
         gone: tuple[bytes, ...] = ()
         while self._weight > POOL_WEIGHT_MAX:
-            worst = min(self._entries.values(), key=lambda entry: (entry.rate, -entry.arrived))
-            leaving = self._with_descendants([worst.txid])
+            leaving = self._with_descendants([self._lowest().txid])
             for txid in leaving:
                 self._remove(txid)
             gone += leaving
@@ -212,42 +267,49 @@ class Mempool:
                 self._remove(gone)
 
     def _confirm(self, txid: bytes) -> None:
+        for child in self._children.get(txid, ()):
+            entry = self._entries[child]
+            self._entries[child] = replace(entry, parents=entry.parents - {txid})
         self._remove(txid)
-        for name, entry in list(self._entries.items()):
-            if txid in entry.parents:
-                self._entries[name] = replace(entry, parents=entry.parents - {txid})
 
     def renew(self, coins: Coins, returned: Iterable[Transaction] = ()) -> None:
         """The tip was exchanged: judge everything anew, `returned` (of undone blocks) first."""
         waiting = [*returned, *(entry.transaction for entry in self._entries.values())]
         self._entries, self._spenders, self._weight = {}, {}, 0
+        self._children, self._worst = {}, []
         for transaction in waiting:
             try:
                 self.add(transaction, coins)
             except Refused:
                 continue  # it does not fit any more
 
-    def select(self, weight_max: int) -> tuple[tuple[Transaction, ...], int]:
+    def select(
+        self, weight_max: int, signature_cost_max: int = SIGNATURE_COST_MAX
+    ) -> tuple[tuple[Transaction, ...], int]:
         """For the next block: packages that pay best first, parents before children; the fees.
 
         A package is a transaction with those that it builds on, which are not chosen yet.
         """
         chosen: dict[bytes, Entry] = {}
-        left = weight_max
+        weight_left, cost_left = weight_max, signature_cost_max
         packages = {txid: self._package(entry, chosen) for txid, entry in self._entries.items()}
-        while packages:
-            best = max(packages, key=lambda txid: _package_rank(packages[txid]))
-            package = packages.pop(best)
-            size = sum(entry.weight for entry in package)
-            if size > left:
+        ranked = [(*_package_rank(package), txid) for txid, package in packages.items()]
+        heapq.heapify(ranked)
+        while ranked and weight_left >= _WEIGHT_MIN:
+            *rank, best = heapq.heappop(ranked)
+            package = packages[best]
+            if best in chosen or tuple(rank) != _package_rank(package):
+                continue  # it has another rank since something that it builds on was chosen
+            heavy = sum(entry.weight for entry in package)
+            cost = sum(entry.signature_cost for entry in package)
+            if heavy > weight_left or cost > cost_left:
                 continue
-            left -= size
-            for entry in package:
-                chosen[entry.txid] = entry
-                packages.pop(entry.txid, None)
-            for txid, members in packages.items():
-                if any(entry.txid in chosen for entry in members):
+            weight_left, cost_left = weight_left - heavy, cost_left - cost
+            chosen |= {entry.txid: entry for entry in package}
+            for txid in self._with_descendants(entry.txid for entry in package):
+                if txid not in chosen:
                     packages[txid] = self._package(self._entries[txid], chosen)
+                    heapq.heappush(ranked, (*_package_rank(packages[txid]), txid))
         return (
             tuple(entry.transaction for entry in chosen.values()),
             sum(entry.fee for entry in chosen.values()),
@@ -259,9 +321,9 @@ class Mempool:
 
 
 def _package_rank(package: tuple[Entry, ...]) -> tuple[int, int]:
-    """Greater is better: the rate of all of it, then the one that came first."""
+    """Smaller is better: the rate of all of it, then the one that came first."""
     rate = sum(e.fee for e in package) * 1000 // sum(e.weight for e in package)
-    return rate, -package[-1].arrived
+    return -rate, package[-1].arrived
 
 
 class _WithPool:

@@ -26,6 +26,10 @@ PER_MINUTE = {
     "finality": 120,
     "evidence": 20,
 }
+BYTES_PER_MINUTE = {
+    "taken": 4 * 1024 * 1024,  # of transactions from one peer; more are not looked at
+    "served": 8 * 1024 * 1024,  # of transactions to one peer; more are said not to be here
+}
 PER_MINUTE_UNKNOWN = 60  # all commands together that we do not know
 ORPHANS_MAX = 8  # blocks of one peer whose parent is unknown
 ORPHAN_BYTES_MAX = 64 * 1024
@@ -36,20 +40,20 @@ _MINUTE_MS = 60_000
 
 @dataclass(slots=True)
 class Budget:
-    """A bucket that holds a minute's worth of messages and refills evenly."""
+    """A bucket that holds a minute's worth of messages, or of bytes, and refills evenly."""
 
     per_minute: int
-    filled: int  # messages times 60,000, so that a millisecond's refill is a whole number
+    filled: int  # of them, times 60,000, so that a millisecond's refill is a whole number
     at_ms: int
 
-    def spend(self, now_ms: int) -> bool:
-        """Takes one message's worth.  False: there is none left."""
+    def spend(self, now_ms: int, count: int = 1) -> bool:
+        """Takes so many.  False: there are less left, and none is taken."""
         passed = max(0, now_ms - self.at_ms)
         self.filled = min(self.per_minute * _MINUTE_MS, self.filled + passed * self.per_minute)
         self.at_ms = now_ms
-        if self.filled < _MINUTE_MS:
+        if self.filled < count * _MINUTE_MS:
             return False
-        self.filled -= _MINUTE_MS
+        self.filled -= count * _MINUTE_MS
         return True
 
 
@@ -79,12 +83,19 @@ class Peer:
     def spend(self, command: str, now_ms: int) -> bool:
         """Whether this peer may still send such a message now."""
         name = command if command in PER_MINUTE else "unknown"
+        return self._budget(name, PER_MINUTE.get(name, PER_MINUTE_UNKNOWN), now_ms).spend(now_ms)
+
+    def spend_bytes(self, name: str, count: int, now_ms: int) -> bool:
+        """Whether so many bytes of BYTES_PER_MINUTE's `name` are left; they are spent then."""
+        budget = self._budget(f"bytes {name}", BYTES_PER_MINUTE[name], now_ms)
+        return budget.spend(now_ms, count)
+
+    def _budget(self, name: str, per_minute: int, now_ms: int) -> Budget:
         budget = self.budgets.get(name)
         if budget is None:
-            rate = PER_MINUTE.get(name, PER_MINUTE_UNKNOWN)
-            budget = Budget(per_minute=rate, filled=rate * _MINUTE_MS, at_ms=now_ms)
+            budget = Budget(per_minute=per_minute, filled=per_minute * _MINUTE_MS, at_ms=now_ms)
             self.budgets[name] = budget
-        return budget.spend(now_ms)
+        return budget
 
     def keep_orphan(self, block: bytes, data: bytes) -> None:
         """Keeps a block until its parent comes; the oldest gives way."""

@@ -21,6 +21,19 @@ from chain.tree import TipChanged
 TRANSACTION_KINDS = (MSG_TX, MSG_WITNESS_TX)
 ASKED_MAX = 100  # transactions asked of one peer and not come
 REFUSED_MAX = 5_000  # ids that are not judged again before the tip changes
+_SAME_FOR_ANY_WITNESS = frozenset(
+    {
+        "missing-coin",
+        "immature",
+        "sequence-locked",
+        "spends-too-much",
+        "not-final",
+        "input-twice",
+        "no-input",
+        "value-out-of-range",
+    }
+)
+"""Refusals of an id.  For others another witness, which leaves the id as it is, may make up."""
 
 
 class Relay:
@@ -30,7 +43,7 @@ class Relay:
         """`coins`: as the tip leaves them, whenever it is called."""
         self.pool = Mempool()
         self._coins = coins
-        self._refused: dict[bytes, None] = {}
+        self._refused: dict[bytes, None] = {}  # txids and wtxids
 
     def wanted(self, peer: Peer, txids: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Those of the announced that are to be asked for; they count as asked."""
@@ -52,13 +65,14 @@ class Relay:
         transaction = decode_transaction(payload)
         txid = transaction.txid
         peer.transactions.pop(txid, None)
-        if txid in self._refused:
+        if txid in self._refused or transaction.wtxid in self._refused:
             return None
         try:
             self.submit(transaction)
         except Refused as error:
             if error.code != "known":
-                self._remember(txid)
+                by_id = error.code in _SAME_FOR_ANY_WITNESS
+                self._remember(txid if by_id else transaction.wtxid)
             return None
         return txid
 
@@ -71,15 +85,18 @@ class Relay:
         while len(self._refused) > REFUSED_MAX:
             del self._refused[next(iter(self._refused))]
 
-    def served(self, txids: tuple[bytes, ...]) -> tuple[list[bytes], list[bytes]]:
-        """(encoded transactions, ids that are not here)."""
+    def served(
+        self, peer: Peer, txids: tuple[bytes, ...], now_ms: int
+    ) -> tuple[list[bytes], list[bytes]]:
+        """(encoded transactions, ids that are not here or beyond what the peer gets now)."""
         found, missing = [], []
         for txid in txids:
             entry = self.pool.get(txid)
-            if entry is None:
+            data = None if entry is None else entry.transaction.encode()
+            if data is None or not peer.spend_bytes("served", len(data), now_ms):
                 missing.append(txid)
             else:
-                found.append(entry.transaction.encode())
+                found.append(data)
         return found, missing
 
     def tip_changed(self, change: TipChanged, find: Callable[[bytes], Block]) -> None:

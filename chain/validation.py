@@ -7,7 +7,7 @@ Source: docs/PROTOCOL.md, "Blocks"; Bitcoin Core, validation.cpp, where the rule
 Pure: no clock.  What depends on the present (a block from the future) is the node's to decide.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bft.codec.canonical import decode
@@ -39,7 +39,7 @@ from chain.records.evidence import (
     decode_statement,
 )
 from chain.records.federation import Genesis
-from chain.records.transaction import bitcoin_merkle_root, climb
+from chain.records.transaction import Transaction, bitcoin_merkle_root, climb
 from chain.rules.reward import subsidy
 
 CONTRIBUTION_PROOF_MAX = 64  # hashes; a tree of 2**64 leaves has no longer one
@@ -156,9 +156,16 @@ def validate_block(
 
 
 def check_block(
-    block: Block, params: Params, parent: ParentView, coins: Coins | None = None
+    block: Block,
+    params: Params,
+    parent: ParentView,
+    coins: Coins | None = None,
+    verified: Callable[[Transaction], bool] | None = None,
 ) -> Block:
-    """As `validate_block`, for a block whose certificate is verified already."""
+    """As `validate_block`, for a block whose certificate is verified already.
+
+    `verified`: see `chain.bitcoin.ledger.connect`.
+    """
     _check_place(block.header, block.certificate, parent)
     _check_contents(block.certified_header)
     if (
@@ -169,7 +176,7 @@ def check_block(
     witnesses = bitcoin_merkle_root([entry.wtxid for entry in block.transactions])
     if witness_commitment(witnesses) != block.coinbase.commitment:
         raise DecodeError("the witness commitment is over other witnesses")
-    allowed = subsidy(block.certificate.height, params) + _fees(block, coins)
+    allowed = subsidy(block.certificate.height, params) + _fees(block, coins, verified)
     if block.coinbase.reward > allowed:
         raise Refused(
             "reward-too-high",
@@ -179,10 +186,10 @@ def check_block(
     return block
 
 
-def _fees(block: Block, coins: Coins | None) -> int:
+def _fees(block: Block, coins: Coins | None, verified: Callable[[Transaction], bool] | None) -> int:
     """What the block's transactions, valid on `coins`, leave to its winner."""
     if coins is not None:
-        return connect(block.transactions, block.certificate.height, coins).fees
+        return connect(block.transactions, block.certificate.height, coins, verified).fees
     if len(block.transactions) > 1:
         raise Refused("coins-unknown", "the coins that this block spends are not known here yet")
     return 0

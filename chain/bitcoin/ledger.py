@@ -1,11 +1,11 @@
 """Who owns what: coins, what makes a transaction valid on them, what a block does to them.
 
 Source: Bitcoin Core, consensus/tx_check.cpp, consensus/tx_verify.cpp, validation.cpp
-(`ConnectBlock`); BIP 30, 68, 113, 141.
+(`ConnectBlock`); BIP 30, 54 (its limit of legacy signature operations), 68, 113, 141.
 Pure: coins and past times come through `Coins`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from chain.bitcoin.verify import (
     SEQUENCE_DISABLED,
     SEQUENCE_IS_TIME,
     SEQUENCE_MASK,
+    legacy_checks,
     signature_cost,
     verify_input,
 )
@@ -30,6 +31,9 @@ WEIGHT_MAX = 4_000_000
 SIGNATURE_COST_MAX = 80_000  # of a block, BIP 141's unit
 COINBASE_MATURITY = 100
 """Blocks until a reward can be spent; evidence against its winner can void it meanwhile."""
+LEGACY_CHECKS_MAX = 2_500
+"""Signature operations that one transaction's inputs may run outside witness scripts (BIP 54): each
+may hash the whole transaction."""
 MEDIAN_SPAN = 11
 HEADER_BYTES = 80
 _SEQUENCE_TIME_SHIFT = 9  # 512 s
@@ -184,8 +188,19 @@ def check_scripts(transaction: Transaction, spent: Iterable[Coin], flags: Flag =
     """Whether the scripts of all inputs let them spend `spent`, in their order.
 
     Raises:
-        Refused: one does not; the codes are those of chain/bitcoin/verify.py.
+        Refused: one does not; the codes are those of chain/bitcoin/verify.py.  Or
+            "too-many-signatures": more than LEGACY_CHECKS_MAX.
     """
+    spent = tuple(spent)
+    checks = sum(
+        legacy_checks(entry.script, coin.output.script)
+        for entry, coin in zip(transaction.inputs, spent, strict=True)
+    )
+    if checks > LEGACY_CHECKS_MAX:
+        raise Refused(
+            "too-many-signatures",
+            f"{checks} legacy operations in a transaction; at most {LEGACY_CHECKS_MAX}",
+        )
     hasher = SignatureHasher(transaction)
     for index, coin in enumerate(spent):
         verify_input(hasher, index, coin.output, flags)
@@ -252,8 +267,16 @@ class After:
         return Connected(created=self._coins.created, spent=self._coins.spent)
 
 
-def connect(transactions: Sequence[Transaction], height: int, coins: Coins) -> Connected:
+def connect(
+    transactions: Sequence[Transaction],
+    height: int,
+    coins: Coins,
+    verified: Callable[[Transaction], bool] | None = None,
+) -> Connected:
     """What a block's transactions, coinbase first, do to the coins that its parent left.
+
+    Args:
+        verified: whether a transaction's scripts were run before, under CONSENSUS at the least.
 
     Raises:
         Refused: "second-coinbase", "not-final", "block-too-heavy", "too-many-signatures", or what
@@ -278,7 +301,8 @@ def connect(transactions: Sequence[Transaction], height: int, coins: Coins) -> C
         cost += cost_of_signatures(transaction, spent.values())
         if cost > SIGNATURE_COST_MAX:
             raise Refused("too-many-signatures", f"cost {cost}; at most {SIGNATURE_COST_MAX}")
-        check_scripts(transaction, spent.values())  # none in a coinbase
+        if at and not (verified is not None and verified(transaction)):
+            check_scripts(transaction, spent.values())
         for outpoint, coin in spent.items():
             overlay.spend(outpoint, coin)
         overlay.create(transaction, height)

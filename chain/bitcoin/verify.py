@@ -221,3 +221,12 @@ def signature_cost(script: bytes, witness: tuple[bytes, ...], spent: bytes) -> i
     if len(nested[1]) == 32 and witness:
         return cost + count_signature_checks(witness[-1], accurate=True)
     return cost
+
+
+def legacy_checks(script: bytes, spent: bytes) -> int:
+    """Signature operations that an input may run outside witness scripts, by BIP 54's count."""
+    total = count_signature_checks(script, accurate=True)
+    total += count_signature_checks(spent, accurate=True)
+    if is_script_hash(spent):
+        total += count_signature_checks(last_push(script), accurate=True)
+    return total

@@ -10,6 +10,7 @@ from chain.bitcoin.ledger import After, Coin, Outpoint
 from chain.records.block import Block
 from chain.records.transaction import TxOut
 
+TIMES_KEPT_MAX = 4_096  # in memory: each input with a lock in time asks for 22
 SCHEMA = (
     "CREATE TABLE coins (txid BLOB NOT NULL, output INTEGER NOT NULL, value INTEGER NOT NULL, "
     "script BLOB NOT NULL, height INTEGER NOT NULL, coinbase INTEGER NOT NULL, "
@@ -25,6 +26,7 @@ class CoinTable:
     def __init__(self, database: sqlite3.Connection) -> None:
         """`database` has the tables of SCHEMA."""
         self._db = database
+        self._times: dict[int, int] = {}  # final, so none of them changes
 
     @property
     def height(self) -> int:
@@ -44,9 +46,15 @@ class CoinTable:
 
     def time(self, height: int) -> int:
         """Of the final block at `height`, Unix seconds.  Raises KeyError: there is none."""
+        known = self._times.get(height)
+        if known is not None:
+            return known
         row = self._db.execute("SELECT time FROM times WHERE height = ?", (height,)).fetchone()
         if row is None:
             raise KeyError(f"no final block at height {height}")
+        if len(self._times) >= TIMES_KEPT_MAX:
+            self._times.clear()
+        self._times[height] = int(row[0])
         return int(row[0])
 
     def of_script(self, script: bytes) -> list[tuple[Outpoint, Coin]]:

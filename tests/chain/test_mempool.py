@@ -89,6 +89,41 @@ def test_a_child_that_pays_well_takes_its_parent_along() -> None:
     assert pool.select(0) == ((), 0)
 
 
+def test_the_choice_keeps_the_limit_of_a_blocks_signature_operations() -> None:
+    """Else well-paying transactions full of them would make the winner's only block invalid."""
+    pool, parent = Mempool(), spend_of(MATURE[0], fee=200)
+    child = child_of(parent, fee=90_000)
+    pool.add(parent, mature())
+    pool.add(child, mature())
+    cost = sum(entry.signature_cost for entry in pool.entries())
+    assert cost == 2
+    assert pool.select(10**6, cost) == ((parent, child), 90_200)
+    assert pool.select(10**6, cost - 1) == ((parent,), 200)
+    assert pool.select(10**6, 0) == ((), 0)
+
+
+def test_scripts_that_were_run_are_known_by_every_byte() -> None:
+    pool, spend = Mempool(), spend_of(MATURE[0])
+    assert not pool.is_verified(spend)
+    pool.add(spend, mature())
+    assert pool.is_verified(spend)
+    signature, key = spend.inputs[0].witness
+    other = replace(spend, inputs=(replace(spend.inputs[0], witness=(signature[:-1], key)),))
+    assert other.txid == spend.txid
+    assert not pool.is_verified(other)
+
+
+def test_a_full_pool_refuses_bad_payers_before_their_scripts_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool, first = Mempool(), spend_of(MATURE[0], fee=5_000)
+    pool.add(first, mature())
+    monkeypatch.setattr("chain.mempool.POOL_WEIGHT_MAX", weight(first) + 1)
+    child = child_of(first, fee=1_000)
+    unsigned = replace(child, inputs=(replace(child.inputs[0], witness=()),))
+    assert refusal(pool, unsigned) == "pool-full"
+
+
 def test_a_block_with_a_rival_ends_the_wait() -> None:
     pool, mine = Mempool(), spend_of(MATURE[0])
     pool.add(mine, mature())

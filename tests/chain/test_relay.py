@@ -1,7 +1,12 @@
 """Transactions among nodes: from one door to every pool, into a block, and out of the pools."""
 
-from chain.gossip_events import MessageCame, TransactionSubmitted
+from dataclasses import replace
+
+import pytest
+
+from chain.gossip_events import BlockSubmitted, MessageCame, TransactionSubmitted
 from chain.params import MINIMAL
+from chain.peer import BYTES_PER_MINUTE
 from chain.records.block import Block
 from chain.records.peer_message import MSG_BLOCK, MSG_TX, encode_inventory
 from chain.records.transaction import Transaction
@@ -24,6 +29,13 @@ def line_of(count: int) -> Network:
 
 def send(network: Network, node: int, transaction: Transaction) -> None:
     network.act(node, TransactionSubmitted(data=transaction.encode()))
+
+
+def with_damaged_witness(transaction: Transaction) -> Transaction:
+    """The same id, and an empty signature in its first input."""
+    first = transaction.inputs[0]
+    emptied = replace(first, witness=(b"", *first.witness[1:]))
+    return replace(transaction, inputs=(emptied, *transaction.inputs[1:]))
 
 
 def pools(network: Network) -> list[list[bytes]]:
@@ -81,6 +93,47 @@ def test_a_peer_with_an_invalid_transaction_keeps_its_connection_and_is_not_hear
     assert network.nodes[0].step(came) == []
     told = MessageCame(peer=1, command="inv", payload=encode_inventory((immature.txid,), MSG_TX))
     assert network.nodes[0].step(told) == []  # known to be refused
+    assert not network.drops
+
+
+def test_a_damaged_witness_does_not_keep_the_true_transaction_out() -> None:
+    """Both have one id: a refusal for the witness' sake says nothing about the id."""
+    network = line_of(2)
+    damaged = with_damaged_witness(SPEND)
+    assert damaged.txid == SPEND.txid
+    came = MessageCame(peer=1, command="tx", payload=damaged.encode())
+    assert network.nodes[0].step(came) == []
+    told = MessageCame(peer=1, command="inv", payload=encode_inventory((SPEND.txid,), MSG_TX))
+    (asked,) = network.nodes[0].step(told)
+    assert getattr(asked, "command", None) == "getdata"
+    network.nodes[0].step(MessageCame(peer=1, command="tx", payload=SPEND.encode()))
+    assert pools(network)[0] == [SPEND.txid]
+
+
+def test_a_block_with_a_damaged_witness_is_refused_though_its_id_waits() -> None:
+    network = line_of(1)
+    send(network, 0, SPEND)
+    block = block_on(PARENT, transactions=(with_damaged_witness(SPEND),))
+    error = error_of(network.nodes[0], BlockSubmitted(data=block.data))
+    assert getattr(error, "code", None) == "eval-false"
+
+
+def test_a_peer_sends_and_gets_so_many_bytes_of_transactions_in_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = line_of(2)
+    monkeypatch.setitem(BYTES_PER_MINUTE, "taken", len(SPEND.encode()))
+    monkeypatch.setitem(BYTES_PER_MINUTE, "served", len(SPEND.encode()))
+    child = child_of(SPEND)
+    for transaction in (SPEND, child):
+        network.nodes[0].step(MessageCame(peer=1, command="tx", payload=transaction.encode()))
+    assert pools(network)[0] == [SPEND.txid]  # the second was not looked at
+    asked = encode_inventory((SPEND.txid,), MSG_TX)
+    answers = [
+        network.nodes[0].step(MessageCame(peer=1, command="getdata", payload=asked))[0].command
+        for _ in range(2)
+    ]
+    assert answers == ["tx", "notfound"]
     assert not network.drops
 
 

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from bft.errors import DecodeError, Refused
-from chain.bitcoin.ledger import COINBASE_MATURITY
+from chain.bitcoin.ledger import COINBASE_MATURITY, LEGACY_CHECKS_MAX, Coin, check_scripts
 from chain.bitcoin.sighash import SignatureHasher
 from chain.bitcoin.signing import Keyring, sign_input
 from chain.node.coins import CoinTable
@@ -177,3 +177,15 @@ def test_block_zero_has_a_time_and_no_coins() -> None:
     assert coins.time(0) == START.time
     with pytest.raises(KeyError):
         coins.time(1)
+
+
+def test_a_transactions_inputs_run_so_many_legacy_signature_operations_at_most() -> None:
+    """BIP 54: each of them may hash the whole transaction."""
+    checks = TxOut(value=1, script=b"\xac" * 200)
+    most = LEGACY_CHECKS_MAX // 200
+    for count, code in ((most, "invalid-stack-operation"), (most + 1, "too-many-signatures")):
+        entries = tuple(TxIn(previous=bytes(32), index=at, script=b"") for at in range(count))
+        spend = Transaction(version=2, inputs=entries, outputs=(checks,), locktime=0)
+        with pytest.raises(Refused) as caught:
+            check_scripts(spend, [Coin(checks, 1, False)] * count)
+        assert caught.value.code == code
