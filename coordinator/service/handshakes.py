@@ -57,15 +57,16 @@ class Handshakes:
         ]
 
     async def stop(self) -> None:
-        """No more connections; those under way are given up."""
-        for listener in self._listeners:
+        """No more connections; those under way are given up.  May be called twice."""
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
             # Else a connection that comes while its acceptor is being cancelled is an error.
             asyncio.get_running_loop().remove_reader(listener)
         ending = [*self._tasks, *self._under_way]
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
-        for listener in self._listeners:
+        for listener in listeners:
             listener.close()
 
     async def _accept(self, listener: socket.socket) -> None:
