@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from msgspec.structs import replace
+
 from bft.codec.canonical import Record
 from bft.crypto.hashing import tagged_hash
 from bft.crypto.identity import PrivateKey
@@ -20,11 +22,11 @@ from bft.pbft.past import open_frame
 from chain.audit.findings import AuditReport
 from chain.params import Params
 from chain.records.federation import Genesis, MemberRecord
-from chain.records.job import Job
 from coordinator.cycle.phases.membership import stage
 from coordinator.cycle.state import Phase, Rules, State
 from coordinator.effects import BlockArrived
 from coordinator.replica import CoordinatorReplica
+from tests import sample
 from tests.sim.agenda import Agenda
 from tests.sim.checkers import Checkers
 from tests.sim.host import Host, Moment
@@ -62,23 +64,15 @@ PARAMS = Params(
     subsidy=5_000_000_000,
     halving_interval=150,
 )
-JOB = Job(
+JOB = replace(
+    sample.JOB,
     name=b"sim",
-    model=b"mlp",
-    input_width=64,
     segment_widths=(64, 32),
-    classes=10,
-    dataset=b"digits",
-    dataset_digest=bytes(32),
     train_records=1300,
     heldout_records=400,
     chunk_records=100,
-    steps=10,
-    batch_records=32,
     learning_rate_ppm=3000,
-    outer_rate_numerator=1,
     outer_rate_denominator=1,
-    fraction_bits=20,
     genesis_model=tagged_hash("sim/model", b""),
 )
 
