@@ -166,6 +166,18 @@ def check_block(
 
     `verified`: see `chain.bitcoin.ledger.connect`.
     """
+    check_authorship(block, parent)
+    check_reward(block, params, coins, verified)
+    return block
+
+
+def check_authorship(block: Block, parent: ParentView) -> None:
+    """Whether it is its winner's on `parent`; the transactions are those that the winner signed.
+
+    Its certificate is verified already; its transactions are not judged.
+
+    Raises: as `validate_block`.
+    """
     _check_place(block.header, block.certificate, parent)
     _check_contents(block.certified_header)
     if (
@@ -176,6 +188,19 @@ def check_block(
     witnesses = bitcoin_merkle_root([entry.wtxid for entry in block.transactions])
     if witness_commitment(witnesses) != block.coinbase.commitment:
         raise DecodeError("the witness commitment is over other witnesses")
+
+
+def check_reward(
+    block: Block,
+    params: Params,
+    coins: Coins | None,
+    verified: Callable[[Transaction], bool] | None = None,
+) -> None:
+    """Whether its transactions are valid on `coins`, and its coinbase pays no more than allowed.
+
+    Raises:
+        Refused: see `chain.bitcoin.ledger.connect`; or "coins-unknown", "reward-too-high".
+    """
     allowed = subsidy(block.certificate.height, params) + _fees(block, coins, verified)
     if block.coinbase.reward > allowed:
         raise Refused(
@@ -183,7 +208,6 @@ def check_block(
             f"the coinbase pays {block.coinbase.reward}; "
             f"at height {block.certificate.height} it may pay {allowed}",
         )
-    return block
 
 
 def _fees(block: Block, coins: Coins | None, verified: Callable[[Transaction], bool] | None) -> int:

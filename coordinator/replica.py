@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from bft.codec.canonical import Record
 from bft.dkg.secrets import Secrets
-from bft.errors import DecodeError, Refused
+from bft.errors import DecodeError
 from bft.membership import Membership
 from bft.ordering.request import seal_request
 from bft.pbft import events as pbft
@@ -25,19 +25,18 @@ from chain.records.membership import CeremonyElapsed
 from chain.records.operations import encode_operation
 from chain.records.score_log import Ordered
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
-from chain.validation import ParentView, validate_block
 from coordinator import custody
 from coordinator.application import Application
+from coordinator.blocks import BlockJudge
 from coordinator.custody import Custody, SignShare, unguarded
 from coordinator.cycle import duties
-from coordinator.cycle.state import Phase, Rules, State
+from coordinator.cycle.state import Rules, State
 from coordinator.effects import (
     Announce,
     Answered,
     Append,
     BlockAccepted,
     BlockArrived,
-    BlockRefused,
     Effect,
     Evaluate,
     Evaluated,
@@ -100,6 +99,7 @@ class CoordinatorReplica:
         self._started: dict[object, int] = {}  # duty -> when this replica first had it
         self._asked: set[object] = set()  # Measure and Step duties that the driver works on
         self._results: dict[object, Record] = {}  # Measure or Step duty -> operation to submit
+        self._judge = BlockJudge(rules)
         self._block: tuple[duties.Witness, bytes] | None = None  # voted header
 
     # What the driver may read.
@@ -301,33 +301,15 @@ class CoordinatorReplica:
 
     def _on_block(self, event: BlockArrived) -> list[Effect]:
         """Check a block against the certificate in force; vote for the first valid one."""
-        state, block, coins = self.state, event.block, event.coins
+        state, coins = self.state, event.coins
         if coins is not None and coins.height != state.tip.height:
             coins = None  # of an earlier block: they say nothing about this one
-        try:
-            if state.phase not in (Phase.BLOCK, Phase.FINALITY):
-                raise Refused("no-block-due", f"the cycle is in {Phase(state.phase).name}")
-            assert state.federation_key is not None
-            tip = state.tip
-            parent = ParentView(hash=tip.hash, height=tip.height, time=tip.time)
-            valid = validate_block(
-                block,
-                state.federation_key.key,
-                self.rules.chain_id,
-                self.rules.params,
-                parent,
-                coins,
-            )
-            if valid.coinbase.certificate != state.certificate:
-                raise Refused("void-certificate", "another certificate is in force")
-        except Refused as error:
-            return [BlockRefused(error.code, str(error))]
-        except DecodeError as error:
-            return [BlockRefused("malformed", str(error))]
-        duty = duties.Witness(state.cycle, state.rank, state.certificate)
-        if self._block is None or self._block[0] != duty:
-            self._block = (duty, valid.header.encode())
-        return [BlockAccepted(tip.height + 1, valid.hash, block)]
+        said, header = self._judge.judge(state, event.block, coins)
+        if isinstance(said, BlockAccepted):
+            duty = duties.Witness(state.cycle, state.rank, state.certificate)
+            if self._block is None or self._block[0] != duty:
+                self._block = (duty, header)
+        return [said]
 
     # Duties.
 

@@ -42,6 +42,7 @@ PURE = (
     "coordinator/guard/claims.py",
     "coordinator/guard/rules.py",
     "coordinator/guard/text.py",
+    "coordinator/blocks.py",
     "coordinator/replica.py",
     "coordinator/signing.py",
     "coordinator/catchup.py",

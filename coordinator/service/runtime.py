@@ -235,7 +235,7 @@ class Runtime:
         """
         height = self.replica.state.tip.height + 1
         for block in await asyncio.to_thread(self._reader.blocks_at, height):
-            self._own.offer(Item(BlockArrived(block)))
+            self._own.offer(Item(BlockArrived(block, self.coins)))
 
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks.values())

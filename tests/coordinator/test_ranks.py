@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from bft.codec.canonical import Record, decode, encode
 from bft.codec.envelope import Envelope
@@ -23,8 +24,9 @@ from chain.records.score_log import (
 from chain.records.votes import Elapsed
 from chain.rules.reward import subsidy
 from coordinator.application import Application
+from coordinator.blocks import BlockJudge
 from coordinator.cycle.state import Phase, State
-from coordinator.effects import BlockArrived, BlockRefused
+from coordinator.effects import BlockAccepted, BlockArrived, BlockRefused
 from tests.sim.miners import FOREVER, HONEST, Habits
 from tests.sim.world import World
 
@@ -110,15 +112,20 @@ def refusal(world: World, block: bytes) -> str:
     return codes[0] if codes else ""
 
 
-def block_of(world: World, state: State, maker: int | None = None) -> bytes:
-    """A block under the state's certificate, by its winner or by miner number `maker`."""
+def block_of(
+    world: World, state: State, maker: int | None = None, later: int = 0, more: int = 0
+) -> bytes:
+    """A block under the state's certificate, by its winner or by miner number `maker`.
+
+    `later`: seconds after the window's beginning; `more`: what it pays beyond the subsidy.
+    """
     certificate, _ = decode_certificate(state.certificate)
     by_name = {miner.name: miner for miner in world.miners}
     miner = by_name[certificate.winner] if maker is None else world.miners[maker]
     return build_block(
         state.certificate,
-        time=certificate.not_before,
-        subsidy=subsidy(certificate.height, world.rules.params),
+        time=certificate.not_before + later,
+        subsidy=subsidy(certificate.height, world.rules.params) + more,
         sign=miner.key.sign,
         winner=miner.name,
     )
@@ -144,6 +151,35 @@ def test_another_miner_than_the_winner_cannot_make_the_block(waiting: World) -> 
     for number, miner in enumerate(waiting.miners):
         if miner.name != winner:
             assert refusal(waiting, block_of(waiting, waiting.state, number)) != ""
+
+
+def test_a_winner_has_so_many_blocks_judged_and_each_of_them_once(waiting: World) -> None:
+    """What a block's scripts cost, nobody can ask for again."""
+    world = World(706, miners=(Habits(blocks_from=2),) * 3)
+    world.run_to(Phase.BLOCK)
+    state, judge = world.state, BlockJudge(world.rules)
+    greedy = [block_of(world, state, later=later, more=1) for later in range(3)]
+    for _ in range(2):
+        for block, code in zip(greedy[:2], ("reward-too-high",) * 2, strict=True):
+            assert getattr(judge.judge(state, block, None)[0], "code", "") == code
+    first, again = (judge.judge(state, greedy[0], None) for _ in range(2))
+    assert first is again
+    assert getattr(judge.judge(state, greedy[2], None)[0], "code", "") == "too-many-blocks"
+    assert getattr(judge.judge(state, block_of(world, state), None)[0], "code", "") != ""
+    after = replace(state, certificate=bytes(len(state.certificate)))
+    assert getattr(judge.judge(after, greedy[0], None)[0], "code", "") == "void-certificate"
+    assert isinstance(judge.judge(state, block_of(world, state), None)[0], BlockAccepted)
+
+
+def test_nobody_but_the_winner_uses_up_what_a_certificate_has(waiting: World) -> None:
+    judge, state = BlockJudge(waiting.rules), waiting.state
+    winner = decode_certificate(state.certificate)[0].winner
+    other = next(n for n, miner in enumerate(waiting.miners) if miner.name != winner)
+    for later in range(5):
+        assert isinstance(
+            judge.judge(state, block_of(waiting, state, other, later=later), None)[0], BlockRefused
+        )
+    assert isinstance(judge.judge(state, block_of(waiting, state), None)[0], BlockAccepted)
 
 
 def test_a_block_is_refused_where_none_is_due_and_under_a_void_certificate(waiting: World) -> None:
