@@ -102,9 +102,11 @@ class Intake:
         if block.header.time > now_ms // 1000 + FUTURE_S_MAX:
             raise Refused("from-the-future", f"block time {block.header.time} is too far ahead")
         parent = self.tree.find(block.header.previous)
+        wanted = self.pending is not None and self.pending.block == block.hash
+        if not wanted:
+            self.tree.check_twins(certified)  # scripts are run for two blocks of a winner only
         if parent is not None:
             check_block(block, self.params, parent, self.coins_after(parent), self._verified)
-        wanted = self.pending is not None and self.pending.block == block.hash
         self.tree, changes = self.tree.add(certified, wanted=wanted)
         if self.tree.find(block.hash) is None:
             return self._carry(changes)  # evidence against the final block's winner

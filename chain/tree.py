@@ -120,10 +120,10 @@ class BlockTree:
         if self.find(parent) is None:
             raise Refused("unknown-parent", f"no block {parent[::-1].hex()[:16]} to build on")
         tree, changes = self._finalise_candidate(parent)
-        twins = [c for c in tree.candidates if _same_certificate(c, certified)]
+        twins = tree._twins(certified)
         changes += tuple(equivocation(twin, certified) for twin in twins[:1])
-        if not wanted and len(twins) >= BLOCKS_PER_CERTIFICATE_MAX:
-            raise Refused("too-many", "two blocks of this certificate are known already")
+        if not wanted:
+            tree.check_twins(certified)
         tree = replace(tree, candidates=(*tree.candidates, certified))
         if len(tree.candidates) > CANDIDATES_MAX:
             keep = certified.hash if wanted else tree.tip.hash
@@ -133,6 +133,14 @@ class BlockTree:
             rest = tuple(c for c in tree.candidates if c is not worst)
             tree = replace(tree, candidates=rest)
         return tree, (*changes, *_tip_change(self, tree))
+
+    def _twins(self, certified: CertifiedHeader) -> list[CertifiedHeader]:
+        return [c for c in self.candidates if _same_certificate(c, certified)]
+
+    def check_twins(self, certified: CertifiedHeader) -> None:
+        """Raises Refused: "too-many" other blocks of this certificate are here."""
+        if len(self._twins(certified)) >= BLOCKS_PER_CERTIFICATE_MAX:
+            raise Refused("too-many", "two blocks of this certificate are known already")
 
     def finalise(self, finality: Finality) -> tuple["BlockTree", tuple[Change, ...]]:
         """The tree after the federation's verified word on one of its blocks.

@@ -5,7 +5,7 @@ one key, one address.  The node is the miner's own: what it says of coins is bel
 """
 
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from bft.crypto.identity import PrivateKey
 from bft.errors import ConfigError, DecodeError
@@ -70,7 +70,7 @@ def holdings(public_key: bytes, node: NodeRpc) -> Holdings:
             )
             for coin in answer["unspents"]
         )
-    except (KeyError, TypeError, ValueError, InvalidOperation):
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         raise DecodeError("the node's list of coins has another form than expected") from None
     return Holdings(height, coins)
 
@@ -116,7 +116,7 @@ def parse_amount(text: str) -> int | None:
         return None
     try:
         value = Decimal(text).scaleb(DECIMALS)
-    except InvalidOperation:
+    except ArithmeticError:  # no number, or beyond what decimals hold
         value = Decimal(-1)
     if not value.is_finite() or value != value.to_integral_value() or not 0 < value <= MONEY_MAX:
         raise ConfigError(f"{text!r} came; an amount such as 12.5, or all, is expected")

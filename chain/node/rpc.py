@@ -68,7 +68,8 @@ class Rpc:
     async def handle(self, request: web.Request) -> web.Response:
         """POST /"""
         came = request.headers.get(hdrs.AUTHORIZATION, "")
-        if not hmac.compare_digest(came.encode(), self._expected.encode()):
+        secret = came.encode("utf-8", "surrogateescape")  # as aiohttp decoded it
+        if not hmac.compare_digest(secret, self._expected.encode()):
             realm = {hdrs.WWW_AUTHENTICATE: 'Basic realm="jsonrpc"'}
             return web.Response(status=HTTPStatus.UNAUTHORIZED, headers=realm)
         body, status = self.answer(await read_body(request, RPC_BYTES_MAX, BODY_S))

@@ -48,7 +48,7 @@ class Methods:
 
     def help(self, command: str = "") -> str:
         """What there is, or one of them."""
-        if not command:
+        if not _text(command, "command"):
             return "\n".join(self.table)
         method = self.table.get(command)
         if method is None:
@@ -103,6 +103,7 @@ class Methods:
 
     def getblock(self, blockhash: str, verbosity: int = 1) -> Any:
         """One block: 0 hex, 1 with transaction ids, 2 with whole transactions."""
+        _check_int(verbosity, "verbosity")
         block = self._block(blockhash)
         if verbosity == 0:
             return block.data.hex()
@@ -237,7 +238,7 @@ class Methods:
 
     def scantxoutset(self, action: str, scanobjects: list[Any] | None = None) -> dict[str, Any]:
         """Unspent final outputs of addresses: action "start", objects "addr(ADDRESS)"."""
-        if action != "start" or not scanobjects:
+        if action != "start" or not isinstance(scanobjects, list) or not scanobjects:
             raise RpcError(INVALID_PARAMETER, 'only "start" with a list of "addr(ADDRESS)"')
         unspents, total = [], 0
         for item in scanobjects:

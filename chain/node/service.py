@@ -162,20 +162,25 @@ class NodeService:
             case SaveBlock() | SaveFinal() | SaveFinality():
                 pass  # on disk already
 
-    def _send(self, peer: int, command: str, payload: bytes) -> None:
+    def _send(self, peer: int, command: str, payload: bytes) -> bool:
+        """False: it did not go out, and further messages will not either."""
         link = self._links.get(peer)
-        if link is not None and not link.send(command, payload):
+        if link is None:
+            return False
+        if not link.send(command, payload):
             LOG.info("peer %d (%s) reads too slowly", peer, link.host)
             link.close()
+            return False
+        return True
 
     def _serve_blocks(self, peer: int, hashes: tuple[bytes, ...]) -> None:
         missing = []
         for wanted in hashes:
-            block = self.core.store.block(wanted)
-            if block is None:
+            data = self.core.store.block_data(wanted)
+            if data is None:
                 missing.append(wanted)
-            else:
-                self._send(peer, "block", block.data)
+            elif not self._send(peer, "block", data):
+                return
         if missing:
             self._send(peer, "notfound", encode_inventory(missing))
 
@@ -183,10 +188,10 @@ class NodeService:
         headers: list[bytes] = []
         if self.core.store.final_hash(height) == block:
             while len(headers) < CERTIFIED_HEADERS_MAX:
-                found = self.core.store.final_block(height + len(headers) + 1)
+                found = self.core.store.final_header(height + len(headers) + 1)
                 if found is None:
                     break
-                headers.append(found.certified_header.encode())
+                headers.append(found)
             best = self.core.tree.best
             if best is not None and len(headers) < CERTIFIED_HEADERS_MAX:
                 headers.append(best.encode())

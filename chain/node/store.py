@@ -22,6 +22,7 @@ from chain.validation import ParentView
 SCHEMA_VERSION = 2  # 1 had no coins
 BUSY_MS_MAX = 5_000
 HEIGHT_DIGITS_MAX = 10
+HEADERS_KEPT_MAX = 8_192  # about 1 kB each
 DISCOURAGED_MAX = 256  # addresses; those that misbehaved last stay
 _SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -47,6 +48,7 @@ class Store:
             ConfigError: the file is no such store, of another version, or of another chain.
         """
         self._genesis = genesis
+        self._headers: dict[int, bytes] = {}  # by height, oldest first
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS_MAX / 1000)
         except sqlite3.Error as error:
@@ -177,6 +179,26 @@ class Store:
         """The block with this hash."""
         row = self._db.execute("SELECT data FROM blocks WHERE hash = ?", (block,)).fetchone()
         return None if row is None else _decoded(row[0])
+
+    def block_data(self, block: bytes) -> bytes | None:
+        """The bytes of the block with this hash."""
+        row = self._db.execute("SELECT data FROM blocks WHERE hash = ?", (block,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def final_header(self, height: int) -> bytes | None:
+        """The encoded certified header of the final block at this height.
+
+        To find a coinbase's Merkle branch all of a block is hashed, so headers are kept in memory.
+        """
+        known = self._headers.get(height)
+        if known is None:
+            block = self.final_block(height)
+            if block is None:
+                return None
+            if len(self._headers) >= HEADERS_KEPT_MAX:
+                del self._headers[next(iter(self._headers))]
+            known = self._headers[height] = block.certified_header.encode()
+        return known
 
     def find(self, reference: str, tip: ParentView) -> Block | None:
         """A block by height (final, or `tip`) or by its hash as people see it.

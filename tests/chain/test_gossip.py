@@ -402,3 +402,13 @@ def test_two_words_on_one_height_are_a_fault_even_before_their_blocks_come() -> 
     node.step(FinalitySubmitted(finality=finality_of(FIRST)))
     node.step(FinalitySubmitted(finality=finality_of(rival)))
     assert node.gossip.intake.fault is not None
+
+
+def test_scripts_are_run_for_two_blocks_of_a_winner_only() -> None:
+    """The third is refused before anybody looks at what its transactions do."""
+    network = Network(1)
+    for later in (10, 11):
+        network.submit(0, block_on(START, time=START.time + later))
+    greedy = block_on(START, time=START.time + 12, reward=10**15)
+    error = error_of(network.nodes[0], BlockSubmitted(data=greedy.data))
+    assert getattr(error, "code", None) == "too-many"

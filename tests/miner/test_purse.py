@@ -77,6 +77,18 @@ def test_amounts() -> None:
     assert parse_amount("12.5") == 1_250_000_000
     assert parse_amount("0.00000001") == 1
     assert parse_amount("all") is None
-    for wrong in ("", "-1", "0", "1e400", "nan", "inf", "0.000000001", "21000001", "12,5", "１２x"):
+    for wrong in (
+        "",
+        "-1",
+        "0",
+        "1e400",
+        "1e999999",
+        "nan",
+        "inf",
+        "0.000000001",
+        "21000001",
+        "12,5",
+        "１２x",
+    ):
         with pytest.raises(ConfigError):
             parse_amount(wrong)

@@ -1,5 +1,6 @@
 """The node's JSON-RPC: Core's envelope, codes and shapes, over a real socket."""
 
+import asyncio
 import json
 import stat
 from base64 import b64encode
@@ -210,3 +211,22 @@ async def test_only_who_can_read_the_cookie_may_call(tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / ".cookie").stat().st_mode) == 0o600
         status, answer = await client.post({"method": "getblockcount"}, "__cookie__:guess")
         assert (status, answer) == (401, None)
+
+
+async def test_parameters_of_other_types_are_the_callers_mistake(tmp_path: Path) -> None:
+    async with served(tmp_path) as (_, client):
+        assert await client.error("help", 5) == -3
+        assert await client.error("getblock", TIP, "1") == -3
+        assert await client.error("scantxoutset", "start", 5) == -8
+        assert await client.error("scantxoutset", "start", "addr") == -8
+
+
+async def test_an_authorization_that_is_no_text_is_a_wrong_one(tmp_path: Path) -> None:
+    async with served(tmp_path) as (service, _):
+        host, port = service.http_endpoint.rsplit(":", 1)
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = b"POST / HTTP/1.1\r\nHost: node\r\nAuthorization: Basic \xff\xfe\r\n"
+        writer.write(head + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}")
+        assert b" 401 " in await reader.readline()
+        writer.close()
+        await writer.wait_closed()

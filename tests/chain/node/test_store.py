@@ -167,3 +167,14 @@ def test_a_store_of_version_one_learns_its_coins(tmp_path: Path) -> None:
     assert store.coins.coin(reward) == coin
     assert store.coins.height == 2
     store.close()
+
+
+def test_bytes_and_headers_of_blocks_come_without_their_transactions(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.save([SaveBlock(block=FIRST), SaveFinal(view=view_of(FIRST)), SaveBlock(block=SECOND)])
+    for _ in range(2):
+        assert store.final_header(1) == FIRST.certified_header.encode()
+    assert store.final_header(2) is None
+    assert store.block_data(SECOND.hash) == SECOND.data
+    assert store.block_data(bytes(32)) is None
+    store.close()
