@@ -287,9 +287,7 @@ class Gossip:
         return self._request(peer, now_ms)
 
     def _on_tx(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
-        if not peer.spend_bytes("taken", len(payload), now_ms):
-            return ()
-        txid = self.relay.take(peer, payload)
+        txid = self.relay.take(peer, payload, now_ms)
         return () if txid is None else self._announce_transaction(txid, peer)
 
     def _announce_transaction(self, txid: bytes, source: Peer | None) -> Effects:

@@ -26,9 +26,10 @@ PER_MINUTE = {
     "finality": 120,
     "evidence": 20,
 }
-BYTES_PER_MINUTE = {
-    "taken": 4 * 1024 * 1024,  # of transactions from one peer; more are not looked at
-    "served": 8 * 1024 * 1024,  # of transactions to one peer; more are said not to be here
+AMOUNT_PER_MINUTE = {
+    "taken bytes": 2 * 1024 * 1024,  # of transactions from one peer; more are not looked at
+    "signatures": 20_000,  # that these ask to be checked: about a second of work
+    "served bytes": 8 * 1024 * 1024,  # of transactions to one peer; more are said not to be here
 }
 PER_MINUTE_UNKNOWN = 60  # all commands together that we do not know
 ORPHANS_MAX = 8  # blocks of one peer whose parent is unknown
@@ -85,10 +86,9 @@ class Peer:
         name = command if command in PER_MINUTE else "unknown"
         return self._budget(name, PER_MINUTE.get(name, PER_MINUTE_UNKNOWN), now_ms).spend(now_ms)
 
-    def spend_bytes(self, name: str, count: int, now_ms: int) -> bool:
-        """Whether so many bytes of BYTES_PER_MINUTE's `name` are left; they are spent then."""
-        budget = self._budget(f"bytes {name}", BYTES_PER_MINUTE[name], now_ms)
-        return budget.spend(now_ms, count)
+    def spend_amount(self, name: str, count: int, now_ms: int) -> bool:
+        """Whether so many of AMOUNT_PER_MINUTE's `name` are left; they are spent then."""
+        return self._budget(name, AMOUNT_PER_MINUTE[name], now_ms).spend(now_ms, count)
 
     def _budget(self, name: str, per_minute: int, now_ms: int) -> Budget:
         budget = self.budgets.get(name)

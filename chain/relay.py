@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from bft.errors import DecodeError, Refused
 from chain.bitcoin.ledger import Coins
+from chain.bitcoin.verify import claimed_checks
 from chain.mempool import Mempool
 from chain.peer import Peer
 from chain.records.block import Block
@@ -60,12 +61,16 @@ class Relay:
             del peer.transactions[next(iter(peer.transactions))]
         return tuple(fresh)
 
-    def take(self, peer: Peer, payload: bytes) -> bytes | None:
+    def take(self, peer: Peer, payload: bytes, now_ms: int) -> bytes | None:
         """The id to announce further, or None.  Raises DecodeError: malformed."""
+        if not peer.spend_amount("taken bytes", len(payload), now_ms):
+            return None
         transaction = decode_transaction(payload)
         txid = transaction.txid
         peer.transactions.pop(txid, None)
         if txid in self._refused or transaction.wtxid in self._refused:
+            return None
+        if not peer.spend_amount("signatures", claimed_checks(transaction), now_ms):
             return None
         try:
             self.submit(transaction)
@@ -93,7 +98,7 @@ class Relay:
         for txid in txids:
             entry = self.pool.get(txid)
             data = None if entry is None else entry.transaction.encode()
-            if data is None or not peer.spend_bytes("served", len(data), now_ms):
+            if data is None or not peer.spend_amount("served bytes", len(data), now_ms):
                 missing.append(txid)
             else:
                 found.append(data)

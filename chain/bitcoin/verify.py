@@ -25,7 +25,7 @@ from chain.bitcoin.script import (
     witness_program,
 )
 from chain.bitcoin.sighash import SignatureHasher
-from chain.records.transaction import FINAL_SEQUENCE, TxOut
+from chain.records.transaction import FINAL_SEQUENCE, Transaction, TxOut
 
 LOCK_TIME_THRESHOLD = 500_000_000
 """Below it a lock time is a height, from it on it is Unix time."""
@@ -229,4 +229,17 @@ def legacy_checks(script: bytes, spent: bytes) -> int:
     total += count_signature_checks(spent, accurate=True)
     if is_script_hash(spent):
         total += count_signature_checks(last_push(script), accurate=True)
+    return total
+
+
+def claimed_checks(transaction: Transaction) -> int:
+    """Signature operations that a transaction shows without the outputs that it spends.
+
+    One for each input, and what stands in redeem and witness scripts.
+    """
+    total = len(transaction.inputs)
+    for entry in transaction.inputs:
+        total += count_signature_checks(last_push(entry.script), accurate=True)
+        if entry.witness:
+            total += count_signature_checks(entry.witness[-1], accurate=True)
     return total

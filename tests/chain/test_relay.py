@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from chain.bitcoin.verify import claimed_checks
 from chain.gossip_events import BlockSubmitted, MessageCame, TransactionSubmitted
 from chain.params import MINIMAL
-from chain.peer import BYTES_PER_MINUTE
+from chain.peer import AMOUNT_PER_MINUTE
 from chain.records.block import Block
 from chain.records.peer_message import MSG_BLOCK, MSG_TX, encode_inventory
 from chain.records.transaction import Transaction
 from chain.rules.reward import subsidy
 from tests.chain.federation_fixture import OTHER, block_on, view_of
-from tests.chain.gossip_network import Network, error_of
+from tests.chain.gossip_network import NOW_MS, Network, error_of
 from tests.chain.test_mempool import child_of
 from tests.chain.test_spending import MATURE, PARENT, spend_of
 
@@ -122,8 +123,8 @@ def test_a_peer_sends_and_gets_so_many_bytes_of_transactions_in_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     network = line_of(2)
-    monkeypatch.setitem(BYTES_PER_MINUTE, "taken", len(SPEND.encode()))
-    monkeypatch.setitem(BYTES_PER_MINUTE, "served", len(SPEND.encode()))
+    monkeypatch.setitem(AMOUNT_PER_MINUTE, "taken bytes", len(SPEND.encode()))
+    monkeypatch.setitem(AMOUNT_PER_MINUTE, "served bytes", len(SPEND.encode()))
     child = child_of(SPEND)
     for transaction in (SPEND, child):
         network.nodes[0].step(MessageCame(peer=1, command="tx", payload=transaction.encode()))
@@ -134,6 +135,24 @@ def test_a_peer_sends_and_gets_so_many_bytes_of_transactions_in_a_minute(
         for _ in range(2)
     ]
     assert answers == ["tx", "notfound"]
+    assert not network.drops
+
+
+def test_a_peer_asks_for_so_many_signature_checks_in_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Counted before any is made: a last one that fails costs its sender nothing else."""
+    first = SPEND.inputs[0]
+    heavy = replace(SPEND, inputs=(replace(first, witness=(b"", b"\xac" * 201)),))
+    assert claimed_checks(heavy) == 1 + 201
+    network = line_of(2)
+    monkeypatch.setitem(AMOUNT_PER_MINUTE, "signatures", claimed_checks(heavy))
+    for transaction in (heavy, SPEND):
+        network.nodes[0].step(MessageCame(peer=1, command="tx", payload=transaction.encode()))
+    assert pools(network)[0] == []
+    came = MessageCame(peer=1, command="tx", payload=SPEND.encode())
+    network.nodes[0].step(came, NOW_MS + 60_000)
+    assert pools(network)[0] == [SPEND.txid]
     assert not network.drops
 
 
