@@ -11,7 +11,8 @@ import sqlite3
 from pathlib import Path
 from typing import Protocol
 
-from bft.errors import DecodeError
+from bft.errors import DecodeError, Refused
+from chain.bitcoin.ledger import Coin, Outpoint
 from chain.node.coins import SCHEMA, CoinTable
 from chain.records.block import decode_block
 from chain.validation import ParentView
@@ -44,7 +45,8 @@ class Ledger:
             log.warning("%s is damaged (%s): the coins are counted anew", path, error)
             path.unlink()
             self._db = self._open()
-        self.coins = CoinTable(self._db)
+        self._table = CoinTable(self._db)  # raises sqlite3.Error, which ends the counting
+        self.coins = _Readable(self._db)
 
     def _open(self) -> sqlite3.Connection:
         """The database, made anew if it is not one of this chain."""
@@ -92,7 +94,7 @@ class Ledger:
             self._grown.clear()
             try:
                 await self.catch_up(finals)
-            except (DecodeError, sqlite3.Error) as error:
+            except (DecodeError, Refused, sqlite3.Error) as error:
                 log.error(
                     "coins are not counted any more; blocks that spend get no vote: %s", error
                 )
@@ -101,10 +103,10 @@ class Ledger:
 
     async def catch_up(self, finals: FinalBlocks) -> None:
         """Count the coins up to the first final block that is not here."""
-        while chunk := await finals.final_blocks(self.coins.height, CHUNK):
+        while chunk := await finals.final_blocks(self._table.height, CHUNK):
             for height, hashed, held in chunk:
                 data = await finals.block(hashed) if held else None
-                if data is None or height != self.coins.height + 1:
+                if data is None or height != self._table.height + 1:
                     return
                 self._apply(data, hashed)
 
@@ -114,8 +116,39 @@ class Ledger:
             raise DecodeError(f"the journal's block {hashed[::-1].hex()} is another one")
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self.coins.apply(block)
+            self._table.apply(block)
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
+
+
+class _Readable(CoinTable):
+    """A file that rots costs this replica its votes for blocks that spend, and nothing else."""
+
+    @property
+    def height(self) -> int:
+        """As CoinTable's; -1 where it cannot be read."""
+        try:
+            return super().height
+        except sqlite3.Error:
+            return -1
+
+    def coin(self, outpoint: Outpoint) -> Coin | None:
+        """As CoinTable's.  Raises Refused: "coins-unknown"."""
+        try:
+            return super().coin(outpoint)
+        except sqlite3.Error as error:
+            raise _unreadable(error) from None
+
+    def time(self, height: int) -> int:
+        """As CoinTable's.  Raises Refused: "coins-unknown"."""
+        try:
+            return super().time(height)
+        except sqlite3.Error as error:
+            raise _unreadable(error) from None
+
+
+def _unreadable(error: sqlite3.Error) -> Refused:
+    log.error("the coins cannot be read (%s); without the file, a start counts them anew", error)
+    return Refused("coins-unknown", "the coins that this block spends cannot be read here")

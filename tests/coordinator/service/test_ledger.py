@@ -1,9 +1,12 @@
 """A replica's coins follow from its journal's blocks, whatever happens to their file."""
 
+import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from bft.errors import Refused
 from chain.records.block import Block
 from chain.validation import genesis_view
 from coordinator.service.ledger import Ledger
@@ -91,4 +94,19 @@ async def test_a_rival_of_the_final_block_is_not_counted(path: Path) -> None:
     with pytest.raises(Exception, match="another one"):
         await ledger.catch_up(blocks)
     assert ledger.coins.height == 0
+    ledger.close()
+
+
+async def test_a_file_that_cannot_be_read_costs_a_vote_and_not_the_replica(path: Path) -> None:
+    ledger = await grown(path, Blocks(CHAIN))
+    rotten = sqlite3.connect(path, isolation_level=None)
+    for table in ("coins", "times"):
+        rotten.execute(f"ALTER TABLE {table} RENAME TO lost_{table}")
+    rotten.close()
+    assert ledger.coins.height == -1  # of no tip, so it judges no block that spends
+    for ask in (lambda: ledger.coins.coin(SPENT), lambda: ledger.coins.time(len(CHAIN))):
+        with pytest.raises(Refused) as caught:
+            ask()
+        assert caught.value.code == "coins-unknown"
+    await asyncio.wait_for(ledger.run(Blocks(CHAIN)), 10)  # ends, and says so
     ledger.close()
