@@ -17,6 +17,8 @@ from chain.records.transaction import Transaction, TxIn, TxOut
 
 DUST = 294
 """Change below it would cost more to spend than it is worth; it goes to the fee."""
+COINS_MAX = 1_400
+"""Of one payment: the inputs of more would be heavier than what nodes pass on."""
 REPLACEABLE = 0xFFFFFFFD
 _SIGNED_INPUT = 108 + 4  # weight of a P2WPKH witness at the most, with counts
 
@@ -47,7 +49,7 @@ def pay(
         fee_rate: per 1000 weight.
 
     Raises:
-        Refused: "not-enough", "dust", or "value-out-of-range".
+        Refused: "not-enough", "dust", "value-out-of-range", or "too-many-coins".
     """
     if value is not None and not 0 < value <= MONEY_MAX:
         raise Refused("value-out-of-range", f"{value} came; 1 to {MONEY_MAX} can be paid")
@@ -57,6 +59,11 @@ def pay(
     chosen: list[tuple[Outpoint, TxOut]] = []
     total = 0
     for coin in ordered:
+        if len(chosen) >= COINS_MAX:
+            raise Refused(
+                "too-many-coins",
+                f"the {COINS_MAX} largest coins hold {total}; one payment spends no more of them",
+            )
         chosen.append(coin)
         total += coin[1].value
         if value is None:

@@ -8,8 +8,9 @@ from bft.errors import Refused
 from chain.bitcoin.ledger import Coin, check_scripts, weight
 from chain.bitcoin.signing import Keyring
 from chain.mempool import FEE_RATE_MIN
-from chain.payment import DUST, pay
+from chain.payment import COINS_MAX, DUST, pay
 from chain.records.coinbase import pay_to_key
+from chain.records.peer_message import TRANSACTION_WEIGHT_MAX
 from chain.records.transaction import TxOut
 from tests.chain.federation_fixture import OTHER, WINNER
 
@@ -69,3 +70,18 @@ def test_the_fewest_coins_are_spent() -> None:
     payment = pay(coins_of([5_000, 10**6, 7_000]), THEIRS, 9_000, MINE, RING)
     assert len(payment.transaction.inputs) == 1
     assert payment.change == 10**6 - 9_000 - payment.fee
+
+
+def test_a_payment_of_the_most_coins_is_light_enough_to_be_passed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = pay(coins_of([10**6] * 3), THEIRS, None, MINE, RING).transaction
+    least = pay(coins_of([10**6]), THEIRS, None, MINE, RING).transaction
+    each = (weight(whole) - weight(least)) // 2 + 2  # a signature's last bytes vary
+    assert weight(least) + COINS_MAX * each < TRANSACTION_WEIGHT_MAX
+    monkeypatch.setattr("chain.payment.COINS_MAX", 2)
+    assert pay(coins_of([10**6] * 3), THEIRS, 10**6 + 1, MINE, RING).fee > 0
+    for value in (None, 2 * 10**6):
+        with pytest.raises(Refused) as caught:
+            pay(coins_of([10**6] * 3), THEIRS, value, MINE, RING)
+        assert caught.value.code == "too-many-coins"
