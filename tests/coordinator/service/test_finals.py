@@ -129,17 +129,14 @@ async def test_a_gap_is_asked_for_again_and_holds_up_nothing_above_it(
 ) -> None:
     monkeypatch.setattr(finals, "RETRY_S", 0.01)
     monkeypatch.setattr(finals, "RETRY_S_MAX", 0.1)
-    running = asyncio.create_task(place.filler.run())
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            async with serving(place.genesis, 1, numbered(1, 3)):
-                while place.kept != [1, 3]:  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(0.01)
-            assert place.filler.complete == 1
-            async with serving(place.genesis, 2, numbered(2)):
-                while place.filler.complete != 3:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-    finally:
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
+        async with serving(place.genesis, 1, numbered(1, 3)):  # before anybody asks
+            running = tasks.create_task(place.filler.run())
+            while place.kept != [1, 3]:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+        assert place.filler.complete == 1
+        async with serving(place.genesis, 2, numbered(2)):
+            while place.filler.complete != 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
     assert place.kept == [1, 3, 2]
