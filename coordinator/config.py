@@ -110,7 +110,7 @@ class Standby(_Settings, frozen=True):
 
     etcd: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=16)]
     tls: EtcdTls | None = None  # plain text is for loopback only
-    lease_s: Annotated[int, Meta(ge=2, le=60)] = 8  # a standby takes over at most so much later
+    lease_s: Annotated[int, Meta(ge=2, le=60)] = 5  # a standby takes over at most so much later
 
 
 class ReplicaConfig(_Settings, frozen=True):
