@@ -94,7 +94,10 @@ def knows(core: Core, vote: PrePrepare | Prepare | Commit) -> bool:
     if isinstance(vote, Commit):
         return slot is not None and slot.prepared is not None and slot.prepared.view >= vote.view
     if vote.view < core.view:
-        return core.log.holds(vote.sequence)  # the newer view's proposal stands in its place
+        # The newer view's proposal stands in its place.  Beyond our watermarks none does: there we
+        # proposed what the NEW-VIEW of a view of ours had to carry over, while we lagged behind.
+        beyond = isinstance(vote, PrePrepare) and vote.sequence > core.log.high
+        return beyond or core.log.holds(vote.sequence)
     carried = core.carried.get(vote.sequence)
     proposal = None if slot is None or not slot.accepted else slot.proposal(core.view)
     known = [] if proposal is None else [proposal.digest]

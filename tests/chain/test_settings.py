@@ -1,10 +1,16 @@
 """Whatever an operator's file holds, he is told what is wrong with it; nothing else comes out."""
 
+import sys
+from collections.abc import Iterator
+
 import msgspec
 import pytest
 
 from bft.errors import ConfigError
 from chain.settings import SETTINGS_BYTES_MAX, parse_settings
+
+DEPTH = 1_000
+"""Python's own limit of recursion."""
 
 
 class Small(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,6 +26,16 @@ def test_settings_are_read_and_an_empty_file_means_the_defaults() -> None:
     assert parse_settings(Small, b"", "f") == Small()
 
 
+@pytest.fixture
+def as_deep_as_python_goes() -> Iterator[None]:
+    """py_ecc, once a test of this process has imported it, lets recursion go far deeper."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(DEPTH)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("as_deep_as_python_goes")
 @pytest.mark.parametrize(
     ("data", "told"),
     [

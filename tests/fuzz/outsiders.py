@@ -392,7 +392,6 @@ def _log() -> list[Target]:
             name="commands",
             read=_commands,
             samples=(encode_operation(Commands(operations=operations()[:2])), operations()[0]),
-            covers=("chain.records.commands:split_operations",),
         ),
         Target(
             name="execution-receipt",
@@ -404,13 +403,11 @@ def _log() -> list[Target]:
             name="request-receipt",
             read=_receipt,
             samples=(join_receipts(dict(enumerate(SAID)), MEMBERS),),
-            covers=("chain.receipts:verify_receipt",),
         ),
         Target(
             name="receipt-answer",
             read=_receipt_answer,
             samples=(b'{"code": "accepted", "receipt": "' + SAID[0].hex().encode() + b'"}',),
-            covers=("chain.federation.receipts:read_receipt",),
         ),
         Target(
             name="leaf",

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 STOPPED_S = int(os.environ.get("GRISTMILL_STOPPED_S", "10"))
 PEER_MEMORY_BYTES_MAX = 200 * 1024 * 1024
-FULL_DISK_BYTES = 256 * 1024
+ROOM_BYTES = 128 * 1024  # on a disk that is nearly full
 
 
 class Fleet:
@@ -170,8 +170,11 @@ async def test_kill_9_at_any_moment_of_anybody(tmp_path: Path) -> None:
 
 async def test_a_replica_whose_disk_is_full_halts_and_the_others_go_on(tmp_path: Path) -> None:
     """Scenario 76: no message for what was not written; with room again it comes back."""
-    async with fleet(tmp_path, 0, 1, 2) as ships:
-        ships.start(3, file_bytes_max=FULL_DISK_BYTES)
+    async with fleet(tmp_path, 0, 1, 2, 3) as ships:
+        await ships.beyond(1, 0, 1, 2, 3)  # the founding would wait for it
+        ships.kill(3)
+        written = max(file.stat().st_size for file in ships.mill.homes[3].glob("journal.db*"))
+        ships.start(3, file_bytes_max=written + ROOM_BYTES)
         assert await ships.up[3].wait() == HALTED
         ships.up.pop(3)
         told = Home(ships.mill.homes[3]).log.read_text()

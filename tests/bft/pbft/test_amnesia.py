@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bft.errors import ConfigError
+from bft.ordering.batch import NULL_DIGEST
 from bft.pbft.messages import (
     Checkpoint,
     Commit,
@@ -27,7 +28,10 @@ from tests.bft.pbft.makers import (
     header,
     new_view,
     prepare,
+    prepared,
     signed,
+    stable,
+    tell,
     view_change,
 )
 from tests.bft.pbft.test_catchup import load
@@ -208,3 +212,24 @@ def test_its_own_words_come_back_and_nothing_happens() -> None:
     cluster.run(100)
     assert [node.halted for node in cluster.nodes] == [None] * 4
     assert replica_of(cluster, 1).last_decided >= 13
+
+
+def test_what_a_lagging_primary_had_to_carry_over_is_its_own_word_in_later_views_too() -> None:
+    """Its NEW-VIEW had to propose beyond its own watermarks; the next view keeps no trace of it."""
+    cluster = alone(1)
+    others, theirs = (0, 2, 3), stable(16, (0, 2, 3))
+    carried = prepared(0, 20, backups=(2, 3))
+    for view in (1, 2):
+        for index in others:
+            change = view_change(view, index, carried, low=16, certificate=theirs)
+            tell(cluster, 1, change)
+        if view == 1:
+            assert replica_of(cluster, 1).view == 1  # it is the primary of this one
+    changes = tuple(view_change(2, i, carried, low=16, certificate=theirs) for i in others)
+    proposals = tuple((at, NULL_DIGEST) for at in (17, 18, 19))
+    tell(cluster, 1, new_view(2, changes, (*proposals, (20, D1))))
+    assert replica_of(cluster, 1).view == 2
+    assert replica_of(cluster, 1).low_watermark == 0
+    cluster.byzantine.add(1)
+    cluster.arrive(1, signed(header(1, 20, D1)).frame)
+    assert cluster.nodes[1].halted is None

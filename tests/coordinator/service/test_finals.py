@@ -128,6 +128,7 @@ async def test_a_gap_is_asked_for_again_and_holds_up_nothing_above_it(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finals, "RETRY_S", 0.01)
+    monkeypatch.setattr(finals, "RETRY_S_MAX", 0.1)
     running = asyncio.create_task(place.filler.run())
     try:
         async with asyncio.timeout(PATIENCE_S):
