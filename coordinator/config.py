@@ -85,12 +85,32 @@ class Evaluation(_Settings, frozen=True):
     workers: Positive = 1  # processes; each holds one model
 
 
+FileName = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
 class GuardSettings(_Settings, frozen=True):
     """Where the memory of what the keys have signed is kept."""
 
     # guard.db of the home, unless it should be on another disk than the journal, so that an old
     # copy of the home that is put back does not take it along; relative to the home
-    path: Annotated[str, Meta(min_length=1, max_length=4096)] = "guard.db"
+    path: FileName = "guard.db"
+
+
+class EtcdTls(_Settings, frozen=True):
+    """Files for mutual TLS with etcd, relative to the home."""
+
+    authority: FileName  # PEM, who signed the servers' certificates
+    certificate: FileName  # PEM, ours
+    key: FileName  # PEM, ours
+    server_name: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+
+
+class Standby(_Settings, frozen=True):
+    """Several processes with this one identity: whoever holds the key in etcd votes."""
+
+    etcd: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=16)]
+    tls: EtcdTls | None = None  # plain text is for loopback only
+    lease_s: Annotated[int, Meta(ge=2, le=60)] = 5  # a standby takes over at most so much later
 
 
 class ReplicaConfig(_Settings, frozen=True):
@@ -103,6 +123,7 @@ class ReplicaConfig(_Settings, frozen=True):
     limits: Limits = Limits()
     evaluation: Evaluation = Evaluation()
     guard: GuardSettings = GuardSettings()
+    standby: Standby | None = None  # None: this is the only process with this identity
     passphrase: PassphraseSource = UNSAID  # of the keys, where they are encrypted
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -116,6 +137,7 @@ kind: Replica
 # storage: {blobs_bytes_max: 17179869184}
 # evaluation: {workers: 1}
 # guard: {path: guard.db}                           # better on another disk than the journal
+# standby: {etcd: ["127.0.0.1:2379"]}               # several processes with this identity
 # log_level: info                                   # debug, info, warning or error
 # Where the passphrase of the keys is: {file: PATH}, {credential: NAME}, {command: [ARGV...]}
 # passphrase: {credential: gristmill-passphrase}

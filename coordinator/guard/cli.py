@@ -110,6 +110,25 @@ def import_(file: Path, home: Path, as_json: bool) -> None:
 
 @guard.command()
 @_HOME
+@_JSON
+def standby(home: Path, as_json: bool) -> None:
+    """Make the guard of another process with this key; both need `standby:` in replica.yaml.
+
+    It signs nothing before etcd has told it what the others may have signed.
+    """
+    from bft.errors import ConfigError
+    from coordinator.config import Home, load_config
+    from coordinator.guard.moving import make_second
+
+    path, public_key = _place(home)
+    if load_config(Home(home).config).standby is None:
+        raise ConfigError(f"{Home(home).config} has no `standby:`; without it two would sign")
+    make_second(path, public_key)
+    _show({"guard": str(path)}, as_json, f"{path}: signs only what etcd says nobody else did")
+
+
+@guard.command()
+@_HOME
 @click.option("--sequence", type=_COUNT, required=True, help="Highest batch it may have voted on.")
 @click.option("--view", type=_COUNT, required=True, help="Highest view of this epoch.")
 @click.option("--cycle", type=_COUNT, required=True, help="Highest cycle.")

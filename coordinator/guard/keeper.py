@@ -14,7 +14,7 @@ its own: the bounds are raised a window ahead, by another thread, while votes go
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from bft.codec.envelope import Sign
@@ -33,6 +33,9 @@ RAISES_AHEAD = 2
 """A crash finds the journal at most so many raises behind: one under way, and one waited for."""
 
 log = logging.getLogger("gristmill.guard")
+
+Holding = Callable[[], Awaitable[None]]
+"""Returns while this process holds its key.  Raises Fenced."""
 
 
 class GuardedKey:
@@ -83,7 +86,11 @@ class GuardedKey:
 class Keeper:
     """Keeps the bounds above what is signed.  Belongs to one event loop."""
 
-    def __init__(self, guard: Guard, store: GuardStore) -> None:
+    def __init__(self, guard: Guard, store: GuardStore, hold: Holding | None = None) -> None:
+        """Args:
+        hold: returns while this process holds the key; None: it is the only one that has it.
+        """
+        self._hold = hold
         self._guard, self._store = guard, store
         self._window, self._raised_at = WINDOW_MIN, time.monotonic()
         self._writer = ThreadPoolExecutor(1, "guard")
@@ -98,6 +105,8 @@ class Keeper:
         claims = self._guard.unsaved()
         if not claims:
             return None
+        if self._hold is not None:
+            await self._hold()
         await self._collect()
         while not all(self._store.reservation.covers(claim) for claim in claims):
             self._begin(claims)

@@ -64,6 +64,15 @@ def inherit(path: Path, public_key: bytes, bounds: Reservation) -> None:
         guard.close()
 
 
+def make_second(path: Path, public_key: bytes) -> None:
+    """A guard for a standby: it learns from etcd what others have signed before it signs.
+
+    Raises:
+        ConfigError: there is one already, see SqliteGuard.
+    """
+    SqliteGuard(path, public_key, create=True, second=True).close()
+
+
 def everything_through(sequence: int, view: int, cycle: int, epoch: int) -> Reservation:
     """Bounds as an operator tells them."""
     bounds = {domain: Bound(sequence, ANY_RANK) for domain in BATCHES}

@@ -40,15 +40,21 @@ class SharedGuard:
                 this process knows it to have known; or what stands there is malformed.
             GuardError: the file cannot be written.
             Unavailable: etcd does not answer.
+            Busy: this process is a standby, and nobody has held the key before.
+            Fenced: the key was lost meanwhile.
         """
         self._local, self._hold = local, hold
         found = hold.look()
+        if found.memory is None and local.second:
+            raise Busy("etcd has no memory of this key yet: the process that used it comes first")
         self._check_standing(found)
         local.saw_cluster(found.standing.cluster, found.standing.revision)
         foreign = self._foreign(found.memory)
         if foreign is not None:
             local.inherit(foreign)
             log.warning("another holder of this key may have signed up to raise %d", foreign.number)
+        # What a raise wrote to the file and not to etcd may be signed from now on without another.
+        self._publish(local.reservation, local.reservation)
 
     def _check_standing(self, found: Found) -> None:
         known = self._local.cluster
@@ -95,6 +101,9 @@ class SharedGuard:
         """See GuardStore.  Raises Fenced when another process holds the key."""
         before = self._local.reservation
         self._local.raise_to(reservation)
+        self._publish(reservation, before)
+
+    def _publish(self, reservation: Reservation, before: Reservation) -> None:
         shared = _Shared(
             format="gristmill/shared-guard/v1",
             holder=self._local.id,

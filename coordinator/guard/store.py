@@ -34,6 +34,7 @@ _SCHEMA = (
 )
 _ID, _RESERVED, _INHERITED = "id", "reserved", "inherited"
 _CLOSED, _CLUSTER, _SINCE = "closed", "cluster", "since"
+_SECOND = "second"
 
 
 class GuardError(FederationError):
@@ -81,12 +82,19 @@ class SqliteGuard:
     """The embedded store.  Close it."""
 
     def __init__(
-        self, path: Path, public_key: bytes, *, create: bool = False, hold: bool = True
+        self,
+        path: Path,
+        public_key: bytes,
+        *,
+        create: bool = False,
+        hold: bool = True,
+        second: bool = False,
     ) -> None:
         """Open, and hold the lock until `close`.
 
         Args:
             create: make a new one where none is, for a key that was never used.
+            second: with `create`: for a key that another process uses; see `second`.
             hold: False to look only, beside the process that holds it.
 
         Raises:
@@ -104,7 +112,7 @@ class SqliteGuard:
         try:
             self._connection.execute("PRAGMA synchronous=FULL")
             if create:
-                self._create()
+                self._create(second)
             self._check()
             self._reserved = self._read(_RESERVED)
         except sqlite3.Error as error:
@@ -114,7 +122,7 @@ class SqliteGuard:
             self.close()
             raise
 
-    def _create(self) -> None:
+    def _create(self, second: bool) -> None:
         os.chmod(self._path, 0o600)
         with self._transaction():
             for statement in _SCHEMA:
@@ -124,6 +132,8 @@ class SqliteGuard:
             self._write(_ID, secrets.token_hex(ID_BYTES).encode())
             self._write(_RESERVED, write_memory(self._public_key, Reservation()))
             self._write(_INHERITED, write_memory(self._public_key, Reservation()))
+            if second:
+                self._write(_SECOND, b"1")
         sync_directory(self._path.parent)
 
     def _check(self) -> None:
@@ -162,6 +172,11 @@ class SqliteGuard:
     def inherited(self) -> Reservation:
         """What others that held this key may have signed."""
         return self._read(_INHERITED)
+
+    @property
+    def second(self) -> bool:
+        """Whether it was made for a standby: it signs nothing before it knows others' bounds."""
+        return self._data(_SECOND) is not None
 
     @property
     def closed(self) -> str | None:

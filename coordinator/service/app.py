@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bft.errors import ConfigError, DecodeError, FederationError
 from bft.pbft import amnesia
@@ -20,13 +21,17 @@ from coordinator.config import Setup
 from coordinator.cycle.state import Rules
 from coordinator.epochs import note, place
 from coordinator.guard.keeper import mismatch
-from coordinator.guard.store import SqliteGuard
+from coordinator.guard.store import GuardError, SqliteGuard
 from coordinator.service.journal import Journal
 from coordinator.service.peers import Links
 from coordinator.service.recovery import FORGOTTEN, Recovery
 from coordinator.service.runtime import Halted, Runtime
 from coordinator.service.stint import MemberStint, ObserverStint, Stint
 from coordinator.service.work import Pool, urls_but
+
+if TYPE_CHECKING:
+    from coordinator.service.tenure import Tenure, Waiting
+    from deploy.etcd import EtcdClient
 
 ASK_S = 5.0  # how long a replica that begins asks whether the others began without it
 
@@ -79,11 +84,16 @@ class ReplicaService:
         self._setup, self._pool, self._stack = setup, pool, stack
         self._rules = Rules(setup.genesis)
         self._stint: Stint | None = None
+        self._waiting_for_key: Waiting | None = None
+        self._etcd: EtcdClient | None = None
+        self._tenure: Tenure | None = None
         self._local: SqliteGuard | None = None
-        self._stopping = False
+        self._stopping = self._mute = False
         self._stack.push_async_callback(pool.close)
         descriptor = lock_home(setup.home.lock)
         self._stack.callback(os.close, descriptor)
+        self._stack.callback(self._close_etcd)
+        self._stack.push_async_callback(self._resign)
         self._stack.push_async_callback(self._end)
 
     @property
@@ -108,12 +118,16 @@ class ReplicaService:
         """Until `stop`.  Raises Halted, see Runtime.run; ConfigError, when it cannot begin anew."""
         while not self._stopping:
             try:
-                await self.stint.run()
+                await self._run_stint()
             except Halted as error:
                 await self._end()
-                if not self._has_forgotten():
+                if self._tenure is not None and isinstance(error.__cause__, GuardError):
+                    await self._resign()
+                    log.error("this process signs no more for now: %s", error)
+                elif self._has_forgotten():
+                    log.critical("this replica votes no more: %s", error)
+                else:
                     raise
-                log.critical("this replica votes no more: %s", error)
             if not self._stopping:
                 waiting = self._waiting()
                 await self._end()
@@ -124,8 +138,12 @@ class ReplicaService:
     def stop(self) -> None:
         """Let `run` return."""
         self._stopping = True
-        if self._stint is not None:
-            self._stint.stop()
+        self._end_run()
+
+    def _end_run(self) -> None:
+        for present in (self._stint, self._waiting_for_key):
+            if present is not None:
+                present.stop()
 
     async def close(self) -> None:
         """Let go of everything, in reverse order."""
@@ -134,7 +152,13 @@ class ReplicaService:
     # Stints.
 
     async def _begin(self) -> None:
-        """From what is durable: as a member, or as an observer."""
+        """From what is durable: as a member, or as an observer; or wait for the key."""
+        if self._setup.config.standby is not None and not self._mute:
+            if self._tenure is not None and self._tenure.lost is not None:
+                await self._resign()
+            if self._tenure is None:
+                self._wait_for_key()
+                return
         stack = AsyncExitStack()
         try:
             stint = await self._make_stint(stack)
@@ -143,6 +167,41 @@ class ReplicaService:
             await stack.aclose()
             raise
         self._stint = stint
+        if self._tenure is not None and self._mute:
+            await self._resign()  # the key is of no use here
+        if self._tenure is not None and self._tenure.lost is not None:
+            self._end_run()
+
+    async def _run_stint(self) -> None:
+        if self._waiting_for_key is None:
+            await self.stint.run()
+            return
+        await self._waiting_for_key.run()
+        self._tenure = self._waiting_for_key.tenure
+        if self._tenure is not None:
+            self._tenure.on_loss = self._end_run
+            self._waiting_for_key = None
+
+    def _wait_for_key(self) -> None:
+        """Be one of those that try to take the key."""
+        from coordinator.service.tenure import Waiting, open_etcd
+
+        standby = self._setup.config.standby
+        assert standby is not None
+        if self._etcd is None:
+            self._etcd = open_etcd(self._setup, standby)
+        self._stint = None
+        self._waiting_for_key = Waiting(self._setup, standby, self._etcd, self._guard())
+
+    def _close_etcd(self) -> None:
+        if self._etcd is not None:
+            self._etcd.close()
+
+    async def _resign(self) -> None:
+        """Let other processes have the key."""
+        tenure, self._tenure = self._tenure, None
+        if tenure is not None:
+            await tenure.close()
 
     def _waiting(self) -> tuple[bytes, ...]:
         """Requests that the epoch did not get to."""
@@ -178,14 +237,22 @@ class ReplicaService:
             if told is not None:
                 reason = f"{told}.  {FORGOTTEN}"
                 journal.forget(reason)
-        mute = reason is not None
+        mute = self._mute = reason is not None
         if found is None and reason is None:
             reason = f"this replica's key is not among the members of epoch {state.epoch}"
         if reason is not None or found is None:
             common = (setup, stack, journal, recovery, application)
             return ObserverStint(*common, str(reason), mute=mute)
         return MemberStint(
-            setup, stack, journal, recovery, application, found, self._pool, self._guard()
+            setup,
+            stack,
+            journal,
+            recovery,
+            application,
+            found,
+            self._pool,
+            self._guard(),
+            self._tenure,
         )
 
     def _guard(self) -> SqliteGuard:
@@ -199,6 +266,10 @@ class ReplicaService:
             self._stack.callback(self._local.close)
             if self._local.closed is not None:
                 raise ConfigError(f"this replica's key signs no more here: {self._local.closed}")
+            if self._local.second and self._setup.config.standby is None:
+                raise ConfigError(
+                    f"{self._setup.guard} is a standby's, and the settings name no etcd (`standby`)"
+                )
         return self._local
 
     def _open_journal(self) -> Journal:

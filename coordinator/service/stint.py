@@ -14,6 +14,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -63,6 +64,9 @@ from coordinator.service.runtime import Runtime
 from coordinator.service.standing import Standing
 from coordinator.service.vault import Vault
 from coordinator.service.work import Artifacts, Pool, PoolWorker, urls_but
+
+if TYPE_CHECKING:
+    from coordinator.service.tenure import Tenure
 
 SHUTDOWN_S = 2.0
 LINGER_S = 10.0  # who leaves answers so long in the epoch that is over
@@ -223,10 +227,12 @@ class MemberStint(Stint):
         place: Place,
         pool: Pool,
         local: SqliteGuard,
+        tenure: "Tenure | None" = None,
     ) -> None:
         """Args:
         place: where this replica votes.
         local: the guard in front of this replica's keys; its owner closes it.
+        tenure: this process's hold on the key, where others have it as well.
         """
         super().__init__(setup, stack, journal, recovery, application, place.own)
         self._place = place
@@ -273,7 +279,11 @@ class MemberStint(Stint):
             vault,
             durable_lsn=max((lsn for lsn, _ in recovery.consensus.records), default=0),
             on_append=self._on_append,
-            keeper=Keeper(guard, local),
+            keeper=(
+                Keeper(guard, local)
+                if tenure is None
+                else Keeper(guard, tenure.store, tenure.confirm)
+            ),
         )
         self.runtime.epoch_ended = self._epoch_ended
         self.standing = self.runtime

@@ -127,6 +127,22 @@ def test_a_running_replica_is_not_exported(
     guard.close()
 
 
+def test_a_standbys_guard_is_made_where_the_settings_name_an_etcd(
+    made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.home.guard.unlink()
+    status, told = run(capsys, "standby", "--home", made.path)
+    assert status == exits.CONFIG and "no `standby:`" in told and not made.home.guard.exists()
+    with made.home.config.open("a") as config:
+        config.write('standby: {etcd: ["127.0.0.1:2379"]}\n')
+    assert run(capsys, "standby", "--home", made.path)[0] == exits.OK
+    guard = made.guard()
+    assert guard.second
+    guard.close()
+    status, told = run(capsys, "standby", "--home", made.path)
+    assert status == exits.CONFIG and "never overwritten" in told
+
+
 RESET = ("--sequence", 900, "--view", 4, "--cycle", 12, "--epoch", 1)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bft.crypto.hashing import sha256
-from bft.errors import ConfigError
+from bft.errors import Busy, ConfigError
 from coordinator.guard.claims import Domain
 from coordinator.guard.rules import Reservation
 from coordinator.guard.shared import SharedGuard
@@ -161,3 +161,29 @@ def test_what_is_no_memory_is_not_guessed(
         with pytest.raises(ConfigError, match="the key's memory in etcd"):
             SharedGuard(files[0], hold)
     hold.release()
+
+
+def test_words_that_never_arrived_are_known_to_others_before_they_are_used(
+    take: Take, files: tuple[SqliteGuard, SqliteGuard]
+) -> None:
+    """A raise stood in the file and not in etcd when its process died; now it votes under it."""
+    first = SharedGuard(files[0], take())
+    first.raise_to(raised(first.reservation, 10))
+    files[0].raise_to(raised(first.reservation, 30))  # and here it was killed
+    assert SharedGuard(files[0], take()).reservation.covers(claim(Domain.PREPARE, 38))
+    SharedGuard(files[1], take())
+    assert files[1].inherited.covers(claim(Domain.PREPARE, 38))
+
+
+def test_the_guard_of_a_standby_waits_for_the_first_memory(
+    take: Take, files: tuple[SqliteGuard, SqliteGuard], tmp_path: Path
+) -> None:
+    standby = SqliteGuard(tmp_path / "standby.db", OWNER, create=True, second=True)
+    try:
+        with pytest.raises(Busy, match="comes first"):
+            SharedGuard(standby, take())
+        SharedGuard(files[0], take()).raise_to(raised(Reservation(), 10))
+        SharedGuard(standby, take())
+        assert standby.inherited.covers(claim(Domain.PREPARE, 18))
+    finally:
+        standby.close()
