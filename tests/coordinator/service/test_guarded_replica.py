@@ -50,13 +50,14 @@ async def test_everything_that_was_signed_is_known_within_the_bounds_and_after_a
         await worked(mill, 1)
         for index in range(4):
             await mill.stop(index)
+        votes: list[int] = []
         for index in range(4):
             guarded, reservation = memory_of(mill, index)
             assert all(reservation.covers(one) for one in guarded.claims)
             assert reservation.number - RAISES_AHEAD <= guarded.number <= reservation.number
             slots = {d: [c.slot for c in guarded.claims if c.domain == d] for d in Domain}
-            assert len(slots[Domain.PREPARE]) > SEQUENCES
-            assert len(slots[Domain.COMMIT]) > SEQUENCES
+            votes.append(min(len(slots[Domain.PREPARE]), len(slots[Domain.COMMIT])))
+        assert sorted(votes)[1] > SEQUENCES  # one of four may have learned what the others decided
         before, _ = memory_of(mill, 3)
         for index in range(4):
             await mill.start(index)
@@ -161,7 +162,9 @@ async def test_restored_keys_with_an_imported_memory_vote_again_beyond_it(tmp_pa
         await mill.start(3)
         assert mill.services[3].stint.standing.standing()["role"] == "member"
         through = bounds.bounds[Domain.COMMIT].slot
-        await mill.until(lambda: mill.state(3).sequence > through + SEQUENCES)
+        await mill.until(lambda: mill.state(3).sequence > through)
+        await mill.stop(2)  # so that nothing is decided without the restored one's votes
+        await worked(mill, 3)
         await mill.stop(3)
         guarded, _ = memory_of(mill, 3)
         assert any(one.domain is Domain.COMMIT for one in guarded.claims)
