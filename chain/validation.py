@@ -69,6 +69,31 @@ def verify_certificate(data: bytes, federation_key: bytes, chain_id: bytes) -> B
         BadSignature: not signed under `federation_key` (96 bytes).
         Refused: "other-chain", or "certificate-window" when its window is empty.
     """
+    certificate, signature = _unverified(data, chain_id)
+    bls.verify(federation_key, signature, certificate.message())
+    return certificate
+
+
+def verify_certificates(
+    several: Sequence[bytes], federation_key: bytes, chain_id: bytes
+) -> tuple[BlockCertificate, ...]:
+    """As `verify_certificate` for each; cheaper than one by one.
+
+    Raises:
+        As `verify_certificate` for the first that does not stand.
+    """
+    found = [_unverified(data, chain_id) for data in several]
+    try:
+        bls.verify_batch([(federation_key, said, each.message()) for each, said in found])
+    except BadSignature:
+        for each, said in found:
+            bls.verify(federation_key, said, each.message())
+        raise
+    return tuple(each for each, _ in found)
+
+
+def _unverified(data: bytes, chain_id: bytes) -> tuple[BlockCertificate, bytes]:
+    """(certificate, signature), everything checked but the signature."""
     certificate, signature = decode_certificate(data)
     if certificate.chain_id != chain_id:
         raise Refused(
@@ -76,10 +101,9 @@ def verify_certificate(data: bytes, federation_key: bytes, chain_id: bytes) -> B
             f"the certificate is for chain {certificate.chain_id.hex()[:16]}; "
             f"this is {chain_id.hex()[:16]}",
         )
-    bls.verify(federation_key, signature, certificate.message())
     if certificate.not_before > certificate.not_after:
         raise Refused("certificate-window", "the certificate's time window ends before it begins")
-    return certificate
+    return certificate, signature
 
 
 def verify_contribution(
@@ -127,9 +151,14 @@ def validate_header(
     """
     certified = decode_certified_header(data)
     verify_certificate(certified.coinbase.certificate, federation_key, chain_id)
+    check_header(certified, parent)
+    return certified
+
+
+def check_header(certified: CertifiedHeader, parent: ParentView) -> None:
+    """As `validate_header`, for a header whose certificate is verified already."""
     _check_place(certified.header, certified.certificate, parent)
     _check_contents(certified)
-    return certified
 
 
 def validate_block(

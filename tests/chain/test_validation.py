@@ -25,6 +25,7 @@ from chain.validation import (
     validate_block,
     validate_header,
     verify_certificate,
+    verify_certificates,
     verify_contribution,
     verify_evidence,
     verify_finality,
@@ -98,6 +99,21 @@ def test_a_certificate_of_another_length_is_refused() -> None:
 
 def test_a_certificate_of_another_chain_is_refused() -> None:
     assert refusal(block_on(START, chain_id=sha256(b"another")).data) == "other-chain"
+
+
+def test_many_certificates_stand_only_if_each_does() -> None:
+    good = [block.coinbase.certificate for block in make_chain(3)]
+    found = verify_certificates(good, FEDERATION_KEY, CHAIN_ID)
+    assert found == tuple(block.certificate for block in make_chain(3))
+    assert verify_certificates([], FEDERATION_KEY, CHAIN_ID) == ()
+    forged = block_on(START, secret=OTHER_SECRET).coinbase.certificate
+    swapped = good[0][:-48] + good[1][-48:]
+    for bad in (forged, swapped):
+        for at in range(4):
+            with pytest.raises(BadSignature):
+                verify_certificates([*good[:at], bad, *good[at:]], FEDERATION_KEY, CHAIN_ID)
+    with pytest.raises(Refused, match="chain"):
+        verify_certificates(good, FEDERATION_KEY, bytes(32))
 
 
 def test_a_certificate_whose_window_is_empty_is_refused() -> None:
