@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from bft.errors import DecodeError
 
 TensorSpec = tuple[str, tuple[int, ...]]
-"""Data type ("I8" or "I32") and shape."""
+"""Data type ("I8", "U8" or "I32") and shape."""
 Tensor = NDArray[np.integer[Any]]
-"""int8 or int32."""
+"""int8, uint8 or int32."""
 
 HEADER_BYTES_MAX = 64 * 1024
 _LENGTH_BYTES = 8
@@ -30,6 +30,7 @@ _NAMED_MAX = 3  # names that an error text shows
 _SHOWN_MAX = 60  # characters of one value that an error text shows
 _DTYPES: dict[str, np.dtype[np.integer[Any]]] = {
     "I8": np.dtype(np.int8),
+    "U8": np.dtype(np.uint8),
     "I32": np.dtype(np.int32).newbyteorder("<"),
 }
 
@@ -40,13 +41,14 @@ def file_bytes(layout: Mapping[str, TensorSpec]) -> int:
 
 
 def encode_tensors(tensors: Mapping[str, Tensor]) -> bytes:
-    """The file's bytes.  Raises ValueError: a tensor is neither int8 nor int32."""
+    """The file's bytes.  Raises ValueError: a tensor is not int8, uint8 or int32."""
     layout: dict[str, TensorSpec] = {}
     for name in sorted(tensors):
         dtype = tensors[name].dtype.newbyteorder("<")
         found = [key for key in sorted(_DTYPES) if _DTYPES[key] == dtype]
         if not found:
-            raise ValueError(f"tensor {name!r} is {tensors[name].dtype}; it must be int8 or int32")
+            kinds = "int8, uint8 or int32"
+            raise ValueError(f"tensor {name!r} is {tensors[name].dtype}; it must be {kinds}")
         layout[name] = (found[0], tensors[name].shape)
     header = _header(layout)
     data = (tensors[name].astype(_DTYPES[layout[name][0]]).tobytes() for name in sorted(layout))
@@ -63,14 +65,7 @@ def decode_tensors(data: bytes, expected: Mapping[str, TensorSpec]) -> dict[str,
         DecodeError: truncated, too long, or any other header than the layout's own.
     """
     header = _header(expected)
-    if len(data) < _LENGTH_BYTES:
-        raise DecodeError(f"{len(data)} bytes came; a tensor file starts with {_LENGTH_BYTES}")
-    announced = int.from_bytes(data[:_LENGTH_BYTES], "little")
-    if announced > HEADER_BYTES_MAX:
-        raise DecodeError(f"header of {announced} bytes; at most {HEADER_BYTES_MAX} allowed")
-    start = _LENGTH_BYTES + announced
-    if len(data) < start:
-        raise DecodeError(f"{len(data)} bytes came; the header alone ends at {start}")
+    start = header_bytes(data)
     if data[_LENGTH_BYTES:start] != header:
         raise DecodeError(_difference(data[_LENGTH_BYTES:start], expected))
     size = start + sum(map(_data_bytes, expected.values()))
@@ -83,6 +78,23 @@ def decode_tensors(data: bytes, expected: Mapping[str, TensorSpec]) -> dict[str,
         tensors[name] = flat.reshape(shape)
         start += _data_bytes(expected[name])
     return tensors
+
+
+def header_bytes(data: bytes) -> int:
+    """Where the data begins, by the file's own announcement.
+
+    Raises:
+        DecodeError: truncated, or a longer header than HEADER_BYTES_MAX.
+    """
+    if len(data) < _LENGTH_BYTES:
+        raise DecodeError(f"{len(data)} bytes came; a tensor file starts with {_LENGTH_BYTES}")
+    announced = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    if announced > HEADER_BYTES_MAX:
+        raise DecodeError(f"header of {announced} bytes; at most {HEADER_BYTES_MAX} allowed")
+    start = _LENGTH_BYTES + announced
+    if len(data) < start:
+        raise DecodeError(f"{len(data)} bytes came; the header alone ends at {start}")
+    return start
 
 
 def _data_bytes(spec: TensorSpec) -> int:

@@ -25,6 +25,7 @@ from chain.records.receipt import ExecutionReceipt, RequestReceipt
 from chain.records.score_log import LogEntry, decode_leaf, encode_leaf
 from chain.records.transaction import decode_transaction
 from chain.rules.founding import open_genesis
+from chain.rules.sparse import SparseFormat, decode_sparse
 from chain.rules.tensors import decode_tensors, encode_tensors
 from chain.rules.updates import decode_snapshot, decode_update, snapshot_layout
 from chain.validation import (
@@ -36,7 +37,7 @@ from chain.validation import (
 from tests.chain import federation_fixture as chain
 from tests.chain.audit.mill import Mill
 from tests.chain.gossip_network import Node
-from tests.chain.rules import training_job
+from tests.chain.rules import test_sparse, training_job
 from tests.fuzz.target import Target
 
 FIRST, SECOND = chain.make_chain(2)
@@ -302,6 +303,8 @@ def _tensors() -> list[Target]:
         decode_update(job, 1, data)  # what it gives is capped, and so encodes to something else
         return data
 
+    sparse = SparseFormat(elements=5000, keep=64, value_bits=2)
+
     return [
         Target(
             name="tensors",
@@ -320,6 +323,12 @@ def _tensors() -> list[Target]:
             read=read_update,
             samples=(update, training_job.update(1, -128, 16)),
             covers=("chain.rules.updates:decode_update",),
+        ),
+        Target(
+            name="sparse-update",
+            read=lambda data: test_sparse.encoded_again(sparse, decode_sparse(sparse, data)),
+            samples=tuple(test_sparse.sample(sparse, seed) for seed in range(3)),
+            covers=("chain.rules.sparse:decode_sparse",),
         ),
     ]
 
