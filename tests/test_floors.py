@@ -36,6 +36,7 @@ PURE = (
     "chain/gossip_events.py",
     "chain/intake.py",
     "chain/peer.py",
+    "chain/light/follow.py",
     "chain/audit/",
     "miner/session.py",
     "coordinator/cycle/",
