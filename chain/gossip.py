@@ -308,7 +308,9 @@ class Gossip:
             return ()  # our tip moved on since we asked
         intake = self.intake
         for header in headers:
-            certified = validate_header(header, intake.federation_key, intake.chain_id, parent)
+            certified = validate_header(
+                header, intake.federation_key, intake.chain_id, parent, intake.profile
+            )
             parent = ParentView(
                 hash=certified.hash,
                 height=certified.certificate.height,

@@ -29,6 +29,7 @@ from chain.records.evidence import (
     federation_fault,
 )
 from chain.records.peer_message import encode_inventory
+from chain.records.profile import profile_of
 from chain.records.transaction import Transaction
 from chain.rules.limits import FUTURE_S_MAX
 from chain.tree import BlockTree, Change, Finalised, TipChanged
@@ -68,6 +69,7 @@ class Intake:
         self._coins, self._stored = coins, stored
         self._unsaved: dict[bytes, Block] = {}  # taken in since the last step
         self.chain_id, self.federation_key, self.params = chain_id, federation_key, params
+        self.profile = profile_of(params.profile)
         self.tree = tree
         self.pending: Finality | None = None  # highest word on a block that we do not have
         self.fault = next((e for e in evidence if isinstance(e, FederationFault)), None)
@@ -98,7 +100,7 @@ class Intake:
         fault = self.tree.fault_of(certified)
         if fault is not None:
             return self._convict(fault)
-        check_alone(certified)
+        check_alone(certified, self.profile)
         if block.header.time > now_ms // 1000 + FUTURE_S_MAX:
             raise Refused("from-the-future", f"block time {block.header.time} is too far ahead")
         parent = self.tree.find(block.header.previous)
@@ -180,7 +182,9 @@ class Intake:
 
     def evidence(self, data: bytes) -> tuple[Taken, ...]:
         """Take evidence from outside.  Raises as `verify_evidence`."""
-        return self._convict(verify_evidence(data, self.federation_key, self.chain_id))
+        return self._convict(
+            verify_evidence(data, self.federation_key, self.chain_id, self.profile)
+        )
 
     def _carry(self, changes: tuple[Change, ...]) -> tuple[Taken, ...]:
         taken: tuple[Taken, ...] = ()

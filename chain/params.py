@@ -52,6 +52,8 @@ class Params(Record):
     subsidy: U63  # of the first block, in the smallest unit
     halving_interval: U32  # blocks
 
+    profile: U8  # of blocks' headers: 0 main, 1 regtest; see chain/records/profile.py
+
 
 MAIN = Params(
     name=b"main",
@@ -78,6 +80,7 @@ MAIN = Params(
     reference_floor_micronats=200,
     subsidy=5_000_000_000,
     halving_interval=210_000,
+    profile=0,
 )
 """Cycles of 20 minutes."""
 
@@ -106,6 +109,7 @@ MINIMAL = Params(
     reference_floor_micronats=200,
     subsidy=5_000_000_000,
     halving_interval=150,
+    profile=0,
 )
 """Cycles of seconds, for the demonstration and the tests."""
 

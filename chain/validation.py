@@ -18,7 +18,6 @@ from chain.bitcoin.ledger import Coins, connect
 from chain.params import Params
 from chain.records.block import (
     BLOCK_VERSION,
-    NO_WORK_BITS,
     Block,
     BlockHeader,
     CertifiedHeader,
@@ -39,6 +38,7 @@ from chain.records.evidence import (
     decode_statement,
 )
 from chain.records.federation import Genesis
+from chain.records.profile import MAIN, Profile, profile_of
 from chain.records.transaction import Transaction, bitcoin_merkle_root, climb
 from chain.rules.reward import subsidy
 
@@ -141,7 +141,11 @@ def verify_finality(
 
 
 def validate_header(
-    data: bytes, federation_key: bytes, chain_id: bytes, parent: ParentView
+    data: bytes,
+    federation_key: bytes,
+    chain_id: bytes,
+    parent: ParentView,
+    profile: Profile = MAIN,
 ) -> CertifiedHeader:
     """The certified header in `data`, valid on `parent`; rewards and transactions are not seen.
 
@@ -151,14 +155,14 @@ def validate_header(
     """
     certified = decode_certified_header(data)
     verify_certificate(certified.coinbase.certificate, federation_key, chain_id)
-    check_header(certified, parent)
+    check_header(certified, parent, profile)
     return certified
 
 
-def check_header(certified: CertifiedHeader, parent: ParentView) -> None:
+def check_header(certified: CertifiedHeader, parent: ParentView, profile: Profile = MAIN) -> None:
     """As `validate_header`, for a header whose certificate is verified already."""
     _check_place(certified.header, certified.certificate, parent)
-    _check_contents(certified)
+    _check_contents(certified, profile)
 
 
 def validate_block(
@@ -195,12 +199,12 @@ def check_block(
 
     `verified`: see `chain.bitcoin.ledger.connect`.
     """
-    check_authorship(block, parent)
+    check_authorship(block, parent, profile_of(params.profile))
     check_reward(block, params, coins, verified)
     return block
 
 
-def check_authorship(block: Block, parent: ParentView) -> None:
+def check_authorship(block: Block, parent: ParentView, profile: Profile = MAIN) -> None:
     """Whether it is its winner's on `parent`; the transactions are those that the winner signed.
 
     Its certificate is verified already; its transactions are not judged.
@@ -208,7 +212,7 @@ def check_authorship(block: Block, parent: ParentView) -> None:
     Raises: as `validate_block`.
     """
     _check_place(block.header, block.certificate, parent)
-    _check_contents(block.certified_header)
+    _check_contents(block.certified_header, profile)
     if (
         bitcoin_merkle_root([entry.txid for entry in block.transactions])
         != block.header.merkle_root
@@ -279,15 +283,10 @@ def _check_place(header: BlockHeader, certificate: BlockCertificate, parent: Par
         )
 
 
-def _check_contents(certified: CertifiedHeader) -> None:
+def _check_contents(certified: CertifiedHeader, profile: Profile) -> None:
     """Who is paid, who signed, and that nothing is left open for a third party to alter."""
     header, coinbase, certificate = certified.header, certified.coinbase, certified.certificate
-    if (header.version, header.bits, header.nonce) != (BLOCK_VERSION, NO_WORK_BITS, 0):
-        raise Refused(
-            "header-fields",
-            f"version {header.version:#x}, bits {header.bits:#x}, nonce {header.nonce} came; "
-            f"{BLOCK_VERSION:#x}, {NO_WORK_BITS:#x}, 0 are the only ones allowed",
-        )
+    _check_fields(header, profile)
     if coinbase.height != certificate.height:
         raise Refused(
             "coinbase-height",
@@ -304,7 +303,19 @@ def _check_contents(certified: CertifiedHeader) -> None:
         raise DecodeError("the coinbase is not under the header's Merkle root")
 
 
-def check_alone(certified: CertifiedHeader) -> None:
+def _check_fields(header: BlockHeader, profile: Profile) -> None:
+    """Those that nobody signs have one allowed value."""
+    came = (header.version, header.bits, header.nonce)
+    allowed = (BLOCK_VERSION, profile.bits, profile.nonce(header.encode()))
+    if came != allowed:
+        raise Refused(
+            "header-fields",
+            f"version {came[0]:#x}, bits {came[1]:#x}, nonce {came[2]} came; "
+            f"{allowed[0]:#x}, {allowed[1]:#x}, {allowed[2]} are the only ones allowed",
+        )
+
+
+def check_alone(certified: CertifiedHeader, profile: Profile = MAIN) -> None:
     """Everything that a header with a verified certificate shows by itself, without its parent.
 
     Raises: as `validate_header`.
@@ -312,10 +323,12 @@ def check_alone(certified: CertifiedHeader) -> None:
     certificate = certified.certificate
     parent = ParentView(hash=certificate.parent, height=certificate.height - 1, time=-1)
     _check_place(certified.header, certificate, parent)
-    _check_contents(certified)
+    _check_contents(certified, profile)
 
 
-def verify_evidence(data: bytes, federation_key: bytes, chain_id: bytes) -> Evidence:
+def verify_evidence(
+    data: bytes, federation_key: bytes, chain_id: bytes, profile: Profile = MAIN
+) -> Evidence:
     """The evidence in `data`, every signature under it verified.
 
     Raises:
@@ -326,7 +339,7 @@ def verify_evidence(data: bytes, federation_key: bytes, chain_id: bytes) -> Evid
     if isinstance(evidence, Equivocation):
         for certified in (evidence.first, evidence.second):
             verify_certificate(certified.coinbase.certificate, federation_key, chain_id)
-            check_alone(certified)
+            check_alone(certified, profile)
         if evidence.first.coinbase.certificate != evidence.second.coinbase.certificate:
             raise Refused("no-contradiction", "the two blocks have two certificates")
         return evidence

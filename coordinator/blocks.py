@@ -9,6 +9,7 @@ from bft.crypto.hashing import sha256
 from bft.errors import DecodeError, Refused
 from chain.bitcoin.ledger import Coins
 from chain.records.block import decode_block
+from chain.records.profile import profile_of
 from chain.validation import ParentView, check_authorship, check_reward
 from coordinator.cycle.state import Phase, Rules, State
 from coordinator.effects import BlockAccepted, BlockRefused
@@ -46,7 +47,8 @@ class BlockJudge:
         block, tip = decode_block(data), state.tip
         if block.coinbase.certificate != state.certificate:  # that one is verified
             raise Refused("void-certificate", "another certificate is in force")
-        check_authorship(block, ParentView(hash=tip.hash, height=tip.height, time=tip.time))
+        parent = ParentView(hash=tip.hash, height=tip.height, time=tip.time)
+        check_authorship(block, parent, profile_of(self._rules.params.profile))
         if len(self._verdicts) >= BLOCKS_JUDGED_MAX:
             raise Refused("too-many-blocks", "the winner has made two blocks already")
         said: BlockAccepted | BlockRefused = BlockAccepted(tip.height + 1, block.hash, data)

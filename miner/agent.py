@@ -31,6 +31,7 @@ from chain.records.contribution import (
 )
 from chain.records.contribution import Register as RegisterRecord
 from chain.records.operations import encode_operation
+from chain.records.profile import profile_of
 from chain.rules.reward import subsidy
 from chain.validation import verify_certificate, verify_contribution
 from miner import actions
@@ -303,6 +304,7 @@ class Agent:
                 sign=self._key.sign,
                 winner=self._key.public_key,
                 transactions=transactions,
+                profile=profile_of(self._genesis.params.profile),
             )
             self._blocks.keep(action.certificate, block)
         said = await self._client.offer_block(block, self._nodes)

@@ -17,6 +17,7 @@ from chain.federation.api import BLOCK_BYTES_MAX
 from chain.records.certificate import BlockCertificate, decode_certificate
 from chain.records.coinbase import Coinbase, pay_to_key, read_coinbase, witness_commitment
 from chain.records.federation import Genesis
+from chain.records.profile import MAIN, Profile, profile_of
 from chain.records.serialization import Reader, blob, compact_size
 from chain.records.transaction import (
     NULL_ID,
@@ -30,7 +31,6 @@ from chain.records.transaction import (
 
 HEADER_BYTES = 80
 BLOCK_VERSION = 0x20000000  # BIP 9, no deployment signalled
-NO_WORK_BITS = 0x207FFFFF  # profile `main` has no residual proof of work
 TRANSACTION_BYTES_MIN = 60
 TRANSACTIONS_MAX = BLOCK_BYTES_MAX // TRANSACTION_BYTES_MIN
 CERTIFIED_HEADER_BYTES_MAX = 2048
@@ -196,6 +196,7 @@ def build_block(
     sign: Sign,
     winner: bytes,
     transactions: Sequence[Transaction] = (),
+    profile: Profile = MAIN,
 ) -> bytes:
     """The encoded block that `winner` makes with its certificate.
 
@@ -207,6 +208,7 @@ def build_block(
         winner: 33 bytes; paid by P2WPKH.
         transactions: those after the coinbase, valid on the parent's coins; their fees are the
             winner's if `subsidy` has them in it.
+        profile: the chain's.
 
     Raises:
         DecodeError: not a certificate.
@@ -228,22 +230,28 @@ def build_block(
         previous=decoded.parent,
         merkle_root=climb(unsigned.transaction().txid, branch),
         time=time,
-        bits=NO_WORK_BITS,
+        bits=profile.bits,
         nonce=0,
     )
     draft = CertifiedHeader(header=header, coinbase=unsigned, certificate=decoded, branch=branch)
     coinbase = replace(unsigned, signature=sign(draft.winner_message())).transaction()
     signed = replace(header, merkle_root=climb(coinbase.txid, branch))
+    signed = replace(signed, nonce=profile.nonce(signed.encode()))
     body = b"".join(transaction.encode() for transaction in (coinbase, *transactions))
     return signed.encode() + compact_size(1 + len(transactions)) + body
 
 
 def genesis_header(genesis: Genesis) -> bytes:
-    """HEADER_BYTES bytes; block 0 has no certificate, no reward, and follows from the chain id.
+    """HEADER_BYTES bytes; block 0 has no certificate and no reward.
+
+    In profile `main` it follows from the chain id; in others it is that of the network.
 
     Raises:
-        ConfigError: the genesis record was created after the year 2105.
+        ConfigError: the genesis record was created after the year 2105, or no such profile.
     """
+    profile = profile_of(genesis.params.profile)
+    if profile.block_0:
+        return profile.block_0
     seconds = genesis.created_ms // 1000
     if seconds > TIME_MAX:
         raise ConfigError(f"genesis created_ms is {genesis.created_ms}; block times end in 2106")
@@ -252,6 +260,6 @@ def genesis_header(genesis: Genesis) -> bytes:
         previous=NULL_ID,
         merkle_root=genesis.chain_id,
         time=seconds,
-        bits=NO_WORK_BITS,
+        bits=profile.bits,
         nonce=0,
     ).encode()

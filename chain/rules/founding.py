@@ -10,6 +10,7 @@ from bft.errors import ConfigError, DecodeError
 from chain.records.block import TIME_MAX
 from chain.records.evaluation import UNITS_MAX
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
+from chain.records.profile import profile_of
 from chain.rules.jobs import check_job
 from chain.rules.limits import FUTURE_S_MAX, WINDOW_FACTOR
 from chain.rules.membership import check_members, text
@@ -53,6 +54,7 @@ def check_genesis(genesis: Genesis) -> None:
     _check_texts(genesis)
     _check_positive(genesis)
     _check_window(genesis)
+    _check_profile(genesis)
     check_job(genesis.job)
     _check_tickets(genesis)
 
@@ -94,6 +96,22 @@ def _check_window(genesis: Genesis) -> None:
         raise ConfigError(
             f"params.window is {window}; a multiple of params.checkpoint_interval {interval}, at "
             f"least twice as large and at most {WINDOW_MAX} is expected"
+        )
+
+
+def _check_profile(genesis: Genesis) -> None:
+    """Tools of the profile's network would refuse higher rewards than that network's."""
+    params = genesis.params
+    profile = profile_of(params.profile)
+    if profile.subsidy_max is not None and params.subsidy > profile.subsidy_max:
+        raise ConfigError(
+            f"params.subsidy is {params.subsidy}; in profile {profile.name} at most "
+            f"{profile.subsidy_max}"
+        )
+    if profile.halving_interval not in (None, params.halving_interval):
+        raise ConfigError(
+            f"params.halving_interval is {params.halving_interval}; profile {profile.name} has "
+            f"{profile.halving_interval}"
         )
 
 

@@ -12,10 +12,11 @@ from bft.ordering.batch import Batch, batch_digest, decode_batch
 from bft.pbft import events as pbft
 from bft.pbft.certificates import pre_prepare
 from bft.pbft.messages import PrePrepare, claimed_epoch, sign_message
-from chain.records.block import BLOCK_VERSION, NO_WORK_BITS, BlockHeader
+from chain.records.block import BLOCK_VERSION, BlockHeader
 from chain.records.certificate import decode_certificate
 from chain.records.evaluation import EvaluationRow
 from chain.records.membership import ActivationShare, ShareProof
+from chain.records.profile import NO_WORK_BITS
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
 from coordinator import custody
 from coordinator.cycle import duties

@@ -26,6 +26,7 @@ from chain.records.contribution import (
     commitment_digest,
 )
 from chain.records.operations import encode_operation
+from chain.records.profile import profile_of
 from chain.rules.reward import subsidy
 from coordinator.cycle.phases.registration import registering
 from coordinator.cycle.state import Phase, State
@@ -198,4 +199,5 @@ class Miner:
             subsidy=subsidy(certificate.height, self.world.rules.params) + extra,
             sign=self.key.sign,
             winner=self.name,
+            profile=profile_of(self.world.rules.params.profile),
         )

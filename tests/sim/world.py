@@ -63,6 +63,7 @@ PARAMS = Params(
     reference_floor_micronats=200,
     subsidy=5_000_000_000,
     halving_interval=150,
+    profile=0,
 )
 JOB = replace(
     sample.JOB,
