@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bft.codec.canonical import Record
-from bft.crypto.merkle import leaf_hash
 from bft.dkg.messages import DkgComplaint, DkgDealing, DkgKeys, DkgReady
 from bft.errors import DecodeError
 from bft.ordering.request import Request
@@ -40,6 +39,7 @@ from chain.records.evaluation import EvaluationTable, SnapshotVote
 from chain.records.federation import Genesis
 from chain.records.operations import decode_operation
 from chain.records.phase import Phase
+from chain.records.score_log import entry_hash
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
 
 
@@ -103,7 +103,7 @@ class Fold:
         books = self.books
         books.entry, books.sequence, books.agreed_ms = entry, sequence, agreed_ms
         books.derived = []
-        books.frontier = books.frontier.push(leaf_hash(leaf))
+        books.frontier = books.frontier.push(entry_hash(leaf))
         for request in requests:
             if self._window.fresh(request.client, request.cseq) and self._hear_request(request):
                 self._window.mark(request.client, request.cseq)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from bft.codec.canonical import Record, decode
-from bft.crypto.merkle import Frontier, leaf_hash
+from bft.crypto.merkle import Frontier
 from bft.errors import DecodeError, Refused
 from bft.membership import Membership
 from bft.ordering.batch import Batch, batch_digest, decode_batch
@@ -44,6 +44,7 @@ from chain.records.score_log import (
     Ordered,
     decode_leaf,
     encode_leaf,
+    entry_hash,
 )
 from chain.rules.beacon import verify_round
 from chain.rules.founding import open_genesis
@@ -109,7 +110,7 @@ class Auditor:
         if entry.index != self._here:
             self._break("index", f"index {entry.index} stands there; {self._here} follows")
         if self._frontier is not None:
-            self._frontier = self._frontier.push(leaf_hash(entry.leaf))
+            self._frontier = self._frontier.push(entry_hash(entry.leaf))
             self._frontiers.append(self._frontier)
         try:
             record = decode_leaf(entry.leaf)

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bft.codec.canonical import decode
-from bft.crypto.merkle import Frontier, leaf_hash
+from bft.crypto.merkle import Frontier
 from bft.errors import DecodeError, Unavailable
 from chain.audit.findings import Finding, Severity
 from chain.audit.replay import LOG_ENTRY_BYTES_MAX
-from chain.records.score_log import LogEntry
+from chain.records.score_log import LogEntry, entry_hash
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class SideBySide:
         frontier = Frontier()
         for index, entry in enumerate(self._first.entries):
             leaf = _leaf(entry)
-            frontier = frontier.push(leaf_hash(leaf))
+            frontier = frontier.push(entry_hash(leaf))
             for copy in self.others:
                 if copy.state == "same":
                     self._compare(copy, index, leaf, frontier)

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from bft.codec.canonical import Record, decode, encode
 from bft.codec.types import U8, U16, U32, U63, Bytes32, GroupSignature, IdentityKey
+from bft.crypto.hashing import sha256
 from bft.crypto.merkle import leaf_hash
 from bft.errors import DecodeError
 from chain.records.certificate import CERTIFICATE_BYTES
@@ -21,6 +22,8 @@ from chain.records.evaluation import References, ScoreRow
 from chain.records.federation import FederationKey
 
 ENTRY_BYTES_MAX = 4 * 1024 * 1024
+TREE_ENTRY_BYTES_MAX = 65_535
+"""What the tree holds whole; bundles of C2SP tlog-tiles count an entry's bytes in 16 bits."""
 
 
 class Ordered(Record):
@@ -241,6 +244,15 @@ class Leaf(Record):
     body: bytes
 
 
+class ByDigest(Record):
+    """Stands in the tree for a leaf that is longer than TREE_ENTRY_BYTES_MAX."""
+
+    TAG = "log.by-digest/1"
+
+    size: U63  # bytes of the encoded Leaf
+    digest: Bytes32  # SHA-256 of it
+
+
 class LogEntry(Record):
     """A leaf as it is stored and served."""
 
@@ -263,6 +275,22 @@ def decode_leaf(data: bytes) -> Record:
     return decode(kind, leaf.body, bytes_max=ENTRY_BYTES_MAX)
 
 
+def tree_entry(leaf: bytes) -> bytes:
+    """What the tree hashes for an encoded Leaf: itself, or its size and digest if it is too long.
+
+    A Leaf that says `log.by-digest/1` itself is of no known kind, so nothing else comes out alike.
+    """
+    if len(leaf) <= TREE_ENTRY_BYTES_MAX:
+        return leaf
+    told = ByDigest(size=len(leaf), digest=sha256(leaf))
+    return encode(Leaf(tag=ByDigest.TAG.encode(), body=encode(told)))
+
+
+def entry_hash(leaf: bytes) -> bytes:
+    """32 bytes, the RFC 6962 leaf hash of an encoded Leaf's entry in the tree."""
+    return leaf_hash(tree_entry(leaf))
+
+
 def hash_leaf(record: Record) -> bytes:
-    """32 bytes, the RFC 6962 leaf hash."""
-    return leaf_hash(encode_leaf(record))
+    """32 bytes, `entry_hash` of the record's leaf."""
+    return entry_hash(encode_leaf(record))
