@@ -7,6 +7,8 @@ keep nothing of it.
 import itertools
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from bft.codec.canonical import decode, encode
 from bft.crypto.merkle import inclusion_proof
 from chain.epochs import verify_epoch
@@ -47,15 +49,7 @@ def of_the_log() -> list[Subject]:
     leaves = [decode_leaf(entry.leaf) for entry in mill().entries]
     epochs = [leaf.federation_key for leaf in leaves if isinstance(leaf, KeyActivated)]
     key = epochs[0].key
-
-    def epoch(data: bytes) -> FederationKey:
-        made = decode(FederationKey, data)
-        verify_epoch(made, key, chain_id)
-        return made
-
-    subjects = [
-        checked(f"certificate of epoch {made.epoch}", encode(made), epoch) for made in epochs
-    ]
+    subjects = [_epoch(made, key, chain_id) for made in epochs]
     scored = {leaf.cycle: leaf.rows for leaf in leaves if isinstance(leaf, Scored)}
 
     def certificate(data: bytes) -> BlockCertificate:
@@ -76,6 +70,29 @@ def checked(name: str, data: bytes, check: Callable[[bytes], object]) -> Subject
     return Subject(
         name=name, data=data, judge=lambda changed: f"verify: {refusal(lambda: check(changed))}"
     )
+
+
+def _epoch(made: FederationKey, key: bytes, chain_id: bytes) -> Subject:
+    """An epoch's certificate.
+
+    Its signature covers all of it but `qualified`, the dealers: those the record's digest covers,
+    which block certificates name (docs/PROTOCOL.md, section 5).
+    """
+
+    def judge(changed: bytes) -> str:
+        try:
+            return f"verify: {refusal(lambda: check(changed))}"
+        except Missed:
+            found = decode(FederationKey, changed)
+            if found.digest == made.digest or replace(found, qualified=made.qualified) != made:
+                raise
+            return "digest: the dealers are others than under block certificates"
+
+    def check(data: bytes) -> None:
+        verify_epoch(decode(FederationKey, data), key, chain_id)
+
+    check(encode(made))
+    return Subject(name=f"certificate of epoch {made.epoch}", data=encode(made), judge=judge)
 
 
 def _contribution(rows: list[bytes], made: BlockCertificate) -> Subject:
