@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from bft.errors import Refused
+from bft.errors import DecodeError, Refused
 from chain.bitcoin.flags import Flag
+from chain.bitcoin.ledger import check_transaction
 from chain.bitcoin.sighash import SignatureHasher
 from chain.bitcoin.verify import verify_input
 from chain.records.transaction import TxOut, decode_transaction
@@ -84,6 +85,45 @@ def test_transactions_that_bitcoin_core_takes_are_taken() -> None:
             output = outputs[entry.previous, entry.index]
             verify_input(hasher, at, output, _all_rules_but(excluded))
     assert len(entries) > 100
+
+
+def _named_rules(names: str) -> Flag:
+    """The flags that an entry of tx_invalid.json names; it fails with no fewer."""
+    return flags("" if names == "BADTX" else names)
+
+
+def _judged(spent: list[Any], raw: str, names: str) -> str:
+    """Why we refuse a transaction; "" if we take it."""
+    try:
+        transaction = decode_transaction(bytes.fromhex(raw))
+        check_transaction(transaction)
+    except (DecodeError, Refused) as error:
+        return f"{error}"
+    if transaction.is_coinbase and names == "BADTX":
+        return ""
+    outputs = {
+        (bytes.fromhex(name)[::-1], index & 0xFFFFFFFF): TxOut(
+            value=amount[0] if amount else 0, script=assemble(script)
+        )
+        for name, index, script, *amount in spent
+    }
+    hasher = SignatureHasher(transaction)
+    try:
+        for at, entry in enumerate(transaction.inputs):
+            output = outputs.get((entry.previous, entry.index))
+            if output is None:
+                return "an output that is not there"
+            verify_input(hasher, at, output, _named_rules(names))
+    except Refused as error:
+        return error.code
+    return ""
+
+
+def test_transactions_that_bitcoin_core_refuses_are_refused() -> None:
+    entries = [entry for entry in load("tx_invalid.json") if len(entry) == 3]
+    taken = [entry for entry in entries if not _judged(*entry)]
+    assert len(entries) > 90
+    assert not taken, taken[:5]
 
 
 def test_one_pass_over_the_transaction_serves_every_check_of_an_input() -> None:
