@@ -17,6 +17,7 @@ from chain.params import Params
 from chain.records.block import CertifiedHeader, decode_certified_header
 from chain.records.evidence import Finality
 from chain.records.federation import FederationKey, Genesis
+from chain.records.profile import Profile, profile_of
 from chain.validation import (
     ParentView,
     check_header,
@@ -36,6 +37,7 @@ class LightChain:
 
     chain_id: bytes  # 32
     federation_key: bytes  # 96
+    profile: Profile  # of the headers
     proven: ParentView  # the newest block that the federation's signature names
     levels: int  # of the proven block's Merkle tree
     tip: CertifiedHeader | None  # on `proven`; certified, not proven
@@ -55,6 +57,7 @@ def begin(genesis: Genesis, federation_key: bytes) -> LightChain:
     return LightChain(
         chain_id=genesis.chain_id,
         federation_key=federation_key,
+        profile=profile_of(genesis.params.profile),
         proven=start,
         levels=0,
         tip=None,
@@ -108,10 +111,10 @@ def _follow_one(chain: LightChain, certified: CertifiedHeader) -> LightChain:
             )
         tip = None
     if tip is not None:
-        check_header(certified, view_of(tip))
+        check_header(certified, view_of(tip), chain.profile)
         chain = replace(chain, proven=view_of(tip), levels=len(tip.branch))
     else:
-        check_header(certified, chain.proven)
+        check_header(certified, chain.proven, chain.profile)
     return replace(
         chain,
         tip=certified,

@@ -24,6 +24,7 @@ from bft.pbft.messages import (
 )
 from chain.audit.findings import AuditReport
 from chain.audit.replay import audit
+from chain.node.coins import CoinTable
 from chain.records.block import block_hash
 from chain.records.certificate import BlockCertificate, decode_certificate
 from chain.records.score_log import (
@@ -45,6 +46,7 @@ from chain.validation import (
 )
 from coordinator.cycle.state import Phase, Rules
 from coordinator.effects import Append, BlockRefused, Effect, Evaluate, MakeSnapshot, SaveState
+from tests.chain.coins_fixture import coins_from
 
 if TYPE_CHECKING:
     from tests.sim.host import Host
@@ -237,6 +239,7 @@ def check_chain(
     drawn: Drawn | None = None
     issued: dict[tuple[int, int], BlockCertificate] = {}
     parent = genesis_view(rules.genesis)
+    coins = coins_from(parent)
     final = -1
     for record in records:
         match record:
@@ -258,7 +261,7 @@ def check_chain(
                 issued[found.cycle, found.rank] = found
             case BlockFinal():
                 assert key is not None
-                parent = _check_final(rules, record, key, parent, blocks)
+                parent = _check_final(rules, record, key, parent, blocks, coins)
                 final = record.cycle
             case CycleClosed():
                 if (record.reason == CloseReason.BLOCK) != (final == record.cycle):
@@ -269,13 +272,19 @@ def check_chain(
 
 
 def _check_final(
-    rules: Rules, record: BlockFinal, key: bytes, parent: ParentView, blocks: dict[bytes, bytes]
+    rules: Rules,
+    record: BlockFinal,
+    key: bytes,
+    parent: ParentView,
+    blocks: dict[bytes, bytes],
+    coins: CoinTable,
 ) -> ParentView:
     hashed = block_hash(record.header)
     if hashed not in blocks:
         raise Broken(f"no correct replica holds the final block of cycle {record.cycle}")
     verify_finality(key, rules.chain_id, record.height, hashed, record.signature)
-    block = validate_block(blocks[hashed], key, rules.chain_id, rules.params, parent)
+    block = validate_block(blocks[hashed], key, rules.chain_id, rules.params, parent, coins)
+    coins.apply(block)
     if block.header.encode() != record.header or block.certificate.cycle != record.cycle:
         raise Broken(f"the final block of cycle {record.cycle} is another one")
     certificate, _ = decode_certificate(block.coinbase.certificate)

@@ -20,7 +20,9 @@ from bft.errors import FederationError
 from bft.pbft import events as pbft
 from bft.pbft.config import Config
 from bft.pbft.messages import claimed_epoch
+from chain.node.coins import CoinTable
 from chain.records.contribution import StorageReceipt
+from chain.validation import genesis_view
 from coordinator.application import Application, resume
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.state import Phase
@@ -44,6 +46,7 @@ from coordinator.replica import CoordinatorReplica
 from tests.sim import measuring
 from tests.sim.disk import Disk, Kept
 from tests.sim.reading import Reader, make_observer
+from tests.sim.spending import CountedCoins
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -98,10 +101,16 @@ class Host:
         self.random = Random(f"{world.seed}/host/{index}")
         self.disk = Disk()
         self.skew_ms = self.random.randint(-SKEW_MS_MAX, SKEW_MS_MAX)
+        self._coins = CountedCoins(genesis_view(world.genesis))
         self.life = 0  # counts up with each start and crash: what was planned before is void
         self.alive = False
         self.replica: CoordinatorReplica | Observer
         self.start()
+
+    @property
+    def coins(self) -> CoinTable | None:
+        """As this replica's tip leaves them; None where it lacks a block."""
+        return self._coins.at(self.replica.state.tip, self.disk.safe.blocks)
 
     # Life and death.
 

@@ -27,9 +27,11 @@ from chain.records.contribution import (
 )
 from chain.records.operations import encode_operation
 from chain.records.profile import profile_of
+from chain.records.transaction import Transaction
 from chain.rules.reward import subsidy
 from coordinator.cycle.phases.registration import registering
 from coordinator.cycle.state import Phase, State
+from tests.sim.spending import spends
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -47,6 +49,7 @@ class Habits:
     units: int = 1  # capacity, in work units
     dies_in: int = FOREVER  # silent from this cycle's reveal on: it committed and is gone
     blocks_from: int = 0  # makes blocks from this rank on; FOREVER: never
+    spends: int = 0  # transactions in each of its blocks, once it has coins
     blocks: str = "one"  # "two": equivocates; "greedy": pays itself too much first
 
 
@@ -193,11 +196,22 @@ class Miner:
     def _block(
         self, signed: bytes, certificate: BlockCertificate, later_s: int, extra: int = 0
     ) -> bytes:
+        transactions, fees = self._spends(certificate)
         return build_block(
             signed,
             time=certificate.not_before + later_s,
-            subsidy=subsidy(certificate.height, self.world.rules.params) + extra,
+            subsidy=subsidy(certificate.height, self.world.rules.params) + fees + extra,
             sign=self.key.sign,
             winner=self.name,
+            transactions=transactions,
             profile=profile_of(self.world.rules.params.profile),
         )
+
+    def _spends(self, certificate: BlockCertificate) -> tuple[tuple[Transaction, ...], int]:
+        """The same for the same certificate, whichever replica's coins are read."""
+        host = self.world.door(self._door)
+        coins = None if host is None or not self.habits.spends else host.coins
+        if coins is None or coins.height != certificate.height - 1:
+            return (), 0
+        random = Random(f"{self.world.seed}/{certificate.nonce.hex()}/{certificate.rank}")
+        return spends(coins, self.key.secret, self.name, random, self.habits.spends)

@@ -314,7 +314,7 @@ class World:
 
     def offer(self, miner: Miner, host: Host, block: bytes) -> None:
         """A winner's block on its way to one replica."""
-        self.agenda.after(self._way(), lambda: host.post(BlockArrived(block)))
+        self.agenda.after(self._way(), lambda: host.post(BlockArrived(block, host.coins)))
 
     def _way(self) -> int:
         return self._random.randint(1, DOOR_MS_MAX)

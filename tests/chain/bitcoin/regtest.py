@@ -43,7 +43,8 @@ _WAIT = push(encode_number(3)) + bytes([Op.CHECKSEQUENCEVERIFY, Op.DROP])
 LOCKED = _LOCK + push(PUBLIC[0]) + bytes([Op.CHECKSIG])
 WAITING = _WAIT + push(PUBLIC[1]) + bytes([Op.CHECKSIG])
 NESTED = pay_to_witness(0, hash160(PUBLIC[2]))
-RING = Keyring(SECRETS, (TWO_OF_THREE, LOCKED, WAITING, NESTED, pay_to_witness(0, sha256(LOCKED))))
+RING_SCRIPTS = (TWO_OF_THREE, LOCKED, WAITING, NESTED, pay_to_witness(0, sha256(LOCKED)))
+RING = Keyring(SECRETS, RING_SCRIPTS)
 TEMPLATES = (
     pay_to_key_hash(hash160(PUBLIC[0])),
     pay_to_witness(0, hash160(PUBLIC[1])),
