@@ -38,6 +38,7 @@ PURE = (
     "chain/peer.py",
     "chain/light/follow.py",
     "chain/audit/",
+    "chain/tlog/",
     "miner/session.py",
     "coordinator/cycle/",
     "coordinator/guard/claims.py",
