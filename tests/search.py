@@ -5,6 +5,7 @@ dropped while the run still fails), with a readable history, and with its line f
 """
 
 import argparse
+import gc
 import itertools
 import multiprocessing
 import random
@@ -21,6 +22,8 @@ SHRINKING_RUNS_MAX = 200
 STORY_LINES_MAX = 80
 FRESH = 2**32
 NO_END = 2**63
+GC_THRESHOLDS = 50_000, 20, 100
+"""Histories make much garbage, little of it in cycles."""
 
 
 class Run(Protocol):
@@ -105,6 +108,8 @@ def _worker(number: int) -> tuple[int, list[int]]:
     assert _task is not None
     search, first, count, jobs, end_s = _task
     search.prepare()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     mine = count // jobs + (number < count % jobs)
     return work(search, itertools.count(first + number, jobs), mine, end_s)
 
