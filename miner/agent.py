@@ -32,6 +32,7 @@ from chain.records.contribution import (
 from chain.records.contribution import Register as RegisterRecord
 from chain.records.operations import encode_operation
 from chain.records.profile import profile_of
+from chain.rules.families.registry import segment_parameters
 from chain.rules.reward import subsidy
 from chain.validation import verify_certificate, verify_contribution
 from miner import actions
@@ -210,7 +211,7 @@ class Agent:
             salt=update.salt,
             digest=update.digest,
             size=update.size,
-            parameters=self._genesis.job.segment_parameters(update.segment),
+            parameters=segment_parameters(self._genesis.job, update.segment),
             resources=update.resources,
             receipts=action.receipts,
         )

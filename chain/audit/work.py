@@ -20,6 +20,7 @@ from chain.records.federation import MemberRecord
 from chain.records.phase import Phase
 from chain.records.score_log import Assigned, CloseReason, Committed, Revealed
 from chain.rules.assignment import assign, units_earned
+from chain.rules.families.registry import segment_parameters
 from chain.rules.limits import RECEIPT_BYTES_MAX
 from chain.rules.rounds import challenge_round
 
@@ -105,7 +106,7 @@ def hear_reveal(books: Books, miner: bytes, reveal: UpdateReveal) -> bool:
     counts = (
         books.now.commitments.get(unit.unit) == opened
         and 1 <= reveal.size <= books.params.update_bytes_max
-        and reveal.parameters == books.job.segment_parameters(unit.segment)
+        and reveal.parameters == segment_parameters(books.job, unit.segment)
         and len(_holders(books, miner, reveal)) >= books.membership.weak
     )
     if counts:

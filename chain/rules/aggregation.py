@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from chain.records.evaluation import UNITS_MAX, ScoreRow
 from chain.records.job import Job
+from chain.rules.families.registry import segment_shapes
 from chain.rules.jobs import OUTER_DAMPING_MAX, OUTER_RATE_MAX, check_job
 from chain.rules.tensors import Tensor, encode_tensors
 from chain.rules.updates import (
@@ -21,7 +22,6 @@ from chain.rules.updates import (
     Deltas,
     decode_snapshot,
     decode_update,
-    segment_shapes,
 )
 
 QUALITY_MAX = 1 << 16

@@ -11,6 +11,7 @@ from chain.records.block import TIME_MAX
 from chain.records.evaluation import UNITS_MAX
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
 from chain.records.profile import profile_of
+from chain.rules.families.registry import segment_parameters
 from chain.rules.jobs import check_job
 from chain.rules.limits import FUTURE_S_MAX, WINDOW_FACTOR
 from chain.rules.membership import check_members, text
@@ -62,7 +63,7 @@ def check_genesis(genesis: Genesis) -> None:
 def _check_texts(genesis: Genesis) -> None:
     """What people read is text."""
     job = genesis.job
-    names = [genesis.name, genesis.params.name, job.name, job.model, job.dataset]
+    names = [genesis.name, genesis.params.name, job.name, job.family, job.dataset]
     for name in names:
         if not text(name, "utf-8"):
             raise ConfigError(f"the name {name!r} is not printable UTF-8")
@@ -119,7 +120,7 @@ def _check_tickets(genesis: Genesis) -> None:
     """All tickets of a cycle together fit the field that holds their sum."""
     params, job = genesis.params, genesis.job
     units = min(UNITS_MAX, job.train_records // job.chunk_records)
-    parameters = max(job.segment_parameters(segment) for segment in range(job.segments))
+    parameters = max(segment_parameters(job, segment) for segment in range(job.segments))
     volume = parameters * job.steps * job.batch_records >> params.volume_shift
     if units * volume > TICKETS_MAX:
         raise ConfigError(

@@ -1,30 +1,119 @@
 """What a job must satisfy so that it can be trained, and its arithmetic stays exact.
 
+The names and bounds below are of what is built: a chain is not founded on a knob that does nothing.
 Pure.
 """
 
+from collections.abc import Iterator
+from math import prod
+
 from bft.errors import ConfigError
-from chain.records.job import Job
+from chain.records.job import Job, Mode, make_sizes, sizes_of
+from chain.rules.families.cut import segments_max
+from chain.rules.families.registry import family_named, model_shapes
 
 FRACTION_BITS_MIN, FRACTION_BITS_MAX = 12, 24
 OUTER_RATE_MAX = 64  # of the outer rate's numerator; see chain/rules/aggregation.py
 OUTER_DAMPING_MAX = 1 << 16  # of its denominator
+OUTER_MOMENTUM_MAX = 0
+BACKTRACKING_MAX = 0
+AGREEMENT_MAX = 0
+SEGMENTS_MAX = 64
+REDUNDANCY_MAX = 1
+PARAMETERS_MAX = 1 << 25  # a snapshot of so many has 2**27 bytes, an artifact at most 2**28
+TENSORS_MAX = 300  # the header of a file with twice as many fits chain/rules/tensors.py
+
+OPTIMIZERS = (b"adamw", b"sgd")
+AGGREGATIONS = (b"mean",)
+COMPRESSIONS = (b"int8",)
+PRIVACIES = (b"none",)
+EVALUATIONS = (b"fp64",)
 
 
 def check_job(job: Job) -> None:
-    """Raises ConfigError: a job whose numbers the rules here cannot keep exact, or cannot train."""
-    wrong = None
-    if not FRACTION_BITS_MIN <= job.fraction_bits <= FRACTION_BITS_MAX:
-        wrong = f"fraction_bits is {job.fraction_bits}; {FRACTION_BITS_MIN} to {FRACTION_BITS_MAX}"
-    elif not 1 <= job.outer_rate_numerator <= OUTER_RATE_MAX:
-        wrong = f"outer_rate_numerator is {job.outer_rate_numerator}; 1 to {OUTER_RATE_MAX}"
-    elif not 1 <= job.outer_rate_denominator <= OUTER_DAMPING_MAX:
-        wrong = f"outer_rate_denominator is {job.outer_rate_denominator}; 1 to {OUTER_DAMPING_MAX}"
-    elif min(job.input_width, job.classes, *job.segment_widths) < 1:
-        wrong = "a width or the number of classes is 0; at least 1"
-    elif not 1 <= job.batch_records <= job.chunk_records <= job.train_records:
-        wrong = "batch_records, chunk_records and train_records must ascend from 1"
-    elif min(job.steps, job.heldout_records) < 1:
-        wrong = "steps or heldout_records is 0; at least 1"
+    """Raises ConfigError: a job whose numbers the rules here cannot keep exact, or cannot train.
+
+    The text names the field, what it is, and what is allowed.
+    """
+    wrong = next(_objections(job), None)
     if wrong:
-        raise ConfigError(f"job {job.name!r}: {wrong} allowed")
+        raise ConfigError(f"job {job.name!r}: {wrong}")
+
+
+def _objections(job: Job) -> Iterator[str]:
+    """What is wrong, first things first: what comes later may rely on what came before."""
+    yield from _of_model(job)
+    yield from _of_ranges(job)
+    yield from _of_names(job)
+    if not 1 <= job.batch_records <= job.chunk_records <= job.train_records:
+        yield (
+            f"batch_records {job.batch_records}, chunk_records {job.chunk_records} and "
+            f"train_records {job.train_records} came; only numbers that ascend from 1 are allowed"
+        )
+    if (job.keep, job.value_bits) != (0, 8):
+        yield f"keep {job.keep} and value_bits {job.value_bits} came; int8 has 0 and 8 allowed"
+    if job.trim:
+        yield f"trim is {job.trim}; with aggregation mean only 0 is allowed"
+    if job.privacy_parameter:
+        yield f"privacy_parameter is {job.privacy_parameter}; without privacy only 0 is allowed"
+
+
+def _of_model(job: Job) -> Iterator[str]:
+    """Family, sizes and the cut."""
+    try:
+        family = family_named(job.family)
+    except ConfigError as error:
+        yield str(error)
+        return
+    sizes = sizes_of(job)
+    if job.sizes != make_sizes(**sizes) or sizes.keys() != family.bounds.keys():
+        came = ", ".join(repr(size.name) for size in job.sizes)
+        yield f"sizes are {came}; exactly {', '.join(sorted(family.bounds))} are allowed"
+    for name, (least, most) in sorted(family.bounds.items()):
+        if not least <= sizes[name] <= most:
+            yield f"size {name} is {sizes[name]}; {least} to {most} allowed"
+    modes = {mode.value for mode in Mode}
+    if job.mode not in modes:
+        yield f"mode is {job.mode}; {min(modes)} to {max(modes)} allowed"
+    mode = Mode(job.mode)
+    objection = family.objection(sizes, mode, job.segments)
+    if objection:
+        yield objection
+    most = min(SEGMENTS_MAX, segments_max(family, sizes, mode))
+    if not 1 <= job.segments <= most:
+        yield f"segments is {job.segments}; 1 to {most} allowed for this model in mode {mode.name}"
+    shapes = model_shapes(job)
+    parameters = sum(map(prod, shapes.values()))
+    if parameters > PARAMETERS_MAX:
+        yield f"the model has {parameters} parameters; at most {PARAMETERS_MAX} allowed"
+    if len(shapes) > TENSORS_MAX:
+        yield f"the model has {len(shapes)} tensors; at most {TENSORS_MAX} allowed"
+
+
+def _of_ranges(job: Job) -> Iterator[str]:
+    for name, value, least, most in (
+        ("fraction_bits", job.fraction_bits, FRACTION_BITS_MIN, FRACTION_BITS_MAX),
+        ("outer_rate_numerator", job.outer_rate_numerator, 1, OUTER_RATE_MAX),
+        ("outer_rate_denominator", job.outer_rate_denominator, 1, OUTER_DAMPING_MAX),
+        ("outer_momentum", job.outer_momentum, 0, OUTER_MOMENTUM_MAX),
+        ("backtracking", job.backtracking, 0, BACKTRACKING_MAX),
+        ("agreement", job.agreement, 0, AGREEMENT_MAX),
+        ("redundancy", job.redundancy, 1, REDUNDANCY_MAX),
+    ):
+        if not least <= value <= most:
+            yield f"{name} is {value}; {least} to {most} allowed"
+    for name, value in (("steps", job.steps), ("heldout_records", job.heldout_records)):
+        if value < 1:
+            yield f"{name} is 0; at least 1 allowed"
+
+
+def _of_names(job: Job) -> Iterator[str]:
+    for name, value, allowed in (
+        ("optimizer", job.optimizer, OPTIMIZERS),
+        ("aggregation", job.aggregation, AGGREGATIONS),
+        ("compression", job.compression, COMPRESSIONS),
+        ("privacy", job.privacy, PRIVACIES),
+        ("evaluation", job.evaluation, EVALUATIONS),
+    ):
+        if value not in allowed:
+            yield f"{name} is {value!r}; {b' or '.join(allowed).decode()} allowed"

@@ -20,6 +20,7 @@ from chain.params import Params
 from chain.records.contribution import WorkUnit
 from chain.records.evaluation import EvaluationRow, EvaluationTable, References, ScoreRow
 from chain.records.job import Job
+from chain.rules.families.registry import segment_parameters
 
 ONE = 1 << 16
 """Full coverage or quality."""
@@ -80,7 +81,7 @@ def _score_unit(
     params: Params,
     job: Job,
 ) -> ScoreRow:
-    parameters = job.segment_parameters(unit.segment)
+    parameters = segment_parameters(job, unit.segment)
     samples = unit.steps * job.batch_records
     volume = parameters * samples >> params.volume_shift
     coverage = clamp_ratio(row.advantage, reference.advantage) if row.valid else 0

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bft.errors import DecodeError
 from chain.records.job import Job
+from chain.rules.families.registry import model_shapes, segment_parameters, segment_shapes
 from chain.rules.tensors import Tensor, TensorSpec, decode_tensors, file_bytes
 
 CHUNK_ELEMENTS = 4096  # weights that share one exponent
@@ -25,24 +26,9 @@ NORM_SHIFT = 3  # the root mean square of an update's values is at most 2**-NORM
 Deltas = dict[str, NDArray[np.int64]]
 
 
-def segment_shapes(job: Job, segment: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of one segment's tensors: its layer, then its local head, (outputs, inputs)."""
-    if not 0 <= segment < job.segments:
-        raise ValueError(f"segment {segment}; this job has {job.segments}")
-    before = job.segment_widths[segment - 1] if segment else job.input_width
-    width = job.segment_widths[segment]
-    return {
-        f"{segment}.head.bias": (job.classes,),
-        f"{segment}.head.weight": (job.classes, width),
-        f"{segment}.layer.bias": (width,),
-        f"{segment}.layer.weight": (width, before),
-    }
-
-
 def snapshot_layout(job: Job) -> dict[str, TensorSpec]:
     """Tensors of a model snapshot: every segment's, int32."""
-    shapes = (segment_shapes(job, segment) for segment in range(job.segments))
-    return {name: ("I32", shape) for part in shapes for name, shape in part.items()}
+    return {name: ("I32", shape) for name, shape in model_shapes(job).items()}
 
 
 def update_layout(job: Job, segment: int) -> dict[str, TensorSpec]:
@@ -98,7 +84,7 @@ def decode_update(job: Job, segment: int, data: bytes) -> Deltas:
 
 def norm_cap(job: Job, segment: int) -> int:
     """The largest squared norm of an update that is applied as it came."""
-    return job.segment_parameters(segment) << 2 * (job.fraction_bits - NORM_SHIFT)
+    return segment_parameters(job, segment) << 2 * (job.fraction_bits - NORM_SHIFT)
 
 
 def squared_norm(deltas: Mapping[str, NDArray[np.int64]]) -> int:

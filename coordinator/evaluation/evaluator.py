@@ -1,8 +1,8 @@
 """What one update is worth, measured: losses of its segment before and after a damped step.
 
 Each unit is measured at base + update * 2**-step_shift, on the cycle's challenge batch and on
-records of the unit's own chunk, by the loss of its segment's local head, so nothing behind the
-segment is computed and everything before it only once.  64-bit floating point: honest replicas
+records of the unit's own chunk, by the loss that the segment learns by (miner/training/model.py);
+what stands before its span is computed only once.  64-bit floating point: honest replicas
 differ by about 1e-15 nats, far below the micro-nats that they sign.
 """
 
@@ -20,8 +20,16 @@ from chain.records.evaluation import EvaluationRow
 from chain.records.job import Job
 from chain.rules.updates import decode_snapshot, decode_update
 from miner.training.data import Dataset, load
-from miner.training.model import batch, load_model, model_logits, read_segment
-from miner.training.segments import Segment, through
+from miner.training.families.family import Weights
+from miner.training.model import (
+    batch,
+    cross_entropy,
+    load_model,
+    model_logits,
+    prefix,
+    read_weights,
+    segment_loss,
+)
 
 MICRO = 1_000_000
 LOSS_NATS_MAX = 1e6  # a loss above is no measurement: the update counts as invalid
@@ -62,7 +70,7 @@ def heldout(job: Job, snapshot: bytes) -> tuple[int, int, int]:
     """The whole model on all held-out records.
 
     Returns:
-        Mean loss in micro-nats (rounded half to even), records classified rightly, records.
+        Mean loss in micro-nats (rounded half to even), predictions that are right, predictions.
 
     Raises:
         ConfigError, DecodeError: as `evaluate`.
@@ -70,13 +78,13 @@ def heldout(job: Job, snapshot: bytes) -> tuple[int, int, int]:
     """
     torch.set_num_threads(1)
     pool = range(job.train_records, job.train_records + job.heldout_records)
-    inputs, labels = batch(load(job), pool, torch.float64)
+    inputs, labels = batch(job, load(job), pool, torch.float64)
     logits = model_logits(load_model(job, snapshot, torch.float64), inputs)
-    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    loss = cross_entropy(logits, labels).item()
     if not isfinite(loss):
         raise ValueError(f"held-out loss is {loss}")
-    correct = int((logits.argmax(dim=1) == labels).sum().item())
-    return round(loss * MICRO), correct, len(pool)
+    correct = int((logits.argmax(dim=-1) == labels).sum().item())
+    return round(loss * MICRO), correct, labels.numel()
 
 
 class _Bench:
@@ -87,7 +95,7 @@ class _Bench:
         self._job, self._params = job, params
         self._dataset: Dataset = load(job)
         self._weights = decode_snapshot(job, base)
-        self._segments = load_model(job, base, torch.float64)
+        self._model = load_model(job, base, torch.float64)
         self._challenge = challenge
         self._prefixes: dict[int, tuple[Tensor, Tensor, float]] = {}
 
@@ -105,9 +113,9 @@ class _Bench:
         own_inputs, own_labels = self._inputs(segment, own)
         losses = (
             loss_before,
-            _loss(after, inputs, labels),
-            _loss(self._segments[segment], own_inputs, own_labels),
-            _loss(after, own_inputs, own_labels),
+            self._loss(segment, after, inputs, labels),
+            self._loss(segment, self._model.own(segment), own_inputs, own_labels),
+            self._loss(segment, after, own_inputs, own_labels),
         )
         if not all(isfinite(loss) and loss <= LOSS_NATS_MAX for loss in losses):
             return invalid
@@ -115,8 +123,8 @@ class _Bench:
         own_gain = round((losses[2] - losses[3]) * MICRO)
         return EvaluationRow(unit=item.unit.unit, valid=1, gain=gain, advantage=own_gain - gain)
 
-    def _stepped(self, segment: int, update: bytes) -> Segment:
-        """The segment after a step of update * 2**-step_shift.  Raises DecodeError."""
+    def _stepped(self, segment: int, update: bytes) -> Weights:
+        """The segment's tensors after a step of update * 2**-step_shift.  Raises DecodeError."""
         deltas = decode_update(self._job, segment, update)
         shift = self._params.step_shift
         # In units 2**-(fraction_bits + step_shift), so that the damped step is exact.
@@ -124,22 +132,21 @@ class _Bench:
             name: (self._weights[name].astype(delta.dtype) << shift) + delta
             for name, delta in deltas.items()
         }
-        return read_segment(self._job, moved, segment, torch.float64, extra_bits=shift)
+        return read_weights(self._job, moved, torch.float64, extra_bits=shift)
 
     def _prefix(self, segment: int) -> tuple[Tensor, Tensor, float]:
         """The challenge batch as the segment sees it, its labels, and the loss before."""
         if segment not in self._prefixes:
             inputs, labels = self._inputs(segment, self._challenge)
-            loss = _loss(self._segments[segment], inputs, labels)
+            loss = self._loss(segment, self._model.own(segment), inputs, labels)
             self._prefixes[segment] = inputs, labels, loss
         return self._prefixes[segment]
 
     def _inputs(self, segment: int, records: Sequence[int]) -> tuple[Tensor, Tensor]:
-        inputs, labels = batch(self._dataset, records, torch.float64)
-        return through(self._segments[:segment], inputs), labels
+        inputs, labels = batch(self._job, self._dataset, records, torch.float64)
+        return prefix(self._model, segment, inputs), labels
 
-
-def _loss(segment: Segment, inputs: Tensor, labels: Tensor) -> float:
-    """Mean loss of the local head, nats per record."""
-    with torch.no_grad():
-        return segment.loss(inputs, labels).item()
+    def _loss(self, segment: int, own: Weights, activations: Tensor, labels: Tensor) -> float:
+        """Mean loss of the segment, nats per prediction."""
+        with torch.no_grad():
+            return segment_loss(self._model, segment, own, activations, labels).item()

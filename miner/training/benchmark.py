@@ -1,9 +1,11 @@
 """How fast this machine trains: measured on the job's real segment, so that work can follow it."""
 
+from functools import partial
 from time import perf_counter
 
 from chain.records.contribution import WorkUnit
 from chain.records.job import Job
+from chain.rules.families.registry import segment_parameters
 from miner.training.data import load
 from miner.training.trainer import train_unit
 
@@ -19,7 +21,7 @@ def measure_capacity(job: Job, base: bytes) -> int:
     Raises:
         ConfigError, DecodeError: as `train_unit`.
     """
-    segment = max(range(job.segments), key=job.segment_parameters)
+    segment = max(range(job.segments), key=partial(segment_parameters, job))
     records = range(job.chunk_records)
     load(job)
     steps = _STEPS_FIRST
@@ -30,5 +32,5 @@ def measure_capacity(job: Job, base: bytes) -> int:
         elapsed = max(perf_counter() - start, 1e-6)
         if elapsed >= MEASURED_S / 2:
             samples = steps * job.batch_records
-            return max(1, int(job.segment_parameters(segment) * samples / elapsed))
+            return max(1, int(segment_parameters(job, segment) * samples / elapsed))
         steps *= 2

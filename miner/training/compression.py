@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chain.records.job import Job
+from chain.rules.families.registry import segment_shapes
 from chain.rules.tensors import Tensor, encode_tensors
 from chain.rules.updates import (
     CHUNK_ELEMENTS,
     EXPONENT_MAX,
     EXPONENTS,
     chunks,
-    segment_shapes,
 )
 
 MAGNITUDE_MAX = 127

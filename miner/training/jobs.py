@@ -5,15 +5,15 @@ from math import isqrt, prod
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
-from bft.crypto.hashing import sha256
-from chain.records.job import Job
+from bft.crypto.hashing import sha256, tagged_hash
+from chain.records.job import Job, Mode, make_sizes, sizes_of
+from chain.rules.families.registry import family_named, model_shapes
 from chain.rules.jobs import check_job
-from chain.rules.sampling import Stream
 from chain.rules.tensors import Tensor, encode_tensors
-from chain.rules.updates import segment_shapes
 
-_GENESIS = "gristmill/genesis-model/v1"
+_GENESIS = "gristmill/genesis-model/v2"
 DIGITS_DATASET = bytes.fromhex("ba79ea642a996a7a0c6c31e91f3b5ea5a169f9f47c1e7bfaefd52f8e1e618f47")
 
 
@@ -26,20 +26,33 @@ def digits_job() -> tuple[Job, bytes]:
     """
     job = Job(
         name=b"digits",
-        model=b"mlp",
-        input_width=64,
-        segment_widths=(256, 256, 256),
-        classes=10,
+        family=b"mlp",
+        sizes=make_sizes(inputs=64, width=256, depth=3, classes=10),
+        mode=Mode.LOCAL_HEADS,
+        segments=3,
+        redundancy=1,
         dataset=b"digits",
         dataset_digest=DIGITS_DATASET,
         train_records=1440,
         heldout_records=357,
         chunk_records=144,
+        optimizer=b"adamw",
         steps=200,
         batch_records=32,
         learning_rate_ppm=1_000,
         outer_rate_numerator=1,
         outer_rate_denominator=2,
+        outer_momentum=0,
+        backtracking=0,
+        aggregation=b"mean",
+        agreement=0,
+        trim=0,
+        compression=b"int8",
+        keep=0,
+        value_bits=8,
+        privacy=b"none",
+        privacy_parameter=0,
+        evaluation=b"fp64",
         fraction_bits=20,
         genesis_model=bytes(32),
     )
@@ -49,21 +62,28 @@ def digits_job() -> tuple[Job, bytes]:
 
 
 def genesis_snapshot(job: Job) -> bytes:
-    """A first model: weights uniform in integers, from SHA-256, so that no library's generator
-    decides them; biases 0.
+    """A first model: integers from SHA-256, so that no library's generator decides them.
 
-    A layer's weights are within sqrt(6 / inputs), a head's within sqrt(1 / inputs).
-    Source: He et al., "Delving Deep into Rectifiers" (ICCV 2015).
+    Each tensor starts as its family says (chain/rules/families); of a 64-bit word's remainder the
+    values are uniform within 2**-38.
     """
-    stream = Stream(_GENESIS, sha256(job.name))
-    one = 1 << 2 * job.fraction_bits
+    family, sizes = family_named(job.family), sizes_of(job)
+    one = 1 << job.fraction_bits
     tensors: dict[str, Tensor] = {}
-    for segment in range(job.segments):
-        for name, shape in segment_shapes(job, segment).items():
-            if name.endswith("bias"):
-                tensors[name] = np.zeros(shape, np.int32)
-                continue
-            bound = isqrt((6 if ".layer." in name else 1) * one // shape[-1])
-            drawn = [stream.below(2 * bound + 1) - bound for _ in range(prod(shape))]
-            tensors[name] = np.array(drawn, np.int32).reshape(shape)
+    for name, shape in model_shapes(job).items():
+        start = family.start(sizes, name, shape)
+        if start.numerator:
+            bound = isqrt(start.numerator * one**2 // start.denominator)
+            words = _words(sha256(job.name) + name.encode(), prod(shape)) % np.uint64(2 * bound + 1)
+            tensors[name] = (words.astype(np.int64) - bound).astype(np.int32).reshape(shape)
+        else:
+            tensors[name] = np.full(shape, start.constant * one, np.int32)
     return encode_tensors(tensors)
+
+
+def _words(seed: bytes, count: int) -> NDArray[np.uint64]:
+    """64-bit words, four from each hash of seed and counter."""
+    hashes = (
+        tagged_hash(_GENESIS, seed + number.to_bytes(8, "big")) for number in range(-(-count // 4))
+    )
+    return np.frombuffer(b"".join(hashes), ">u8")[:count].astype(np.uint64)

@@ -1,58 +1,152 @@
-"""The model as torch sees it: snapshot bytes -> floating tensors, and records -> batches."""
+"""The model as torch sees it: snapshot bytes -> floating tensors, records -> batches, and the loss
+by which a segment learns and is measured: one path for all modes.
 
-from collections.abc import Mapping, Sequence
+    records -> inputs -> | stem, layers 0 .. first-1 | layers first .. last-1, head | -> loss
+                         |   the frozen prefix       |   the segment's span         |
+
+What `first`, `last` and the head are in each mode stands in chain/rules/families/cut.py.  In the
+span all weights are the base model's, but for the segment's own.
+Source for local heads: Belilovsky, Eickenberg, Oyallon, "Decoupled Greedy Learning of CNNs" (ICML
+2020).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from bft.errors import ConfigError
-from chain.records.job import Job
+from chain.records.job import Job, sizes_of
+from chain.rules.families.cut import Span
+from chain.rules.families.family import HEAD, Sizes
+from chain.rules.families.registry import family_named, record_layout, segment_shapes, span
 from chain.rules.updates import decode_snapshot
 from miner.training.data import Dataset
-from miner.training.segments import Segment, through
+from miner.training.families.family import TorchFamily, Weights
+from miner.training.families.registry import torch_family
 
-MODELS = (b"mlp",)
+ELEMENTS_MAX = 1 << 22
+"""Values in one layer while records pass without gradient: what bounds their memory."""
 
 
-def load_model(job: Job, snapshot: bytes, dtype: torch.dtype) -> tuple[Segment, ...]:
-    """All segments of a snapshot, by number.
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """All tensors of a snapshot, of one floating type, and the family that computes with them."""
+
+    job: Job
+    family: TorchFamily
+    sizes: Sizes
+    weights: dict[str, Tensor]
+
+    @property
+    def layers(self) -> int:
+        """Layers of the whole model."""
+        return family_named(self.job.family).layers(self.sizes)
+
+    def own(self, segment: int) -> dict[str, Tensor]:
+        """The segment's tensors."""
+        return {name: self.weights[name] for name in segment_shapes(self.job, segment)}
+
+
+def load_model(job: Job, snapshot: bytes, dtype: torch.dtype) -> Model:
+    """All tensors of a snapshot.
 
     Raises:
         ConfigError: no model family of the job's name.
         DecodeError: no snapshot of this job.
     """
-    if job.model not in MODELS:
-        raise ConfigError(f"no model family {job.model!r}; known: mlp")
-    weights = decode_snapshot(job, snapshot)
-    return tuple(read_segment(job, weights, number, dtype) for number in range(job.segments))
+    family = torch_family(job.family)
+    weights = read_weights(job, decode_snapshot(job, snapshot), dtype)
+    return Model(job=job, family=family, sizes=sizes_of(job), weights=weights)
 
 
-def read_segment(
+def read_weights(
     job: Job,
-    weights: Mapping[str, NDArray[np.integer[Any]]],
-    number: int,
+    integers: Mapping[str, NDArray[np.integer[Any]]],
     dtype: torch.dtype,
     *,
     extra_bits: int = 0,
-) -> Segment:
-    """One segment's integers, units of 2**-(fraction_bits + extra_bits), as floating tensors."""
-    names = ("layer.weight", "layer.bias", "head.weight", "head.bias")
+) -> dict[str, Tensor]:
+    """Integers in units of 2**-(fraction_bits + extra_bits) as floating tensors."""
     scale = 2.0 ** -(job.fraction_bits + extra_bits)
-    parts = [weights[f"{number}.{name}"].astype(np.float64) * scale for name in names]
-    return Segment(*(torch.from_numpy(part).to(dtype) for part in parts))
+    return {
+        name: torch.from_numpy(part.astype(np.float64) * scale).to(dtype)
+        for name, part in integers.items()
+    }
 
 
-def batch(dataset: Dataset, indices: Sequence[int], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Inputs (B, input_width) and labels (B,) int64 of some records."""
+def batch(
+    job: Job, dataset: Dataset, indices: Sequence[int], dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Inputs (B, ...) and labels, int64: (B,), or (B, predictions) where records are text."""
     places = np.asarray(indices, dtype=np.int64)
-    inputs = torch.from_numpy(dataset.records[places]).to(dtype) * 2.0**-dataset.scale_shift
-    return inputs, torch.from_numpy(dataset.labels[places].astype(np.int64))
+    numbers = torch.from_numpy(dataset.records[places])
+    family, sizes = torch_family(job.family), sizes_of(job)
+    if not record_layout(job).labelled:
+        return family.inputs(sizes, numbers), numbers[:, 1:].long()
+    labels = torch.from_numpy(dataset.labels[places].astype(np.int64))
+    return family.inputs(sizes, numbers.to(dtype) * 2.0**-dataset.scale_shift), labels
 
 
-def model_logits(segments: Sequence[Segment], inputs: Tensor) -> Tensor:
-    """(B, classes): the whole model's answer, which is its last segment's head."""
+def prefix(model: Model, segment: int, inputs: Tensor) -> Tensor:
+    """Activations before the segment's span, for (B, ...) inputs; without gradient.
+
+    Computed slice by slice, so that only the result is as large as all records.
+    """
+    first = span(model.job, segment).first
+    if not first:
+        return inputs
     with torch.no_grad():
-        return segments[-1].logits(through(segments[:-1], inputs))
+        parts = [_run(model, model.weights, 0, first, part) for part in _slices(model, inputs)]
+    return torch.cat(parts)
+
+
+def segment_loss(
+    model: Model, segment: int, own: Weights, activations: Tensor, labels: Tensor
+) -> Tensor:
+    """Scalar: mean cross-entropy in nats per prediction, the segment's tensors being `own`.
+
+    Args:
+        own: the segment's tensors; gradients flow into them.
+        activations: of `prefix`, (B, ...).
+        labels: of `batch`.
+    """
+    where = span(model.job, segment)
+    return cross_entropy(_through(model, {**model.weights, **own}, where, activations), labels)
+
+
+def model_logits(model: Model, inputs: Tensor) -> Tensor:
+    """(B, classes) or (B, predictions, classes): the whole model's answer; without gradient."""
+    whole = Span(0, model.layers, HEAD)
+    with torch.no_grad():
+        parts = [_through(model, model.weights, whole, part) for part in _slices(model, inputs)]
+    return torch.cat(parts)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Scalar: mean over all predictions, nats."""
+    return functional.cross_entropy(logits.flatten(0, -2), labels.flatten())
+
+
+def _through(model: Model, weights: Weights, where: Span, activations: Tensor) -> Tensor:
+    behind = _run(model, weights, where.first, where.last, activations)
+    return model.family.logits(model.sizes, weights, where.head, behind)
+
+
+def _run(model: Model, weights: Weights, first: int, last: int, activations: Tensor) -> Tensor:
+    if not first:
+        activations = model.family.stem(model.sizes, weights, activations)
+    for number in range(first, last):
+        activations = model.family.layer(model.sizes, weights, number, activations)
+    return activations
+
+
+def _slices(model: Model, inputs: Tensor) -> Iterator[Tensor]:
+    """The inputs in slices of bounded size, about ELEMENTS_MAX values in a layer."""
+    size = max(1, ELEMENTS_MAX // (record_layout(model.job).width * model.sizes.get("width", 1)))
+    for start in range(0, len(inputs), size):
+        yield inputs[start : start + size]

@@ -11,9 +11,8 @@ from chain.records.job import Job
 from chain.rules.sampling import permutation
 from miner.training.compression import encode_update
 from miner.training.data import load
-from miner.training.model import batch, load_model
-from miner.training.optimizer import AdamW
-from miner.training.segments import Segment, through
+from miner.training.model import batch, load_model, prefix, segment_loss
+from miner.training.optimizer import optimizer_named
 
 Progress = Callable[[int, int, float], None]
 """(steps done, steps in all, loss of the last batch in nats)."""
@@ -30,7 +29,9 @@ def train_unit(
     seed: bytes,
     progress: Progress | None = None,
 ) -> bytes:
-    """Train the unit's segment on its chunk, from the base snapshot.
+    """Train the unit's segment on its chunk, from the base snapshot: one path for all modes.
+
+    The frozen prefix is computed once, the span behind it at every step.
 
     Args:
         base: the snapshot's bytes.
@@ -46,21 +47,35 @@ def train_unit(
         DecodeError: `base` is no snapshot of this job.
         ValueError: training diverged.
     """
+    changes = train_changes(job, base, unit, records, seed, progress)
+    return encode_update(job, unit.segment, changes)
+
+
+def train_changes(
+    job: Job,
+    base: bytes,
+    unit: WorkUnit,
+    records: Sequence[int],
+    seed: bytes,
+    progress: Progress | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """Trained minus base weights, by tensor name; arguments and errors as `train_unit`."""
     torch.set_num_threads(1)  # a miner with more cores runs more units
-    segments = load_model(job, base, torch.float32)
-    inputs, labels = batch(load(job), records, torch.float32)
-    inputs = through(segments[: unit.segment], inputs)
-    start = segments[unit.segment]
-    trained = Segment(*(part.clone().requires_grad_() for part in start.parameters))
-    optimizer = AdamW(trained.parameters, job.learning_rate_ppm / _PPM)
+    model = load_model(job, base, torch.float32)
+    inputs, labels = batch(job, load(job), records, torch.float32)
+    activations = prefix(model, unit.segment, inputs)
+    start = model.own(unit.segment)
+    own = {name: part.clone().requires_grad_() for name, part in start.items()}
+    trained = list(own.values())
+    optimizer = optimizer_named(job.optimizer, trained, job.learning_rate_ppm / _PPM)
     batches = minibatches(len(records), job.batch_records, seed)
     for step in range(1, unit.steps + 1):
         places = torch.tensor(next(batches))
-        loss = trained.loss(inputs[places], labels[places])
-        optimizer.step(torch.autograd.grad(loss, trained.parameters))
+        loss = segment_loss(model, unit.segment, own, activations[places], labels[places])
+        optimizer.step(torch.autograd.grad(loss, trained))
         if progress:
             progress(step, unit.steps, loss.item())
-    return encode_update(job, unit.segment, _changes(unit.segment, start, trained))
+    return {name: (own[name].detach() - part).double().numpy() for name, part in start.items()}
 
 
 def minibatches(records: int, size: int, seed: bytes) -> Iterator[list[int]]:
@@ -73,12 +88,3 @@ def minibatches(records: int, size: int, seed: bytes) -> Iterator[list[int]]:
             epoch += 1
         yield places[:size]
         del places[:size]
-
-
-def _changes(number: int, start: Segment, trained: Segment) -> dict[str, NDArray[np.float64]]:
-    names = ("layer.weight", "layer.bias", "head.weight", "head.bias")
-    pairs = zip(names, start.parameters, trained.parameters, strict=True)
-    return {
-        f"{number}.{name}": (after.detach() - before).double().numpy()
-        for name, before, after in pairs
-    }

@@ -16,7 +16,7 @@ from chain.records.block import Block, BlockHeader, build_block, decode_block
 from chain.records.certificate import BlockCertificate, finality_message
 from chain.records.evidence import Finality
 from chain.records.federation import Genesis, MemberRecord
-from chain.records.job import Job
+from chain.records.job import Job, Mode, make_sizes
 from chain.records.serialization import compact_size
 from chain.records.transaction import Transaction
 from chain.rules.reward import subsidy
@@ -40,20 +40,33 @@ OTHER = key_of("other")
 
 JOB = Job(
     name=b"digits",
-    model=b"mlp",
-    input_width=64,
-    segment_widths=(32, 32),
-    classes=10,
+    family=b"mlp",
+    sizes=make_sizes(inputs=64, width=32, depth=2, classes=10),
+    mode=Mode.LOCAL_HEADS,
+    segments=2,
+    redundancy=1,
     dataset=b"digits",
     dataset_digest=sha256(b"dataset"),
     train_records=1_000,
     heldout_records=200,
     chunk_records=100,
+    optimizer=b"adamw",
     steps=10,
     batch_records=32,
     learning_rate_ppm=1_000,
     outer_rate_numerator=1,
     outer_rate_denominator=1,
+    outer_momentum=0,
+    backtracking=0,
+    aggregation=b"mean",
+    agreement=0,
+    trim=0,
+    compression=b"int8",
+    keep=0,
+    value_bits=8,
+    privacy=b"none",
+    privacy_parameter=0,
+    evaluation=b"fp64",
     fraction_bits=24,
     genesis_model=sha256(b"model"),
 )

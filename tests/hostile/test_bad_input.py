@@ -26,6 +26,7 @@ from chain.records.contribution import (
     UploadAuthorization,
 )
 from chain.records.operations import Operation, encode_operation
+from chain.rules.families.registry import segment_parameters
 from coordinator.service.miner_api import ENVELOPE_BYTES
 from tests.chain import federation_fixture as chain
 from tests.chain.node.homes import make_config
@@ -108,7 +109,7 @@ async def test_bad_requests_of_every_kind_are_refused_and_the_good_one_still_cou
         salt=SALT,
         digest=sha256(UPDATE),
         size=len(UPDATE),
-        parameters=mill.genesis.job.segment_parameters(mill.state().units[0].segment),
+        parameters=segment_parameters(mill.genesis.job, mill.state().units[0].segment),
         resources=ResourceReport(
             cpu_user_ms=1,
             cpu_system_ms=1,

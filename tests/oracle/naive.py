@@ -54,9 +54,11 @@ def tickets(
     """V c q: volume times coverage times quality; nothing for an invalid update."""
     if not valid:
         return 0
-    width = job.segment_widths[unit.segment]
-    inputs = [job.input_width, *job.segment_widths][unit.segment]
-    parameters = inputs * width + width + width * job.classes + job.classes
+    sizes = {size.name: size.value for size in job.sizes}
+    width, classes = sizes[b"width"], sizes[b"classes"]
+    inputs = width if unit.segment else sizes[b"inputs"]
+    assert sizes[b"depth"] == job.segments  # one layer a segment
+    parameters = inputs * width + width + width * classes + classes
     volume = floor(Fraction(parameters * unit.steps * job.batch_records, 2**params.volume_shift))
     coverage, quality = share_of(advantage, references[1]), share_of(gain, references[0])
     return min(2**63 - 1, floor(volume * coverage * quality))

@@ -28,6 +28,7 @@ from chain.records.contribution import (
 from chain.records.operations import encode_operation
 from chain.records.profile import profile_of
 from chain.records.transaction import Transaction
+from chain.rules.families.registry import segment_parameters
 from chain.rules.reward import subsidy
 from coordinator.cycle.phases.registration import registering
 from coordinator.cycle.state import Phase, State
@@ -162,7 +163,7 @@ class Miner:
             salt=salt,
             digest=digest,
             size=UPDATE_BYTES,
-            parameters=self.world.rules.job.segment_parameters(unit.segment),
+            parameters=segment_parameters(self.world.rules.job, unit.segment),
             resources=ResourceReport(
                 cpu_user_ms=900,
                 cpu_system_ms=10,

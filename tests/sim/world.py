@@ -22,6 +22,7 @@ from bft.pbft.past import open_frame
 from chain.audit.findings import AuditReport
 from chain.params import Params
 from chain.records.federation import Genesis, MemberRecord
+from chain.records.job import make_sizes
 from coordinator.cycle.phases.membership import stage
 from coordinator.cycle.state import Phase, Rules, State
 from coordinator.effects import BlockArrived
@@ -68,7 +69,7 @@ PARAMS = Params(
 JOB = replace(
     sample.JOB,
     name=b"sim",
-    segment_widths=(64, 32),
+    sizes=make_sizes(inputs=64, width=64, depth=2, classes=10),
     train_records=1300,
     heldout_records=400,
     chunk_records=100,

@@ -7,7 +7,7 @@ from bft.crypto.threshold import KeyShare, PublicPolynomial
 from bft.membership import Membership
 from chain.params import MINIMAL
 from chain.records.federation import FederationKey, Genesis, MemberRecord, activation_message
-from chain.records.job import Job
+from chain.records.job import Job, Mode, make_sizes
 
 MEMBERS = 4
 THRESHOLD = 3
@@ -22,20 +22,33 @@ REPLICAS = tuple(identity(f"replica {index}") for index in range(MEMBERS))
 MINERS = tuple(identity(f"miner {index}") for index in range(5))
 JOB = Job(
     name=b"digits",
-    model=b"mlp",
-    input_width=64,
-    segment_widths=(16, 12),
-    classes=10,
+    family=b"mlp",
+    sizes=make_sizes(inputs=64, width=16, depth=2, classes=10),
+    mode=Mode.LOCAL_HEADS,
+    segments=2,
+    redundancy=1,
     dataset=b"digits",
     dataset_digest=sha256(b"dataset"),
     train_records=60,
     heldout_records=40,
     chunk_records=10,
+    optimizer=b"adamw",
     steps=10,
     batch_records=32,
     learning_rate_ppm=1_000,
     outer_rate_numerator=1,
     outer_rate_denominator=2,
+    outer_momentum=0,
+    backtracking=0,
+    aggregation=b"mean",
+    agreement=0,
+    trim=0,
+    compression=b"int8",
+    keep=0,
+    value_bits=8,
+    privacy=b"none",
+    privacy_parameter=0,
+    evaluation=b"fp64",
     fraction_bits=20,
     genesis_model=sha256(b"model"),
 )

@@ -229,12 +229,12 @@ def test_assignment() -> None:
                     left[key] -= 1
                     dealt.append(key)
         dealt = dealt[: job["train_records"] // job["chunk_records"]]
-        first = below(words(tag + "/segment", seed), len(job["segment_widths"]))
+        first = below(words(tag + "/segment", seed), job["segments"])
         assert case["units"] == [
             {
                 "unit": unit,
                 "miner": miner,
-                "segment": (unit + first) % len(job["segment_widths"]),
+                "segment": (unit + first) % job["segments"],
                 "chunk": unit,
                 "steps": job["steps"],
             }

@@ -7,6 +7,7 @@ from bft.codec.envelope import open_as
 from bft.errors import DecodeError, Refused
 from chain.records.contribution import StorageReceipt, UpdateReveal, commitment_digest
 from chain.records.score_log import CloseReason, Revealed
+from chain.rules.families.registry import segment_parameters
 from chain.rules.limits import RECEIPT_BYTES_MAX
 from coordinator.cycle.draft import Draft
 from coordinator.cycle.phases.clock import timed_out
@@ -37,7 +38,7 @@ def on_reveal(rules: Rules, draft: Draft, miner: bytes, reveal: UpdateReveal) ->
         raise Refused(
             "too-long", f"{reveal.size} bytes; at most {rules.params.update_bytes_max} allowed"
         )
-    expected = rules.job.segment_parameters(unit.segment)
+    expected = segment_parameters(rules.job, unit.segment)
     if reveal.parameters != expected:
         raise Refused(
             "wrong-parameters", f"{reveal.parameters} parameters claimed; {expected} expected"

@@ -37,11 +37,12 @@ from chain.records.contribution import (
 )
 from chain.records.evaluation import EvaluationRow, EvaluationTable, SnapshotVote
 from chain.records.federation import Genesis, MemberRecord
-from chain.records.job import Job
+from chain.records.job import Job, Mode, make_sizes
 from chain.records.operations import encode_operation
 from chain.records.phase import Phase
 from chain.records.score_log import LogEntry, encode_leaf
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
+from chain.rules.families.registry import segment_parameters
 from chain.rules.reward import subsidy
 from coordinator.cycle import duties
 from coordinator.cycle.machine import Answer, execute
@@ -56,20 +57,33 @@ UPDATE_BYTES = 1_000
 
 JOB = Job(
     name=b"digits",
-    model=b"mlp",
-    input_width=64,
-    segment_widths=(8, 8),
-    classes=10,
+    family=b"mlp",
+    sizes=make_sizes(inputs=64, width=8, depth=2, classes=10),
+    mode=Mode.LOCAL_HEADS,
+    segments=2,
+    redundancy=1,
     dataset=b"digits",
     dataset_digest=sha256(b"data"),
     train_records=1_000,
     heldout_records=400,
     chunk_records=100,
+    optimizer=b"adamw",
     steps=10,
     batch_records=16,
     learning_rate_ppm=1_000,
     outer_rate_numerator=1,
     outer_rate_denominator=1,
+    outer_momentum=0,
+    backtracking=0,
+    aggregation=b"mean",
+    agreement=0,
+    trim=0,
+    compression=b"int8",
+    keep=0,
+    value_bits=8,
+    privacy=b"none",
+    privacy_parameter=0,
+    evaluation=b"fp64",
     fraction_bits=20,
     genesis_model=sha256(b"model"),
 )
@@ -311,7 +325,7 @@ class Mill:
             salt=self.salt(unit),
             digest=self.digest(unit),
             size=UPDATE_BYTES,
-            parameters=self.rules.job.segment_parameters(unit.segment),
+            parameters=segment_parameters(self.rules.job, unit.segment),
             resources=ResourceReport(
                 cpu_user_ms=1,
                 cpu_system_ms=1,

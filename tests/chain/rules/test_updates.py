@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bft.errors import ConfigError, DecodeError
+from chain.records.job import make_sizes
+from chain.rules.families.registry import segment_shapes
 from chain.rules.jobs import OUTER_DAMPING_MAX, OUTER_RATE_MAX, check_job
 from chain.rules.updates import (
     CHUNK_ELEMENTS,
@@ -17,7 +19,6 @@ from chain.rules.updates import (
     decode_snapshot,
     decode_update,
     norm_cap,
-    segment_shapes,
     snapshot_bytes,
     squared_norm,
     update_bytes,
@@ -38,11 +39,11 @@ def test_a_decoded_change_is_magnitude_times_its_chunks_power_of_two() -> None:
 
 
 def test_each_chunk_of_4096_weights_has_its_own_exponent() -> None:
-    wide = replace(LOOSE, input_width=2048, segment_widths=(3,))
+    wide = replace(LOOSE, sizes=make_sizes(inputs=2048, width=3, depth=1, classes=2), segments=1)
     exponents = np.array([0, 3], np.int8)
-    changed = {"0.layer.weight" + EXPONENTS: exponents}
+    changed = {"block.0.weight" + EXPONENTS: exponents}
     weights = decode_update(wide, 0, update(0, 1, job=wide, changed=changed))[
-        "0.layer.weight"
+        "block.0.weight"
     ].ravel()
     assert weights.size == 3 * 2048
     assert (weights[:CHUNK_ELEMENTS] == 1).all()
@@ -56,7 +57,7 @@ def test_an_exponent_out_of_range_is_refused(exponent: int) -> None:
 
 
 def test_an_exponent_at_the_bound_is_decoded() -> None:
-    name = "0.head.bias"
+    name = "auxiliary.0.bias"
     changed = {name + EXPONENTS: np.array([EXPONENT_MAX], np.int8)}
     assert (
         decode_update(LOOSE, 0, update(0, 1, job=LOOSE, changed=changed))[name] == 1 << 16
@@ -64,7 +65,7 @@ def test_an_exponent_at_the_bound_is_decoded() -> None:
 
 
 def test_an_update_of_another_segment_is_refused() -> None:
-    with pytest.raises(DecodeError, match=r"missing: '0\.head\.bias'"):
+    with pytest.raises(DecodeError, match=r"missing: 'auxiliary\.0\.bias'"):
         decode_update(JOB, 0, update(1, 1))
 
 
@@ -123,7 +124,7 @@ def test_decoding_agrees_with_big_integers(seed: int, segment: int) -> None:
         {"outer_rate_numerator": OUTER_RATE_MAX + 1},
         {"outer_rate_denominator": 0},
         {"outer_rate_denominator": OUTER_DAMPING_MAX + 1},
-        {"segment_widths": (4, 0)},
+        {"sizes": make_sizes(inputs=3, width=0, depth=2, classes=2)},
         {"batch_records": 0},
         {"chunk_records": 65},
         {"steps": 0},

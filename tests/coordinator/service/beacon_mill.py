@@ -17,6 +17,7 @@ from bft.crypto.hashing import sha256
 from chain.federation import api
 from chain.records.contribution import UpdateReveal, UploadAuthorization
 from chain.records.phase import Phase
+from chain.rules.families.registry import segment_parameters
 from chain.rules.founding import BLOCK_MS_MAX
 from chain.rules.rounds import challenge_round, draw_round
 from tests.coordinator.service.grinding import GRINDING, RESOURCES, SALT, EasyPool, Grinder
@@ -74,7 +75,7 @@ class WeakGrinder(Grinder):
             salt=SALT,
             digest=sha256(UPDATE),
             size=len(UPDATE),
-            parameters=job.segment_parameters(state.units[0].segment),
+            parameters=segment_parameters(job, state.units[0].segment),
             resources=RESOURCES,
             receipts=tuple(receipts),
         )

@@ -17,6 +17,7 @@ from chain.params import MINIMAL
 from chain.records.contribution import ResourceReport, UpdateReveal, UploadAuthorization
 from chain.records.evaluation import EvaluationRow, ScoreRow
 from chain.records.phase import Phase
+from chain.rules.families.registry import segment_parameters
 from tests.coordinator.service.mill import Mill, Miner
 
 GRINDING = replace(
@@ -123,7 +124,7 @@ class Grinder:
             salt=SALT,
             digest=sha256(update),
             size=len(update),
-            parameters=job.segment_parameters(state.units[0].segment),
+            parameters=segment_parameters(job, state.units[0].segment),
             resources=RESOURCES,
             receipts=(receipt,),
         )

@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from chain.rules.updates import decode_update, segment_shapes
+from chain.records.job import make_sizes
+from chain.rules.families.registry import segment_shapes
+from chain.rules.updates import decode_update
 from miner.training.compression import MAGNITUDE_MAX, encode_update
 from tests.chain.rules.training_job import JOB
 
-WIDE = replace(JOB, input_width=2048, segment_widths=(3,))
+WIDE = replace(JOB, sizes=make_sizes(inputs=2048, width=3, depth=1, classes=2), segments=1)
 
 
 def changes(value: float) -> dict[str, NDArray[np.float64]]:
@@ -48,6 +50,6 @@ def test_training_that_diverged_gives_no_update(value: float) -> None:
 
 
 def test_a_change_of_another_shape_is_refused() -> None:
-    wrong = changes(0.0) | {"0.head.bias": np.zeros(3)}
+    wrong = changes(0.0) | {"auxiliary.0.bias": np.zeros(3)}
     with pytest.raises(ValueError, match=r"shape \(3,\); it must be \(2,\)"):
         encode_update(JOB, 0, wrong)

@@ -5,7 +5,7 @@ from chain.rules.jobs import check_job
 from chain.rules.updates import decode_snapshot
 from miner.training.jobs import digits_job
 
-GENESIS_MODEL = "1b579608a33778b5898397c195742f05816425796402e8b5995382ec92270555"
+GENESIS_MODEL = "98ec11f26c07a3026ddbe1b0a711932cb0b55e6301609c15d7a1574e77dc8e23"
 
 
 def test_the_genesis_model_is_the_same_bytes_on_every_machine() -> None:
@@ -21,7 +21,7 @@ def test_genesis_weights_fill_their_range_and_biases_are_zero() -> None:
         if name.endswith("bias"):
             assert not tensor.any()
             continue
-        bound = ((6 if ".layer." in name else 1) / tensor.shape[1]) ** 0.5 * 2**job.fraction_bits
+        bound = ((6 if "block." in name else 1) / tensor.shape[1]) ** 0.5 * 2**job.fraction_bits
         assert 0.99 * bound < abs(tensor).max() <= bound
         assert abs(tensor.mean()) < 0.05 * bound
 

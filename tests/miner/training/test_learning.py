@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from chain.params import MINIMAL
 from chain.records.evaluation import References, ScoreRow
+from chain.rules.families.registry import segment_shapes
 from chain.rules.scoring import initial_references
-from chain.rules.updates import segment_shapes
 from coordinator.evaluation.evaluator import heldout
 from miner.training.compression import encode_update
 from miner.training.trainer import train_unit

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from bft.errors import ConfigError, DecodeError
+from chain.rules.families.registry import segment_parameters
 from chain.rules.updates import decode_update, update_bytes
 from miner.training.benchmark import measure_capacity
 from miner.training.jobs import digits_job
@@ -51,10 +52,10 @@ def test_a_base_that_is_no_snapshot_is_refused() -> None:
 
 
 def test_an_unknown_model_family_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(ConfigError, match="known: mlp"):
-        train_unit(replace(JOB, model=b"rnn"), GENESIS, UNIT, CHUNK, SEED)
+    with pytest.raises(ConfigError, match="known: cnn, gpt, mlp"):
+        train_unit(replace(JOB, family=b"rnn"), GENESIS, UNIT, CHUNK, SEED)
 
 
 def test_capacity_is_measured_on_the_jobs_segment() -> None:
     job, snapshot = digits_job()
-    assert measure_capacity(job, snapshot) > job.segment_parameters(1)
+    assert measure_capacity(job, snapshot) > segment_parameters(job, 1)
