@@ -19,7 +19,8 @@ from chain.records.contribution import WorkUnit
 from chain.records.evaluation import EvaluationRow
 from chain.records.job import Job
 from chain.rules.updates import decode_snapshot, decode_update
-from miner.training.data import Dataset, load
+from miner.training.data import load
+from miner.training.dataset import Dataset
 from miner.training.families.family import Weights
 from miner.training.model import (
     batch,

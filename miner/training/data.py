@@ -1,82 +1,92 @@
-"""Data sets by name: deterministic preprocessing to unsigned bytes, checked against the job.
+"""The data set that a job names: found among prepared ones, or prepared from its source.
 
-Records are integers with a digest, so that miners and replicas provably train and measure on the
-same ones; no library's random generator decides their order.
+GRISTMILL_DATA names directories, separated as in PATH.  In each may be prepared data sets
+(`gristmill job create` makes them; see dataset.py) and sources by their name, for example
+fashion-mnist/ with its files.
 """
 
-import gzip
-import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+import os
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import platformdirs
 
-from bft.crypto.hashing import tagged_hash
 from bft.errors import ConfigError
 from chain.records.job import Job
-from chain.rules.sampling import permutation
+from chain.rules.families.registry import record_layout
+from miner.training.dataset import INDEX, Dataset, read_dataset
+from miner.training.sources import SOURCES
 
-_DIGEST = "gristmill/dataset/v1"
-_ORDER = "gristmill/dataset/order/v1"
-_ORDER_SEED = bytes(32)  # digits come sorted by writer; held-out records shall be of all writers
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Dataset:
-    """Records in their agreed order."""
-
-    records: NDArray[np.uint8]  # (N, input_width)
-    labels: NDArray[np.uint8]  # (N,), 0 .. classes - 1
-    scale_shift: int  # a record's bytes times 2**-scale_shift are the model's inputs
-
-    @property
-    def digest(self) -> bytes:
-        """32 bytes over sizes, scale, records and labels."""
-        count, width = self.records.shape
-        sizes = b"".join(part.to_bytes(4, "big") for part in (count, width, self.scale_shift))
-        return tagged_hash(_DIGEST, sizes + self.records.tobytes() + self.labels.tobytes())
+ENVIRONMENT = "GRISTMILL_DATA"
+CACHED_MAX = 2
 
 
+@lru_cache(maxsize=CACHED_MAX)
 def load(job: Job) -> Dataset:
     """The job's data set.
 
     Raises:
-        ConfigError: no data set of that name, not installed, or other records than the job names.
+        ConfigError: no data set of that name, not to be had here, or other records than the job
+            names or its model reads.
     """
-    if job.dataset not in DATASETS:
-        known = ", ".join(sorted(name.decode() for name in DATASETS))
-        raise ConfigError(f"no data set {job.dataset!r}; known: {known}")
-    dataset = DATASETS[job.dataset]()
-    if dataset.digest != job.dataset_digest:
-        came, wanted = dataset.digest.hex(), job.dataset_digest.hex()
-        raise ConfigError(f"data set {job.dataset!r} has digest {came}; the job names {wanted}")
-    if job.train_records + job.heldout_records > len(dataset.records):
-        raise ConfigError(f"data set {job.dataset!r} has only {len(dataset.records)} records")
+    name, root = job.dataset.decode(errors="replace"), job.dataset_digest
+    prepared = [home / root.hex() for home in directories()]
+    found = next((home for home in prepared if (home / INDEX).is_file()), None)
+    dataset = prepare(job, source_path(name)) if found is None else read_dataset(found, root)
+    if dataset.digest != root:
+        came = dataset.digest.hex()
+        raise ConfigError(f"data set {name!r} has digest {came}; the job names {root.hex()}")
+    _check(job, dataset)
     return dataset
 
 
-@cache
-def digits() -> Dataset:
-    """Handwritten digits: 1797 records of 8 x 8 pixels, 0 .. 16, ten classes.
+def prepare(job: Job, path: Path | None) -> Dataset:
+    """The job's records from their source, at `path` if the source needs one.
 
-    Read from the file that scikit-learn ships; importing that library would cost each process a
-    second.
+    Raises:
+        ConfigError: no such source, or it has not what the job wants.
     """
-    package = importlib.util.find_spec("sklearn")
-    if package is None or not package.submodule_search_locations:
-        raise ConfigError('the data set "digits" comes with scikit-learn, which is not installed')
-    path = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
-    try:
-        with gzip.open(path, "rt", encoding="ascii") as lines:
-            table = np.array([[round(float(cell)) for cell in line.split(",")] for line in lines])
-    except OSError as error:
-        raise ConfigError(f'the data set "digits" cannot be read: {error}') from None
-    table = table.astype(np.uint8)[list(permutation(_ORDER, _ORDER_SEED, len(table)))]
-    records, labels = np.ascontiguousarray(table[:, :-1]), np.ascontiguousarray(table[:, -1])
-    return Dataset(records=records, labels=labels, scale_shift=4)
+    if job.dataset not in SOURCES:
+        known = ", ".join(sorted(name.decode() for name in SOURCES))
+        raise ConfigError(f"no data set {job.dataset!r}; known: {known}")
+    layout = record_layout(job)
+    dataset = SOURCES[job.dataset](path, job.train_records, job.heldout_records, layout)
+    _check(job, dataset)
+    return dataset
 
 
-DATASETS: dict[bytes, Callable[[], Dataset]] = {b"digits": digits}
+def directories() -> list[Path]:
+    """Where data sets may be, the most important first."""
+    named = os.environ.get(ENVIRONMENT, "")
+    return [Path(part) for part in named.split(os.pathsep) if part] + [
+        platformdirs.user_data_path("gristmill") / "data"
+    ]
+
+
+def source_path(name: str) -> Path | None:
+    """A source's own files, if one of the directories has them."""
+    return next((home / name for home in directories() if (home / name).exists()), None)
+
+
+def _check(job: Job, dataset: Dataset) -> None:
+    """Whether the model can read the records.  Raises ConfigError."""
+    layout, name = record_layout(job), job.dataset.decode(errors="replace")
+    count, width = dataset.records.shape
+    if width != layout.width:
+        raise ConfigError(
+            f"data set {name!r} has records of width {width}; the model reads {layout.width}"
+        )
+    if job.train_records + job.heldout_records > count:
+        raise ConfigError(f"data set {name!r} has only {count} records")
+    if not layout.labelled:
+        if dataset.records.dtype != np.uint8:
+            raise ConfigError(f"data set {name!r} is no text: its records are no bytes")
+        return
+    if dataset.labels.shape != (count,):
+        raise ConfigError(f"data set {name!r} has no labels; this family needs them")
+    if dataset.labels.max() >= layout.classes:
+        raise ConfigError(
+            f"data set {name!r} has label {dataset.labels.max()}; the model has {layout.classes} "
+            "classes"
+        )

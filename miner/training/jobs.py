@@ -14,7 +14,7 @@ from chain.rules.jobs import check_job
 from chain.rules.tensors import Tensor, encode_tensors
 
 _GENESIS = "gristmill/genesis-model/v2"
-DIGITS_DATASET = bytes.fromhex("ba79ea642a996a7a0c6c31e91f3b5ea5a169f9f47c1e7bfaefd52f8e1e618f47")
+DIGITS_DATASET = bytes.fromhex("541d01f6f20808cd8b171a3a218611a30f4e0dea0dc24c55644d691725d74368")
 
 
 @cache

@@ -25,7 +25,7 @@ from chain.rules.families.cut import Span
 from chain.rules.families.family import HEAD, Sizes
 from chain.rules.families.registry import family_named, record_layout, segment_shapes, span
 from chain.rules.updates import decode_snapshot
-from miner.training.data import Dataset
+from miner.training.dataset import Dataset
 from miner.training.families.family import TorchFamily, Weights
 from miner.training.families.registry import torch_family
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from chain.records.job import Job, Mode
 from chain.rules.families.registry import record_layout, segment_shapes, span
-from miner.training.data import Dataset
+from miner.training.dataset import Dataset
 from miner.training.families.registry import BUILT_IN
 from miner.training.jobs import genesis_snapshot
 from miner.training.model import (
