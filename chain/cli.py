@@ -5,6 +5,7 @@ status.  What a subcommand needs of the edge it imports itself, so that `verify`
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,28 +167,13 @@ class _Reading:
 
 
 def _get(url: str) -> bytes:
-    """The body of a good answer, bounded."""
-    from urllib.error import HTTPError, URLError
-    from urllib.request import urlopen
-
-    from bft.errors import Unavailable
+    """The body of a good answer, at most as long as a block."""
     from chain.federation.api import BLOCK_BYTES_MAX
+    from chain.federation.fetch import fetch
 
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter(f"{url}: a URL begins with http:// or https://")
-    try:
-        with urlopen(url, timeout=10) as answer:
-            data: bytes = answer.read(BLOCK_BYTES_MAX + 1)
-    except HTTPError as error:
-        with error:
-            if error.code == 404:
-                raise FileNotFoundError(2, "not found", url) from None
-            raise Unavailable(f"{url} answered {error.code} {error.reason}") from None
-    except (URLError, OSError) as error:
-        raise Unavailable(f"{url}: {getattr(error, 'reason', error)}") from None
-    if len(data) > BLOCK_BYTES_MAX:
-        raise DecodeError(f"{url}: more than {BLOCK_BYTES_MAX} bytes came")
-    return data
+    return fetch(url, BLOCK_BYTES_MAX)
 
 
 @click.command()
@@ -208,6 +194,21 @@ def _get(url: str) -> bytes:
     help="The genesis record, instead of a key: FILE is a receipt for a request.",
 )
 @click.option(
+    "--from",
+    "servers",
+    multiple=True,
+    metavar="URL",
+    help="Follow the chain from certified headers of this replica or node; repeatable.",
+)
+@click.option("--transaction", metavar="TXID", help="With --from: prove that it is in a block.")
+@click.option("--height", type=click.IntRange(1, 2**32 - 1), help="The block of --transaction.")
+@click.option(
+    "--state",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --from: what was proven already, read and written; the next run goes on from there.",
+)
+@click.option("--follow", is_flag=True, help="With --from: go on until interrupted.")
+@click.option(
     "--request",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The sealed request that the receipt must be for.",
@@ -221,15 +222,44 @@ def verify(
     chain_id: str | None,
     genesis: Path | None,
     request: Path | None,
+    servers: tuple[str, ...],
+    transaction: str | None,
+    height: int | None,
+    state: Path | None,
+    follow: bool,
     as_json: bool,
 ) -> None:
-    """Check a certificate, or a block with the certificate in it, under the federation key.
+    """Check a certificate, a block, a transaction or the whole chain under the federation key.
 
-    FILE holds either, as bytes or as hex digits.  A block is checked for the winner's signature
-    and for all that it shows without its parent.
+    FILE holds a certificate or a block, as bytes or as hex digits.  A block is checked for the
+    winner's signature and for all that it shows without its parent.
 
-    With --genesis: check the receipt of a request, by the keys of the members.
+    With --genesis alone: check the receipt of a request, by the keys of the members.
+
+    With --from URL, --genesis and a key: follow the chain from certified headers alone, believing
+    no server.  The certificate of block N + 1 proves block N; a chain whose newest certificate is
+    older than two cycles is refused as stale.  docs/INTEROP.md says what this proves.
+
+    \b
+    gristmill verify block.bin --key-file federation.key
+    gristmill verify --from http://replica:7401 --genesis genesis.bin --key-file federation.key
+    gristmill verify --from URL --genesis G --key-file K --transaction TXID --height 120
     """
+    if servers:
+        from chain.light.cli import follow_servers, prove_transaction
+
+        if genesis is None or (key is None) == (key_file is None) or file or digits or request:
+            raise click.UsageError("--from needs --genesis and one of --key and --key-file only")
+        if (transaction is None) != (height is None):
+            raise click.UsageError("--transaction and --height go together")
+        known = _key(key, key_file)
+        if transaction is not None and height is not None:
+            prove_transaction(servers, genesis, known, transaction, height, _shown(as_json))
+        else:
+            follow_servers(servers, genesis, known, state, follow, _shown(as_json))
+        return
+    if transaction or height or state or follow:
+        raise click.UsageError("--transaction, --height, --state and --follow go with --from")
     if (file is None) == (digits is None):
         raise click.UsageError("give either FILE or --hex")
     if (key, key_file, genesis).count(None) != 2:
@@ -296,6 +326,10 @@ def _bytes_of(digits: str, option: str) -> bytes:
         return bytes.fromhex(digits)
     except ValueError:
         raise click.BadParameter(f"{option} takes hex digits") from None
+
+
+def _shown(as_json: bool) -> Callable[[dict[str, Any]], None]:
+    return lambda data: _show(data, as_json)
 
 
 def _show(data: dict[str, Any], as_json: bool) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bft.crypto.hashing import double_sha256
 from bft.errors import DecodeError
-from chain.records.block import HEADER_BYTES, TRANSACTIONS_MAX, BlockHeader, decode_header
+from chain.records.block import HEADER_BYTES, TRANSACTIONS_MAX, Block, BlockHeader, decode_header
 from chain.records.serialization import Reader, compact_size
 
 FLAG_BYTES_MAX = (2 * TRANSACTIONS_MAX + 64) // 8 + 1  # a bit for each node of the tree
@@ -61,6 +61,14 @@ def encode_merkle_block(header: bytes, ids: Sequence[bytes], wanted: Collection[
     count = len(ids).to_bytes(4, "little")
     body = compact_size(len(hashes)) + b"".join(hashes)
     return header + count + body + compact_size(len(packed)) + bytes(packed)
+
+
+def prove_in_block(block: Block, txid: bytes) -> bytes | None:
+    """The proof that a transaction (id in internal byte order) is in a block; None: it is not."""
+    ids = [transaction.txid for transaction in block.transactions]
+    if txid not in ids:
+        return None
+    return encode_merkle_block(block.header.encode(), ids, {txid})
 
 
 def _row_above(row: list[bytes], has: list[bool]) -> tuple[list[bytes], list[bool]]:

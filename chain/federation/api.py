@@ -21,6 +21,8 @@ BLOCKS = "/v1/blocks"  # POST: Block
 BLOCK = "/v1/blocks/{height}"  # GET: Block that the federation finalised
 TEMPLATE = "/v1/template/{parent}"  # GET, nodes: BlockTemplate on this tip; 404 on any other
 FINALITY = "/v1/blocks/{height}/finality"  # GET: BlockFinal
+PROOF = "/v1/blocks/{height}/proof/{txid}"  # GET: merkle block (BIP 37) of one transaction
+HEADERS = "/v1/headers"  # GET ?from=: certified headers from a height on, as in `certheaders`
 LOG = "/v1/log"  # GET ?from=&limit=: tuple of LogEntry
 EVENTS = "/v1/events"  # GET: server-sent events, JSON
 
@@ -41,4 +43,5 @@ LOG_LIMIT_MAX = 512  # entries in one answer
 LOG_ANSWER_BYTES_MAX = 4 * 1024 * 1024
 EPOCHS_LIMIT_MAX = 64  # epochs in one answer
 EPOCHS_ANSWER_BYTES_MAX = 4 * 1024 * 1024
+HEADERS_LIMIT_MAX = 64  # certified headers in one answer
 BLOCK_BYTES_MAX = 1024 * 1024

@@ -20,8 +20,10 @@ from chain.records.federation import FederationKey, Genesis
 from chain.records.profile import Profile, profile_of
 from chain.validation import (
     ParentView,
+    check_alone,
     check_header,
     genesis_view,
+    verify_certificate,
     verify_certificates,
     verify_finality,
 )
@@ -195,6 +197,36 @@ def check_epoch(chain: LightChain, epochs: Sequence[FederationKey]) -> Federatio
         f"the newest certificate names the members of {chain.federation.hex()[:16]}; "
         f"they are none of the {len(epochs)} epochs known here",
     )
+
+
+def prove_block(
+    chain: LightChain, header: bytes, proof: bytes | Finality
+) -> tuple[ParentView, int]:
+    """(the block of an encoded certified header, levels of its Merkle tree), proven by itself.
+
+    Args:
+        chain: whose key; how far it has come does not matter.
+        proof: the certified header of the next block, whose certificate names this one, or the
+            federation's word.
+
+    Raises:
+        DecodeError, BadSignature, Refused: malformed, not the federation's, or a rule is broken.
+        Refused: "wrong-parent", "other-block": the proof is for another block.
+    """
+    known = chain.federation_key, chain.chain_id
+    certified = decode_certified_header(header)
+    verify_certificate(certified.coinbase.certificate, *known)
+    check_alone(certified, chain.profile)
+    block = view_of(certified)
+    if isinstance(proof, Finality):
+        verify_finality(*known, proof.height, proof.block, proof.signature)
+        if (proof.height, proof.block) != (block.height, block.hash):
+            raise Refused("other-block", f"the federation's word is on height {proof.height}")
+    else:
+        above = decode_certified_header(proof)
+        verify_certificate(above.coinbase.certificate, *known)
+        check_header(above, block, chain.profile)
+    return block, len(certified.branch)
 
 
 def verify_transaction(proof: bytes, txid: bytes, block: ParentView, levels: int) -> int:

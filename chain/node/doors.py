@@ -13,13 +13,17 @@ from pathlib import Path
 from aiohttp import web
 
 from bft.codec.canonical import encode
-from bft.errors import FederationError, Refused
+from bft.errors import DecodeError, FederationError, Refused
+from chain.bitcoin.merkle_block import prove_in_block
 from chain.federation.api import (
     BLOCK,
     BLOCK_BYTES_MAX,
     BLOCKS,
     FINALITY,
+    HEADERS,
+    HEADERS_LIMIT_MAX,
     OCTETS,
+    PROOF,
     STATUS,
     TEMPLATE,
 )
@@ -29,7 +33,9 @@ from chain.node.core import NodeCore
 from chain.node.describe import describe_tree
 from chain.node.rpc import Rpc, write_cookie
 from chain.node.rpc_methods import Methods
+from chain.node.store import HEIGHT_DIGITS_MAX
 from chain.records.block import HEADER_BYTES, Block, block_hash
+from chain.records.peer_message import encode_certheaders
 from chain.records.score_log import BlockFinal
 from chain.records.template import TEMPLATE_WEIGHT_MAX, BlockTemplate
 
@@ -47,6 +53,8 @@ def make_app(core: NodeCore, step: Callable[[Event], None]) -> web.Application:
     app.router.add_post(BLOCKS, doors.post_block)
     app.router.add_get(BLOCK, doors.get_block)
     app.router.add_get(FINALITY, doors.get_finality)
+    app.router.add_get(PROOF, doors.get_proof)
+    app.router.add_get(HEADERS, doors.get_headers)
     app.router.add_get(TEMPLATE, doors.get_template)
     rpc = Rpc(write_cookie(Path(core.config.home)), Methods(core, step).table)
     app.router.add_post("/", rpc.handle)
@@ -132,6 +140,34 @@ class _Doors:
             signature=word.signature,
         )
         return web.Response(body=encode(final), content_type=OCTETS)
+
+    async def get_proof(self, request: web.Request) -> web.Response:
+        """That a transaction is in a block, a merkle block of BIP 37.  404 if it is not."""
+        block = self._find(request.match_info["height"])
+        try:
+            txid = bytes.fromhex(request.match_info["txid"])[::-1]
+        except ValueError:
+            raise DecodeError("a transaction's id has 64 hex digits") from None
+        proof = prove_in_block(block, txid)
+        if proof is None:
+            raise web.HTTPNotFound(reason="no such transaction in this block")
+        return web.Response(body=proof, content_type=OCTETS)
+
+    async def get_headers(self, request: web.Request) -> web.Response:
+        """Certified headers from height ?from= on, at most HEADERS_LIMIT_MAX; the tip's too."""
+        core, text = self._core, request.query.get("from", "1")
+        if not (text.isascii() and text.isdecimal() and len(text) <= HEIGHT_DIGITS_MAX):
+            raise DecodeError(f"from is a height; {text[:20]!r} came")
+        first, headers = int(text), list[bytes]()
+        while len(headers) < HEADERS_LIMIT_MAX:
+            found = core.store.final_header(first + len(headers))
+            if found is None:
+                break
+            headers.append(found)
+        best, following = core.tree.best, first + len(headers)
+        if best is not None and best.certificate.height == following:
+            headers = [*headers, best.encode()][:HEADERS_LIMIT_MAX]
+        return web.Response(body=encode_certheaders(headers), content_type=OCTETS)
 
     async def get_template(self, request: web.Request) -> web.Response:
         """What a winner may put into a block on this parent.  404 unless it is the tip here."""

@@ -19,6 +19,7 @@ from chain.records.federation import Genesis
 from chain.records.phase import Phase
 from chain.records.score_log import Assigned, BlockFinal, Certified, Scored, decode_leaf
 from coordinator.service.blobs import BlobStore
+from coordinator.service.headers_api import HeadersApi
 from coordinator.service.index import CYCLES_MAX, LogIndex
 from coordinator.service.outflow import Outflow
 from coordinator.service.parameters import (
@@ -77,6 +78,7 @@ class PublicApi:
             web.get(api.FINALITY, self.get_finality),
             web.get(api.LOG, self.get_log),
             web.get(api.EVENTS, self.get_events),
+            *HeadersApi(self._index).routes(),
         ]
 
     # This replica.

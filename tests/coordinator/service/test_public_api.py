@@ -13,6 +13,7 @@ from bft.codec.canonical import decode, encode
 from bft.crypto.merkle import Frontier, leaf_hash
 from chain.federation import api
 from chain.records.federation import FederationKey, Genesis
+from chain.records.peer_message import encode_certheaders
 from chain.records.phase import Phase
 from chain.records.score_log import LogEntry, Ordered, decode_leaf
 from coordinator.config import Home
@@ -101,6 +102,14 @@ async def test_behind_the_logs_end_there_is_nothing(
     assert await get(session, mill, f"{api.LOG}?from=1000000") == (200, encode(()))
 
 
+async def test_without_blocks_there_are_no_headers(
+    mill: Mill, session: aiohttp.ClientSession
+) -> None:
+    assert await get(session, mill, api.HEADERS) == (200, encode_certheaders([]))
+    status, _ = await get(session, mill, f"{api.HEADERS}?from=-1")
+    assert status == 400
+
+
 @pytest.mark.parametrize(
     "query", ["from=-1", "from=x", f"limit={api.LOG_LIMIT_MAX + 1}", "from=99999999999999999999"]
 )
@@ -131,6 +140,8 @@ async def test_a_closed_cycle_says_why(mill: Mill, session: aiohttp.ClientSessio
         api.CONTRIBUTION.format(cycle=1, miner="02" * 33),
         api.BLOCK.format(height=1),
         api.FINALITY.format(height=1),
+        api.PROOF.format(height=1, txid="00" * 32),
+        api.PROOF.format(height=0, txid="00" * 32),
         api.BLOBS.format(digest="00" * 32),
     ],
 )

@@ -1,0 +1,35 @@
+"""One GET for commands that need no more of HTTP: bounded, timed, errors typed; no aiohttp."""
+
+import http.client
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from bft.errors import ConfigError, DecodeError, Unavailable
+
+FETCH_S = 10.0
+
+
+def fetch(url: str, bytes_max: int) -> bytes:
+    """The body of a good answer.
+
+    Raises:
+        ConfigError: no http or https address.
+        FileNotFoundError: 404.
+        Unavailable: no answer, or another status.
+        DecodeError: more than `bytes_max` bytes came.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{url}: a URL begins with http:// or https://")
+    try:
+        with urlopen(url, timeout=FETCH_S) as answer:
+            data: bytes = answer.read(bytes_max + 1)
+    except HTTPError as error:
+        with error:
+            if error.code == 404:
+                raise FileNotFoundError(2, "not found", url) from None
+            raise Unavailable(f"{url} answered {error.code} {error.reason}") from None
+    except (URLError, OSError, http.client.HTTPException) as error:
+        raise Unavailable(f"{url}: {getattr(error, 'reason', error)}") from None
+    if len(data) > bytes_max:
+        raise DecodeError(f"{url}: more than {bytes_max} bytes came")
+    return data
