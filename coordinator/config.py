@@ -204,6 +204,11 @@ class Home:
         return self.path / "blobs"
 
     @property
+    def tlog(self) -> Path:
+        """Directory: the score log as it is published."""
+        return self.path / "tlog"
+
+    @property
     def log(self) -> Path:
         """Text."""
         return self.path / "replica.log"

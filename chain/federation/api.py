@@ -34,6 +34,8 @@ BEACON_LATEST = "/public/latest"  # GET: JSON, the newest round
 BEACON_ROUND = "/public/{round}"  # GET: JSON, one round; 404 where there is none
 BEACON_HEALTH = "/health"  # GET: JSON, the newest round and the one that is awaited
 
+LOG_FILES = "/log"  # GET below it: the log as files, C2SP tlog-tiles; see chain/tlog/tiles.py
+
 OCTETS = "application/octet-stream"
 PROBLEM = "application/problem+json"
 UPLOAD_HEADER = "Gristmill-Upload"  # hex of a sealed UploadAuthorization

@@ -173,6 +173,29 @@ class TileTree:
                 files.append((tile_path(level, number, len(tile)), b"".join(tile)))
         return files
 
+    def partial_at(self, size: int, read: Callable[[str], bytes]) -> list[File]:
+        """The partial files of the log when it had `size` entries.
+
+        Args:
+            read: a file that is full by now.
+        """
+        if size > self.size:
+            raise DecodeError(f"the log has {self.size} entries, and not yet {size}")
+        number, width = divmod(size, TILE_WIDTH)
+        files: list[File] = []
+        if width:
+            here = number == self.size // TILE_WIDTH
+            for path, held in ((bundle_path, self._entries), (proofs_path, self._proofs)):
+                items = held if here else decode_bundle(read(path(number)), TILE_WIDTH)
+                files.append((path(number, width), encode_bundle(items[:width])))
+        for level in range(LEVELS_MAX):
+            number, width = divmod(size >> TILE_BITS * level, TILE_WIDTH)
+            if width:
+                here = number == (self.size >> TILE_BITS * level) // TILE_WIDTH
+                tile = self._edge[level] if here else split_hashes(read(tile_path(level, number)))
+                files.append((tile_path(level, number, width), b"".join(tile[:width])))
+        return files
+
     def root(self) -> bytes:
         """32 bytes, over all entries."""
         root: bytes | None = None

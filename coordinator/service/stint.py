@@ -27,7 +27,7 @@ from chain.records.federation import MemberRecord
 from chain.records.score_log import BlockFinal, CycleClosed
 from chain.validation import genesis_view
 from coordinator.application import Application
-from coordinator.config import TLS, Setup
+from coordinator.config import Setup
 from coordinator.custody import Custody
 from coordinator.effects import Append, BlockAccepted
 from coordinator.epochs import Place
@@ -50,13 +50,14 @@ from coordinator.service.joining import Joining
 from coordinator.service.journal import Journal
 from coordinator.service.lag import Lag
 from coordinator.service.ledger import Ledger
+from coordinator.service.linking import make_links
 from coordinator.service.membership_api import MembershipApi
 from coordinator.service.metrics import Metrics
 from coordinator.service.miner_api import MinerApi
 from coordinator.service.outflow import Outflow
-from coordinator.service.peers import Links
 from coordinator.service.problems import errors_to_problems
 from coordinator.service.public_api import PublicApi, readable_by_pages
+from coordinator.service.publication import Publication
 from coordinator.service.reader import JournalReader
 from coordinator.service.recovery import Recovery
 from coordinator.service.retention import Retention
@@ -126,6 +127,10 @@ class Stint(ABC):
         path = setup.home.journal.with_name("coins.db")
         self._ledger = Ledger(path, genesis_view(rules.genesis))
         self._stack.callback(self._ledger.close)
+        limits = setup.config.limits
+        self._publication = Publication(
+            setup.home.tlog, rules.genesis, self._index, limits.answers_bytes
+        )
         self._retention = Retention(
             rules.job.genesis_model, self._index, self._store, lambda: self.standing.replica.state
         )
@@ -152,6 +157,7 @@ class Stint(ABC):
 
     def _public_app(self) -> web.Application:
         app = web.Application(middlewares=[errors_to_problems])
+        app.add_routes(self._publication.routes())
         app.on_response_prepare.append(readable_by_pages)
         doors = (self._public, self._beacon, MembershipApi(self.standing))
         app.add_routes([route for door in doors for route in door.routes()])
@@ -178,6 +184,7 @@ class Stint(ABC):
             asyncio.create_task(self._filler.run(), name="final blocks"),
             asyncio.create_task(self._ledger.run(self._index), name="coins"),
             asyncio.create_task(self._retention.run(), name="retention"),
+            asyncio.create_task(self._publication.run(), name="publication"),
         ]
         await self._run()
 
@@ -207,6 +214,7 @@ class Stint(ABC):
     def _on_append(self, append: Append) -> None:
         """Tell those who work beside the loop what the log brought."""
         for record in append.records:
+            self._publication.hear(record)
             if isinstance(record, BlockFinal):
                 self._filler.wake()
                 self._ledger.wake()
@@ -288,8 +296,9 @@ class MemberStint(Stint):
         self.runtime.epoch_ended = self._epoch_ended
         self.standing = self.runtime
         self.lag = Lag(self.runtime, self._artifacts)
-        self.links = self._make_links()
+        self.links = make_links(setup, place, self.runtime, self.lag)
         self._furnish(lambda: self.links.up)
+        self._publication.join(place, setup.identity, self._artifacts, self.standing)
         self.runtime.coins = self._ledger.coins
         self._miners = MinerApi(
             self.runtime,
@@ -301,24 +310,6 @@ class MemberStint(Stint):
 
     def _refusals(self) -> int:
         return self._local.refusals()[0]
-
-    def _make_links(self) -> Links:
-        setup, epoch, index = self._setup, self._place.epoch, self._place.index
-        files = (setup.home.tls_certificate, setup.keystore.read(TLS))
-        clients = {
-            peer: tls.client_context(epoch, peer, *files)
-            for peer in range(len(epoch.members))
-            if peer != index
-        }
-        return Links(
-            epoch,
-            index,
-            tls.server_context(epoch, *files),
-            clients,
-            self.runtime.deliver,
-            self.runtime.replica.opened,
-            self.lag.hint,
-        )
 
     def _epoch_ended(self) -> None:
         """Begin anew; who leaves stays for a while, so that nobody lacks its last votes."""

@@ -72,6 +72,15 @@ def test_a_log_is_continued_from_its_files(size: int) -> None:
     assert {path: more[path] for path in expected} == expected
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_the_partial_files_of_an_earlier_size_are_what_they_were(size: int) -> None:
+    earlier, _ = built(size)
+    tree, files = built(800)
+    assert tree.partial_at(size, files.__getitem__) == earlier.partial()
+    with pytest.raises(DecodeError, match="not yet"):
+        tree.partial_at(801, files.__getitem__)
+
+
 def test_a_log_is_not_continued_from_a_bundle_that_the_tiles_do_not_name() -> None:
     _, files = built(3)
     files[bundle_path(0, 3)] = encode_bundle([leaf(0), leaf(1), b"another"])
