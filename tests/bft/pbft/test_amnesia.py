@@ -214,8 +214,8 @@ def test_its_own_words_come_back_and_nothing_happens() -> None:
     assert replica_of(cluster, 1).last_decided >= 13
 
 
-def test_what_a_lagging_primary_had_to_carry_over_is_its_own_word_in_later_views_too() -> None:
-    """Its NEW-VIEW had to propose beyond its own watermarks; the next view keeps no trace of it."""
+def lagging_primary() -> Cluster:
+    """Replica 1 led view 1 and is in view 2 now; its NEW-VIEW proposed beyond its watermarks."""
     cluster = alone(1)
     others, theirs = (0, 2, 3), stable(16, (0, 2, 3))
     carried = prepared(0, 20, backups=(2, 3))
@@ -231,5 +231,41 @@ def test_what_a_lagging_primary_had_to_carry_over_is_its_own_word_in_later_views
     assert replica_of(cluster, 1).view == 2
     assert replica_of(cluster, 1).low_watermark == 0
     cluster.byzantine.add(1)
+    return cluster
+
+
+def test_what_a_lagging_primary_had_to_carry_over_is_its_own_word_in_later_views_too() -> None:
+    """Its NEW-VIEW had to propose beyond its own watermarks; the next view keeps no trace of it."""
+    cluster = lagging_primary()
     cluster.arrive(1, signed(header(1, 20, D1)).frame)
     assert cluster.nodes[1].halted is None
+
+
+@pytest.mark.parametrize(
+    "vote", [commit(1, 20, D1, 1), commit(0, 20, D1, 1), prepare(0, 20, D2, 1)]
+)
+def test_a_vote_beyond_the_watermarks_of_a_view_that_was_left_is_no_such_word(vote: object) -> None:
+    """Only a PRE-PREPARE is let pass: a COMMIT says that something was prepared and must stay."""
+    cluster = lagging_primary()
+    cluster.arrive(1, signed(vote).frame)  # type: ignore[arg-type]
+    assert "forgotten" in (cluster.nodes[1].halted or "")
+
+
+def test_in_a_view_that_it_left_nobody_gets_a_second_proposal_from_it() -> None:
+    """So a PRE-PREPARE of such a view, forgotten or not, is never contradicted."""
+    cluster = lagging_primary()
+    wire: list[Verified] = []
+
+    def listen(source: int, to: int, data: bytes) -> list[bytes]:
+        wire.append(cluster.open(data))
+        return [data]
+
+    cluster.outgoing = listen
+    others, theirs = (0, 2, 3), stable(16, (0, 2, 3))
+    for index in others:
+        tell(cluster, 1, view_change(1, index, low=16, certificate=theirs))
+    cluster.submit(1, 1, 1)
+    cluster.run(3_000)
+    mine = [found.message for found in wire if found.sender == 1]
+    assert mine  # it is alive: it asks for the next view
+    assert not [m for m in mine if isinstance(m, PrePrepare | NewView | Commit) and m.view < 2]
