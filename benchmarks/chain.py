@@ -1,8 +1,11 @@
 """How fast blocks are made, checked and saved: `python -m benchmarks.chain`, one JSON object.
 
+`python -m benchmarks.chain sync --blocks 10000`: how fast a node follows, see benchmarks/sync.py.
+
 Seconds of CPU time for pure code, of wall time where the disk decides.
 """
 
+import argparse
 import json
 import tempfile
 import time
@@ -10,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sync import measure
 from bft.crypto import bls
 from chain.gossip_events import SaveBlock, Saved, SaveFinal
 from chain.node.store import Store
@@ -53,13 +57,23 @@ def save_chain(path: Path) -> float:
 
 def main() -> None:
     """Prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("parts", "sync"), default="parts")
+    parser.add_argument("--blocks", type=int, default=10_000)
+    chosen = parser.parse_args()
+    figures = parts() if chosen.what == "parts" else measure(chosen.blocks)
+    print(json.dumps(figures, indent=2))
+
+
+def parts() -> dict[str, Any]:
+    """Each step alone."""
     block = block_on(START)
     certificate, header = block.coinbase.certificate, block.certified_header.encode()
     bls.verify(FEDERATION_KEY, certificate[-48:], block.certificate.message())  # warm the key
     cpu = time.process_time
     with tempfile.TemporaryDirectory() as directory:
         saved = save_chain(Path(directory) / "chain.sqlite")
-    figures = {
+    return {
         "block_bytes": len(block.data),
         "certified_header_bytes": len(header),
         "certificates_verified_per_cpu_s": rate(
@@ -78,7 +92,6 @@ def main() -> None:
         ),
         "blocks_saved_per_wall_s": saved,
     }
-    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

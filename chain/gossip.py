@@ -32,36 +32,33 @@ from chain.gossip_events import (
 )
 from chain.intake import Intake
 from chain.params import Params
-from chain.peer import WANTED_MAX, Peer
-from chain.records.block import HEADER_BYTES, Block, block_hash, decode_certified_header
-from chain.records.evidence import Evidence, Finality, decode_finality
+from chain.peer import Peer
+from chain.records.block import (
+    HEADER_BYTES,
+    Block,
+    block_hash,
+)
+from chain.records.evidence import Evidence, decode_finality
 from chain.records.peer_message import (
-    CERTIFIED_HEADERS_MAX,
     MSG_TX,
-    MSG_WITNESS_BLOCK,
     MSG_WITNESS_TX,
     PROTOCOL_VERSION,
     Version,
-    decode_certheaders,
     decode_getcertheaders,
     decode_inventory,
     decode_nonce,
     decode_version,
-    encode_getcertheaders,
     encode_inventory,
     encode_nonce,
 )
 from chain.relay import TRANSACTION_KINDS, Relay, decode_submitted
+from chain.sync import Sync
 from chain.tree import BlockTree, TipChanged
-from chain.validation import ParentView, validate_header
 
 HANDSHAKE_MS_MAX = 60_000
 PING_EVERY_MS = 2 * 60_000
 PONG_MS_MAX = 20 * 60_000
 STALL_MS_MAX = 60_000  # a block that was asked for must have come
-
-# Not the sender's fault, or nobody's: the block is dropped and the peer stays.
-_BENIGN = frozenset({"stale", "unknown-parent", "from-the-future", "too-many", "federation-fault"})
 
 
 class Gossip:
@@ -93,6 +90,7 @@ class Gossip:
         )
         self.relay = Relay(self.intake.coins_after_tip)
         self.peers: dict[int, Peer] = {}
+        self.sync = Sync(self.intake, self.peers, self._spread, self._drop)
         self._nonce, self._user_agent = nonce, user_agent
         self._pings = 0
         self._handlers: dict[str, Callable[[Peer, bytes, int], Effects]] = {
@@ -101,10 +99,10 @@ class Gossip:
             "inv": self._on_inv,
             "getdata": self._on_getdata,
             "notfound": self._on_notfound,
-            "block": self._on_block,
+            "block": self.sync.on_block,
             "tx": self._on_tx,
             "getcerthdrs": self._on_getcertheaders,
-            "certheaders": self._on_certheaders,
+            "certheaders": self.sync.on_certheaders,
             "finality": self._on_finality,
             "evidence": self._on_evidence,
         }
@@ -121,13 +119,13 @@ class Gossip:
             case PeerConnected():
                 return self._on_connected(event, now_ms)
             case PeerLost():
-                return self._on_lost(event.peer)
+                return self._on_lost(event.peer, now_ms)
             case MessageCame():
                 return self._on_message(event, now_ms)
             case BlockSubmitted():
-                return self._take_block(event.data, None, now_ms)
+                return self.sync.take_block(event.data, None, now_ms)
             case FinalitySubmitted():
-                return self._take_finality(event.finality, None, now_ms)
+                return self.sync.take_finality(event.finality, None, now_ms)
             case TransactionSubmitted():
                 transaction = decode_submitted(event.data)
                 self.relay.submit(transaction)
@@ -153,18 +151,13 @@ class Gossip:
         )
         return Send(peer=peer.number, command="version", payload=version.encode())
 
-    def _on_lost(self, number: int) -> Effects:
+    def _on_lost(self, number: int, now_ms: int) -> Effects:
         lost = self.peers.pop(number, None)
-        if lost is None or not (lost.requested or lost.wanted):
-            return ()
-        return tuple(self._ask_headers(peer) for peer in self._ready())
+        return () if lost is None else self.sync.lost(lost, now_ms)
 
-    def _drop(self, peer: Peer, reason: str, *, discourage: bool) -> Effects:
+    def _drop(self, peer: Peer, reason: str, now_ms: int, *, discourage: bool) -> Effects:
         drop = Drop(peer=peer.number, reason=reason, discourage=discourage)
-        return (drop, *self._on_lost(peer.number))
-
-    def _ready(self) -> list[Peer]:
-        return [peer for _, peer in sorted(self.peers.items()) if peer.ready]
+        return (drop, *self._on_lost(peer.number, now_ms))
 
     def _spread(self, taken: tuple[Taken, ...], source: Peer | None) -> Effects:
         """The same, with announcements addressed to all peers but `source`."""
@@ -175,7 +168,7 @@ class Gossip:
             if isinstance(item, Announce):
                 effects += tuple(
                     Send(peer=peer.number, command=item.command, payload=item.payload)
-                    for peer in self._ready()
+                    for peer in self.sync.ready()
                     if peer is not source
                 )
             else:
@@ -187,15 +180,17 @@ class Gossip:
         for _, peer in sorted(self.peers.items()):
             if not peer.ready:
                 if now_ms - peer.since_ms > HANDSHAKE_MS_MAX:
-                    effects += self._drop(peer, "no handshake in time", discourage=False)
-            elif any(now_ms - asked > STALL_MS_MAX for asked in peer.requested.values()):
-                effects += self._drop(peer, "a block did not come in time", discourage=False)
+                    effects += self._drop(peer, "no handshake in time", now_ms, discourage=False)
+            elif peer.waits_since(now_ms - STALL_MS_MAX):
+                effects += self._drop(
+                    peer, "a block did not come in time", now_ms, discourage=False
+                )
             elif peer.ping is not None:
                 if now_ms - peer.ping[1] > PONG_MS_MAX:
-                    effects += self._drop(peer, "no pong in time", discourage=False)
+                    effects += self._drop(peer, "no pong in time", now_ms, discourage=False)
             elif now_ms - peer.pinged_ms >= PING_EVERY_MS:
                 effects += self._ping(peer, now_ms)
-        return effects
+        return effects + self.sync.tick(now_ms)
 
     def _ping(self, peer: Peer, now_ms: int) -> Effects:
         self._pings += 1
@@ -211,9 +206,13 @@ class Gossip:
         if peer is None:
             return ()  # dropped a moment ago
         command, payload = event.command, event.payload
-        free = command == "block" and block_hash(payload[:HEADER_BYTES]) in peer.requested
-        if not free and not peer.spend(command, now_ms):
-            return self._drop(peer, f"too many {command!r} messages", discourage=False)
+        block = block_hash(payload[:HEADER_BYTES]) if command == "block" else b""
+        if (
+            block not in peer.requested
+            and block not in peer.slow
+            and not peer.spend(command, now_ms)
+        ):
+            return self._drop(peer, f"too many {command!r} messages", now_ms, discourage=False)
         try:
             if command in ("version", "verack"):
                 return self._on_handshake(peer, command, payload, now_ms)
@@ -222,27 +221,28 @@ class Gossip:
             handler = self._handlers.get(command)
             return () if handler is None else handler(peer, payload, now_ms)
         except (DecodeError, Refused) as error:
-            return self._drop(peer, f"{command}: {error}", discourage=True)
+            return self._drop(peer, f"{command}: {error}", now_ms, discourage=True)
 
     def _on_handshake(self, peer: Peer, command: str, payload: bytes, now_ms: int) -> Effects:
         if command == "verack":
             if peer.version is None or peer.verack:
                 raise Refused("handshake", "verack came before version, or twice")
             peer.verack = True
-            return self._on_ready(peer)
+            return self._on_ready(peer, now_ms)
         version = decode_version(payload)
         if peer.version is not None:
             raise Refused("handshake", "version came twice")
         if version.nonce == self._nonce:
-            return self._drop(peer, "this is ourselves", discourage=False)
+            return self._drop(peer, "this is ourselves", now_ms, discourage=False)
         if version.protocol < PROTOCOL_VERSION:
-            return self._drop(peer, f"protocol {version.protocol} is too old", discourage=False)
-        peer.version = version
+            text = f"protocol {version.protocol} is too old"
+            return self._drop(peer, text, now_ms, discourage=False)
+        peer.version, peer.height = version, version.height
         greeting = () if peer.outbound else (self._greeting(peer, now_ms),)
         return (*greeting, Send(peer=peer.number, command="verack", payload=b""))
 
-    def _on_ready(self, peer: Peer) -> Effects:
-        effects: Effects = (self._ask_headers(peer),)
+    def _on_ready(self, peer: Peer, now_ms: int) -> Effects:
+        effects: Effects = (self.sync.ask_headers(peer, now_ms),)
         if self.intake.tree.finality is not None:
             payload = self.intake.tree.finality.encode()
             effects += (Send(peer=peer.number, command="finality", payload=payload),)
@@ -259,8 +259,8 @@ class Gossip:
 
     def _on_inv(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         for block in decode_inventory(payload):
-            self._want(peer, block)
-        effects = self._request(peer, now_ms)
+            self.sync.want(peer, block)
+        effects = self.sync.assign(now_ms)
         txids = self.relay.wanted(peer, decode_inventory(payload, TRANSACTION_KINDS))
         if txids:
             asked = encode_inventory(txids, MSG_WITNESS_TX)
@@ -281,10 +281,11 @@ class Gossip:
 
     def _on_notfound(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         for block in decode_inventory(payload):
-            peer.requested.pop(block, None)
+            if peer.came(block):
+                self.sync.download.lacks(peer, block)
         for txid in decode_inventory(payload, TRANSACTION_KINDS):
             peer.transactions.pop(txid, None)
-        return self._request(peer, now_ms)
+        return self.sync.assign(now_ms)
 
     def _on_tx(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         txid = self.relay.take(peer, payload, now_ms)
@@ -298,103 +299,8 @@ class Gossip:
         height, block = decode_getcertheaders(payload)
         return (ServeHeaders(peer=peer.number, height=height, block=block),)
 
-    def _on_certheaders(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
-        headers = decode_certheaders(payload)
-        peer.headers_full = len(headers) == CERTIFIED_HEADERS_MAX
-        if not headers:
-            return ()
-        parent = self.intake.tree.find(decode_certified_header(headers[0]).header.previous)
-        if parent is None:
-            return ()  # our tip moved on since we asked
-        intake = self.intake
-        for header in headers:
-            certified = validate_header(
-                header, intake.federation_key, intake.chain_id, parent, intake.profile
-            )
-            parent = ParentView(
-                hash=certified.hash,
-                height=certified.certificate.height,
-                time=certified.header.time,
-            )
-            self._want(peer, parent.hash)
-        return self._request(peer, now_ms)
-
-    def _on_block(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
-        block = block_hash(payload[:HEADER_BYTES])
-        asked = peer.requested.pop(block, None) is not None
-        try:
-            effects = self._take_block(payload, peer, now_ms)
-        except Refused as error:
-            if error.code not in _BENIGN:
-                raise
-            effects = ()
-            if error.code == "unknown-parent":
-                peer.keep_orphan(block, payload)
-                effects = (self._ask_headers(peer),)
-        if asked and peer.headers_full and not peer.requested and not peer.wanted:
-            effects += (self._ask_headers(peer),)
-        return effects + self._request(peer, now_ms)
-
     def _on_finality(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
-        return self._take_finality(decode_finality(payload), peer, now_ms)
+        return self.sync.take_finality(decode_finality(payload), peer, now_ms)
 
     def _on_evidence(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         return self._spread(self.intake.evidence(payload), peer)
-
-    # Asking for blocks
-
-    def _ask_headers(self, peer: Peer) -> Send:
-        final = self.intake.tree.final
-        payload = encode_getcertheaders(final.height, final.hash)
-        return Send(peer=peer.number, command="getcerthdrs", payload=payload)
-
-    def _want(self, peer: Peer, block: bytes) -> None:
-        known = self.intake.tree.find(block) is not None or any(
-            block in other.requested or block in other.wanted or block in other.orphans
-            for other in self.peers.values()
-        )
-        if not known and len(peer.wanted) < WANTED_MAX:
-            peer.wanted.append(block)
-
-    def _request(self, peer: Peer, now_ms: int) -> Effects:
-        hashes = peer.next_requests(now_ms)
-        if not hashes:
-            return ()
-        payload = encode_inventory(hashes, MSG_WITNESS_BLOCK)
-        return (Send(peer=peer.number, command="getdata", payload=payload),)
-
-    # Taking in
-
-    def _take_block(self, data: bytes, source: Peer | None, now_ms: int) -> Effects:
-        """One block, then those that waited for it."""
-        taken = self.intake.block(data, now_ms)
-        return self._spread(taken, source) + self._adopt_orphans(now_ms)
-
-    def _adopt_orphans(self, now_ms: int) -> Effects:
-        effects: Effects = ()
-        adopted = True
-        while adopted:
-            adopted = False
-            for _, peer in sorted(self.peers.items()):
-                for data in peer.take_orphans(self._has):
-                    adopted = True
-                    try:
-                        effects += self._spread(self.intake.block(data, now_ms), peer)
-                    except (DecodeError, Refused):
-                        continue  # it was valid by itself; what it lacks is nobody's proven fault
-        return effects
-
-    def _has(self, block: bytes) -> bool:
-        return self.intake.tree.find(block) is not None
-
-    def _take_finality(self, finality: Finality, source: Peer | None, now_ms: int) -> Effects:
-        """The federation's word; if its block is missing, the block is asked for."""
-        effects = self._spread(self.intake.finality(finality), source)
-        if self.intake.pending != finality:
-            return effects
-        if source is None:
-            return effects + tuple(self._ask_headers(peer) for peer in self._ready())
-        if finality.height == self.intake.tree.final.height + 1:
-            self._want(source, finality.block)
-            return effects + self._request(source, now_ms)
-        return (*effects, self._ask_headers(source))

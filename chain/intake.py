@@ -8,7 +8,8 @@ Pure.
 from collections.abc import Callable
 
 from bft.errors import Refused
-from chain.bitcoin.ledger import After, Coins
+from chain.ahead import CoinsAhead
+from chain.bitcoin.ledger import Coins
 from chain.gossip_events import (
     Announce,
     SaveBlock,
@@ -18,7 +19,13 @@ from chain.gossip_events import (
     Taken,
 )
 from chain.params import Params
-from chain.records.block import HEADER_BYTES, Block, block_hash, decode_block
+from chain.records.block import (
+    HEADER_BYTES,
+    Block,
+    CertifiedHeader,
+    block_hash,
+    decode_block,
+)
 from chain.records.evidence import (
     Equivocation,
     Evidence,
@@ -36,7 +43,8 @@ from chain.tree import BlockTree, Change, Finalised, TipChanged
 from chain.validation import (
     ParentView,
     check_alone,
-    check_block,
+    check_authorship,
+    check_reward,
     verify_certificate,
     verify_evidence,
     verify_finality,
@@ -65,8 +73,7 @@ class Intake:
         `verified`: see `chain.bitcoin.ledger.connect`.
         """
         self._verified = verified
-        self._after: tuple[tuple[bytes, int], Coins] | None = None  # coins of the last parent
-        self._coins, self._stored = coins, stored
+        self._ahead, self._stored = CoinsAhead(coins, self.find), stored
         self._unsaved: dict[bytes, Block] = {}  # taken in since the last step
         self.chain_id, self.federation_key, self.params = chain_id, federation_key, params
         self.profile = profile_of(params.profile)
@@ -83,8 +90,13 @@ class Intake:
         """Whether this block is in the tree already."""
         return self.tree.find(block_hash(data[:HEADER_BYTES])) is not None
 
-    def block(self, data: bytes, now_ms: int) -> tuple[Taken, ...]:
+    def block(
+        self, data: bytes, now_ms: int, known: CertifiedHeader | None = None
+    ) -> tuple[Taken, ...]:
         """Check and take one block.
+
+        Args:
+            known: its header, if that was found valid on its parent before.
 
         Raises:
             DecodeError, BadSignature, Refused: see `validate_block` and `BlockTree.add`; further
@@ -95,20 +107,24 @@ class Intake:
         if self.knows(data):
             return ()
         block = decode_block(data)
-        certified = block.certified_header
-        verify_certificate(block.coinbase.certificate, self.federation_key, self.chain_id)
+        certified = block.certified_header if known is None else known
+        if known is None:
+            verify_certificate(block.coinbase.certificate, self.federation_key, self.chain_id)
         fault = self.tree.fault_of(certified)
         if fault is not None:
-            return self._convict(fault)
-        check_alone(certified, self.profile)
-        if block.header.time > now_ms // 1000 + FUTURE_S_MAX:
-            raise Refused("from-the-future", f"block time {block.header.time} is too far ahead")
-        parent = self.tree.find(block.header.previous)
+            return self.convict(fault)
         wanted = self.pending is not None and self.pending.block == block.hash
         if not wanted:
-            self.tree.check_twins(certified)  # scripts are run for two blocks of a winner only
+            self.tree.check_twins(certified)  # two blocks of a winner are looked at, no more
+        parent = self.tree.find(block.header.previous)
+        if parent is None:
+            check_alone(certified, self.profile)
+        else:
+            check_authorship(block, parent, self.profile, known)
+        if block.header.time > now_ms // 1000 + FUTURE_S_MAX:
+            raise Refused("from-the-future", f"block time {block.header.time} is too far ahead")
         if parent is not None:
-            check_block(block, self.params, parent, self.coins_after(parent), self._verified)
+            check_reward(block, self.params, self.coins_after(parent), self._verified)
         self.tree, changes = self.tree.add(certified, wanted=wanted)
         if self.tree.find(block.hash) is None:
             return self._carry(changes)  # evidence against the final block's winner
@@ -121,20 +137,7 @@ class Intake:
 
     def coins_after(self, parent: ParentView) -> Coins:
         """The coins as a block of the tree leaves them."""
-        name = (parent.hash, self._coins.height)  # what lies below grows when a block is final
-        if self._after is None or self._after[0] != name:
-            self._after = (name, self._count_after(parent))
-        return self._after[1]
-
-    def _count_after(self, parent: ParentView) -> Coins:
-        coins, path = self._coins, [self.find(parent.hash)] if parent.height else []
-        while path and path[0].certificate.height > coins.height + 1:
-            path.insert(0, self.find(path[0].header.previous))
-        for block in path:
-            if block.certificate.height > self._coins.height:
-                height, time = block.certificate.height, block.header.time
-                coins = After(coins, block.transactions, height, time)
-        return coins
+        return self._ahead.after(self.tree, parent)
 
     def coins_after_tip(self) -> Coins:
         """The coins that the next block may spend."""
@@ -167,7 +170,7 @@ class Intake:
         if fault is None and self.pending is not None and contradict(self.pending, finality):
             fault = federation_fault(self.pending.encode(), finality.encode())
         if fault is not None:
-            return self._convict(fault)
+            return self.convict(fault)
         if finality.height < self.tree.final.height:
             return ()
         if self.tree.find(finality.block) is None:
@@ -182,9 +185,7 @@ class Intake:
 
     def evidence(self, data: bytes) -> tuple[Taken, ...]:
         """Take evidence from outside.  Raises as `verify_evidence`."""
-        return self._convict(
-            verify_evidence(data, self.federation_key, self.chain_id, self.profile)
-        )
+        return self.convict(verify_evidence(data, self.federation_key, self.chain_id, self.profile))
 
     def _carry(self, changes: tuple[Change, ...]) -> tuple[Taken, ...]:
         taken: tuple[Taken, ...] = ()
@@ -195,10 +196,10 @@ class Intake:
                 case TipChanged():
                     taken += (change,)
                 case Equivocation() | FederationFault():
-                    taken += self._convict(change)
+                    taken += self.convict(change)
         return taken
 
-    def _convict(self, evidence: Evidence) -> tuple[Taken, ...]:
+    def convict(self, evidence: Evidence) -> tuple[Taken, ...]:
         """Keep evidence and pass it on, once for each subject; a fault halts this node."""
         fault = isinstance(evidence, FederationFault)
         subject = _subject(evidence)

@@ -69,9 +69,11 @@ class Peer:
     verack: bool = False
     ping: tuple[int, int] | None = None  # (nonce, sent at) of a ping without its pong
     pinged_ms: int = 0
-    headers_full: bool = False  # its last certheaders was full, so it has more
+    height: int = 0  # up to which it has blocks, as far as we know
+    headers_asked_ms: int | None = None  # since when we wait for its certheaders
     wanted: deque[bytes] = field(default_factory=deque)  # at most WANTED_MAX
     requested: dict[bytes, int] = field(default_factory=dict)  # hash -> asked at
+    slow: dict[bytes, int] = field(default_factory=dict)  # the same, meanwhile asked of others too
     orphans: dict[bytes, bytes] = field(default_factory=dict)  # hash -> block, oldest first
     transactions: dict[bytes, None] = field(default_factory=dict)  # asked for, oldest first
     budgets: dict[str, Budget] = field(default_factory=dict)
@@ -110,9 +112,22 @@ class Peer:
         found = [block for block, data in self.orphans.items() if has(data[4:36])]
         return [self.orphans.pop(block) for block in found]
 
+    def came(self, block: bytes) -> bool:
+        """Whether this block was asked for; it is not awaited any more."""
+        waited = self.requested.pop(block, None), self.slow.pop(block, None)
+        return waited != (None, None)
+
+    def waits_since(self, ms: int) -> bool:
+        """Whether a block was asked for before `ms` and has not come."""
+        return any(asked < ms for asked in (*self.requested.values(), *self.slow.values()))
+
+    def awaits(self, block: bytes) -> bool:
+        """Whether it was asked for this block, which has not come."""
+        return block in self.requested or block in self.slow
+
     def next_requests(self, now_ms: int) -> tuple[bytes, ...]:
         """The wanted blocks that may be asked for now; they count as asked."""
-        asked = []
+        asked: list[bytes] = []
         while self.wanted and len(self.requested) < IN_FLIGHT_MAX:
             block = self.wanted.popleft()
             self.requested[block] = now_ms

@@ -204,19 +204,26 @@ def check_block(
     return block
 
 
-def check_authorship(block: Block, parent: ParentView, profile: Profile = MAIN) -> None:
+def check_authorship(
+    block: Block,
+    parent: ParentView,
+    profile: Profile = MAIN,
+    known: CertifiedHeader | None = None,
+) -> None:
     """Whether it is its winner's on `parent`; the transactions are those that the winner signed.
 
     Its certificate is verified already; its transactions are not judged.
 
+    Args:
+        known: the block's header, if it was found valid on `parent` before.
+
     Raises: as `validate_block`.
     """
-    _check_place(block.header, block.certificate, parent)
-    _check_contents(block.certified_header, profile)
-    if (
-        bitcoin_merkle_root([entry.txid for entry in block.transactions])
-        != block.header.merkle_root
-    ):
+    ids = [entry.txid for entry in block.transactions]
+    if known is None:
+        _check_place(block.header, block.certificate, parent)
+        _check_contents(block.certified_header, profile)
+    if bitcoin_merkle_root(ids) != block.header.merkle_root:
         raise DecodeError("the header's Merkle root is over other transactions")
     witnesses = bitcoin_merkle_root([entry.wtxid for entry in block.transactions])
     if witness_commitment(witnesses) != block.coinbase.commitment:

@@ -10,7 +10,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,7 +59,7 @@ class Judges:
         kernel_home = home / "kernel"
         kernel_home.mkdir()
         self.kernel = Kernel(kernel_home)
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def close(self) -> None:
         """The node's home is free again."""
