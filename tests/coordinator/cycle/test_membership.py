@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from bft.codec.canonical import encode
+from bft.codec.canonical import Record, encode
 from bft.dkg.messages import Phase as Ceremony
 from chain.audit.replay import audit
 from chain.params import MINIMAL
@@ -331,6 +331,49 @@ def test_no_clock_ends_an_activation() -> None:
     assert epochs.standing(mill) is Stage.ACTIVATION
     assert epochs.session_elapsed(mill) == ["wrong-stage", "wrong-stage"]
     assert mill.say(mill.replicas[0], Withdraw(proposal=bytes(32))) == ["wrong-stage"]
+
+
+def test_what_members_sign_for_an_epoch_is_one_message_until_it_is_signed() -> None:
+    """So these shares need no guard: the log never asks a key for two of them (THREATS.md)."""
+    mill = founded()
+    epochs.propose(mill, (0, 1, 2, 4))
+    epochs.approve(mill, (1, 2))
+    epochs.reshare(mill)
+    epochs.prove(mill)
+    asked = resharing.signed_message(mill.rules, mill.state)
+    said = [epochs.proposal(mill, (0, 1, 2, 5)), epochs.approval(mill), *dealt(mill)]
+    for record in said:
+        assert mill.say(mill.replicas[1], record)[0] in ("wrong-stage", "wrong-phase")
+    epochs.activate(mill, (0,))
+    mill.cycle()
+    assert epochs.standing(mill) is Stage.ACTIVATION
+    assert resharing.signed_message(mill.rules, mill.state) == asked
+    epochs.activate(mill, (1, 2))
+    (record,) = [made.federation_key for made in logged(mill, KeyActivated)[1:]]
+    assert (record.epoch, record.message) == (1, asked)
+
+
+def dealt(mill: Mill) -> tuple[Record, ...]:
+    """The dealings of the session that is done."""
+    _, transcript = resharing.under_way(mill.state)
+    return tuple(dealing.message for dealing in transcript.dealings)
+
+
+def test_nothing_leads_back_from_the_activation_of_the_first_key() -> None:
+    mill = Mill(genesis=QUICK)
+    MILLS.append(mill)
+    while mill.phase is Phase.KEYGEN:
+        mill.ceremony_round()
+    wanted = mill.wanted()
+    assert wanted is not None
+    assert mill.time_out() == ["untimed", "untimed"]
+    for dealing in mill.state.transcript.dealings:
+        assert mill.say(mill.replicas[0], dealing.message) == ["wrong-phase"]
+    mill.sign((0, 1))
+    assert mill.wanted() == wanted
+    mill.sign((2,))
+    assert mill.state.federation_key is not None
+    assert mill.state.federation_key.message == wanted.message
 
 
 def test_a_resharing_holds_no_cycle_up() -> None:
