@@ -88,7 +88,7 @@ def knows(core: Core, vote: PrePrepare | Prepare | Commit) -> bool:
     A PRE-PREPARE of a view that we left, beyond our watermarks, is let pass, also if it is in truth
     forgotten.  Nobody gains by that.  A replica never goes back to a view, so it cannot contradict
     that proposal; and what a later VIEW-CHANGE must not leave out is a prepared proof, which only
-    a COMMIT speaks of: that is found out in every view and at every sequence, as PREPAREs are.
+    a COMMIT speaks of: that is found out in every view, down to our low watermark.
     """
     if core.inherited.covers(vote.sequence, vote.view):
         return True

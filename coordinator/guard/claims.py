@@ -14,8 +14,8 @@ break the chain.  Requests, receipts, questions and answers promise nothing and 
     CERTIFICATE   cycle     (0, lottery rank)  one winner a rank, ranks ascending
     FINALITY      cycle     (0, lottery rank)  one block a rank
 
-Shares of an epoch's certificate (ACTIVATION) and proofs of a sharing are none of them: a proof names
-its session, and the log asks for one certificate of an epoch until it is signed (docs/THREATS.md).
+Shares of an epoch's certificate (ACTIVATION) and proofs of a sharing are none of them: a proof
+names its session, and the log asks for one certificate of an epoch only (docs/THREATS.md).
 
 Pure.
 """
