@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from chain.federation import api
+from chain.params import Params
 from chain.records.federation import Genesis
+from chain.records.job import Job
 from coordinator.ceremony import local_federation
 from coordinator.config import DEFAULT_YAML, Home
 from tests.sample import JOB, SNAPSHOT, STILL
@@ -56,8 +58,11 @@ class Usage:
 class Federation:
     """The running processes of one federation."""
 
-    def __init__(self, genesis: Genesis, homes: tuple[Path, ...]) -> None:
-        self.genesis, self.homes = genesis, homes
+    def __init__(
+        self, genesis: Genesis, homes: tuple[Path, ...], program: str = "benchmarks.pbft_replica"
+    ) -> None:
+        """`program`: the module that is one replica's process."""
+        self.genesis, self.homes, self._program = genesis, homes, program
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
@@ -73,7 +78,7 @@ class Federation:
 
     def start_one(self, index: int) -> None:
         """Start the process of one replica."""
-        command = [sys.executable, "-m", "benchmarks.pbft_replica", str(self.homes[index])]
+        command = [sys.executable, "-m", self._program, str(self.homes[index])]
         self.processes[index] = subprocess.Popen(command)
 
     def kill(self, index: int) -> None:
@@ -121,10 +126,16 @@ class Federation:
 
 
 @contextmanager
-def founded(n: int, directory: Path | None) -> Iterator[Federation]:
+def founded(
+    n: int,
+    directory: Path | None,
+    params: Params = STILL,
+    job: Job = JOB,
+    program: str = "benchmarks.pbft_replica",
+) -> Iterator[Federation]:
     """A federation of n replicas below `directory`, not started yet; stopped at the end."""
     with tempfile.TemporaryDirectory(dir=directory) as root:
-        federation = Federation(*local_federation(Path(root), n, STILL, JOB, SNAPSHOT))
+        federation = Federation(*local_federation(Path(root), n, params, job, SNAPSHOT), program)
         try:
             yield federation
         finally:

@@ -57,6 +57,36 @@ def _path(hashes: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     return (*_path(hashes[split:], index - split), root_of_hashes(hashes[:split]))
 
 
+class Tree:
+    """A whole tree, for whoever asks for many proofs: each costs O(log n) lookups."""
+
+    def __init__(self, leaves: Sequence[bytes]) -> None:
+        self.size = len(leaves)
+        # Full subtrees by level, and what is left over on the right, a subtree of its own, last.
+        self._levels = [[leaf_hash(leaf) for leaf in leaves]]
+        while len(self._levels[-1]) > 1:
+            below = self._levels[-1]
+            level = [node_hash(*below[at : at + 2]) for at in range(0, len(below) - 1, 2)]
+            self._levels.append(level + below[len(level) * 2 :])
+
+    @property
+    def root(self) -> bytes:
+        """32 bytes."""
+        return self._levels[-1][0] if self.size else EMPTY_ROOT
+
+    def proof(self, index: int) -> tuple[bytes, ...]:
+        """As `inclusion_proof`.  Raises IndexError when there is no such leaf."""
+        if not 0 <= index < self.size:
+            raise IndexError(f"leaf {index} of {self.size}")
+        siblings = []
+        for level in self._levels[:-1]:
+            sibling = index ^ 1
+            if sibling < len(level):
+                siblings.append(level[sibling])
+            index >>= 1
+        return tuple(siblings)
+
+
 def verify_inclusion(
     leaf_hashed: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
 ) -> None:

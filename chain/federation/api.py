@@ -11,10 +11,13 @@ MEMBERSHIP = "/v1/membership"  # GET: JSON, the members and the change that is u
 EPOCHS = "/v1/epochs"  # GET ?from=: tuple of FederationKey, one an epoch; none before activation
 REQUESTS = "/v1/requests"  # POST: signed Request envelope; JSON result once executed
 BLOBS = "/v1/blobs/{digest}"  # PUT: bytes -> sealed StorageReceipt; GET: bytes
+BLOBS_ASKED = "/v1/blobs"  # POST: 32-byte digests; tuple of bytes, empty for those not here
 CYCLES = "/v1/cycles"  # GET ?from=: JSON, one line for each past cycle
 CYCLE = "/v1/cycles/{cycle}"  # GET: JSON summary of one cycle
 ASSIGNMENT = "/v1/cycles/{cycle}/assignment"  # GET: Assigned
+ASSIGNED_UNITS = "/v1/cycles/{cycle}/assignment/{miner}"  # GET: Assigned, one miner's units only
 SCORES = "/v1/cycles/{cycle}/scores"  # GET: Scored
+SCORED_UNITS = "/v1/cycles/{cycle}/scores/{miner}"  # GET: Scored, one miner's rows only
 CERTIFICATE = "/v1/cycles/{cycle}/certificate"  # GET: the newest rank's certificate
 CONTRIBUTION = "/v1/cycles/{cycle}/contributions/{miner}"  # GET: JSON, rows and inclusion proofs
 BLOCKS = "/v1/blocks"  # POST: Block
@@ -43,6 +46,8 @@ UPLOAD_HEADER = "Gristmill-Upload"  # hex of a sealed UploadAuthorization
 REQUEST_WAIT_MS_MAX = 15_000  # a POST waits this long for its request's execution
 LOG_LIMIT_MAX = 512  # entries in one answer
 LOG_ANSWER_BYTES_MAX = 4 * 1024 * 1024
+BLOBS_LIMIT_MAX = 256  # digests in one question
+BLOBS_ANSWER_BYTES_MAX = 4 * 1024 * 1024  # then the rest is not in the answer; one always is
 EPOCHS_LIMIT_MAX = 64  # epochs in one answer
 EPOCHS_ANSWER_BYTES_MAX = 4 * 1024 * 1024
 HEADERS_LIMIT_MAX = 64  # certified headers in one answer

@@ -172,7 +172,7 @@ def execute(
     successor = draft.state.successor
     if successor is not None and sequence == successor.boundary:
         draft = advance(rules, Draft(state=rebase(draft.state), records=draft.records))
-    return Executed(state=draft.state, records=draft.records, answers=tuple(answers))
+    return Executed(state=draft.state.settled(state), records=draft.records, answers=tuple(answers))
 
 
 def _execute_request(

@@ -1,6 +1,7 @@
 """What the replicas agree on between two commands: one frozen, canonically encoded record.
 
-Pure.  Dictionaries stand in key order (`State.set` sees to it), and so they are encoded.
+Pure.  Dictionaries stand in key order (`State.set` and `State.settled` see to it), and so they are
+encoded.
 """
 
 from functools import lru_cache
@@ -166,8 +167,35 @@ class State(Record, kw_only=True):
         return None if self.successor is None else self.successor.boundary
 
     def set(self, **changes: object) -> "State":
-        """With these fields changed, dictionaries in key order: one state has one encoding."""
-        return replace(self, **{name: _in_key_order(changes[name]) for name in changes})
+        """With these fields changed, dictionaries in key order: one state has one encoding.
+
+        But for those that grow by thousands of entries: `settled` puts them in order.
+        """
+        ordered = {
+            name: value if name in GROWING else _in_key_order(value)
+            for name, value in changes.items()
+        }
+        return replace(self, **ordered)
+
+    def settled(self, before: "State") -> "State":
+        """As it stands between two batches, `before` being the last: all is in key order.
+
+        Once a batch, because sorting for each of very many miners would take longer than all the
+        rest of their cycle.
+        """
+        changed = {name: getattr(self, name) for name in GROWING}
+        return replace(
+            self,
+            **{
+                name: _in_key_order(value)
+                for name, value in changed.items()
+                if value is not getattr(before, name)
+            },
+        )
+
+
+GROWING = ("registrations", "commitments", "reveals")
+"""Fields that have an entry for each miner or unit."""
 
 
 @lru_cache(maxsize=EPOCHS_CACHED)

@@ -7,6 +7,7 @@ the same names.  Not trusted: every read is checked against its digest.
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from bft.crypto.hashing import sha256
 from bft.errors import DecodeError, FederationError
 
 BLOB_BYTES_MAX = 256 * 1024 * 1024
+QUICK_BYTES = 64 * 1024  # hashed faster than another thread could be asked to
 
 
 class StorageFull(FederationError):
@@ -36,6 +38,9 @@ class BlobStore:
     def __init__(self, root: Path, bytes_max: int) -> None:
         """`bytes_max`: all artifacts together."""
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for first in range(256):
+            (root / f"{first:02x}").mkdir(mode=0o700, exist_ok=True)
+        _sync(root)  # once, and not with every artifact
         self._root = root
         self._store = LocalStore(prefix=root)
         self._bytes_max = bytes_max
@@ -61,39 +66,66 @@ class BlobStore:
         """
         if len(data) > BLOB_BYTES_MAX:
             raise DecodeError(f"{len(data)} bytes came; an artifact has at most {BLOB_BYTES_MAX}")
-        found = await asyncio.to_thread(sha256, data)
+        found = sha256(data) if len(data) <= QUICK_BYTES else await asyncio.to_thread(sha256, data)
         if digest is not None and found != digest:
             raise DecodeError(f"these bytes have digest {found.hex()}; {digest.hex()} expected")
-        self._puts[found] += 1
-        try:
-            await self._put(found, data)
-        finally:
-            self._puts[found] -= 1
-            if not self._puts[found]:
-                del self._puts[found]
+        await self._put({found: data}, durable=True)
         return found
 
-    async def _put(self, found: bytes, data: bytes) -> None:
-        if await self.get(found) is not None:
-            return
-        if self._bytes + self._reserved + len(data) > self._bytes_max:
-            raise StorageFull(f"{self._bytes} of {self._bytes_max} bytes of artifacts are used")
-        self._reserved += len(data)
-        try:
-            await self._write(found, data)
-        finally:
-            self._reserved -= len(data)
+    async def keep(self, found: Mapping[bytes, bytes]) -> None:
+        """Store what peers gave, by digests that are known to be right, without waiting for a disk.
 
-    async def _write(self, digest: bytes, data: bytes) -> None:
+        Nobody has a promise of ours for these bytes, and peers have them: what a power cut takes is
+        fetched again.
+
+        Raises:
+            StorageFull: they would not fit into the operator's limit; none of them is stored.
+        """
+        await self._put(found, durable=False)
+
+    async def _put(self, blobs: Mapping[bytes, bytes], durable: bool) -> None:
+        """All work with the disk is one visit to another thread."""
+        size = sum(map(len, blobs.values()))
+        self._puts.update(blobs.keys())
+        self._reserved += size
+        try:
+            left = self._bytes_max - self._bytes - self._reserved + size
+            self._bytes += await asyncio.to_thread(self._write, blobs, left, durable)
+        finally:
+            self._reserved -= size
+            for digest in blobs:
+                self._puts[digest] -= 1
+                if not self._puts[digest]:
+                    del self._puts[digest]
+
+    def _write(self, blobs: Mapping[bytes, bytes], left: int, durable: bool) -> int:
+        """In a thread: write what is not here yet; how many bytes have come to the store.
+
+        Raises:
+            StorageFull: there are more than `left`.
+        """
+        missing = {d: data for d, data in blobs.items() if self._read(d, len(data)) != data}
+        if sum(map(len, missing.values())) > left:
+            raise StorageFull(
+                f"{self._bytes_max - left} of {self._bytes_max} bytes of artifacts are used"
+            )
+        size = sum(self._write_one(digest, data) for digest, data in missing.items())
+        if durable:
+            for digest in blobs:  # also what was here: it may have come by `keep`
+                file = self._root / blob_path(digest)
+                _sync(file)
+                _sync(file.parent)
+        return size
+
+    def _write_one(self, digest: bytes, data: bytes) -> int:
         path = blob_path(digest)
         try:
-            await obstore.put_async(self._store, path, data, mode="create")
+            obstore.put(self._store, path, data, mode="create")
         except AlreadyExistsError:
             # Two puts at once, or a damaged file: either way these are the right bytes.
-            await obstore.put_async(self._store, path, data, mode="overwrite")
-        else:
-            self._bytes += len(data)
-        await asyncio.to_thread(_sync, self._root / path)
+            obstore.put(self._store, path, data, mode="overwrite")
+            return 0
+        return len(data)
 
     async def size(self, digest: bytes) -> int | None:
         """How long the artifact with this digest is; None when it is not here."""
@@ -137,19 +169,45 @@ class BlobStore:
 
     async def get(self, digest: bytes) -> bytes | None:
         """The bytes with this digest; None when they are not here (or damaged)."""
+        return await asyncio.to_thread(self._read, digest, BLOB_BYTES_MAX)
+
+    async def get_many(self, digests: Sequence[bytes], bytes_max: int) -> list[bytes | None]:
+        """The bytes with these digests, in one visit to the disk; None for those not here.
+
+        Ends before the answer would pass `bytes_max`: what is not in it was not looked for.
+        """
+        return await asyncio.to_thread(self._read_many, digests, bytes_max)
+
+    def _read_many(self, digests: Sequence[bytes], bytes_max: int) -> list[bytes | None]:
+        found: list[bytes | None] = []
+        left = bytes_max
+        for digest in digests:
+            try:
+                size = (self._root / blob_path(digest)).stat().st_size
+            except FileNotFoundError:
+                size = 0
+            if size > left:
+                break
+            found.append(self._read(digest, size) if size else None)
+            left -= size
+        return found
+
+    def _read(self, digest: bytes, bytes_max: int) -> bytes | None:
+        """In a thread: the bytes, if they are here, right, and not more than these."""
         try:
-            answer = await obstore.get_async(self._store, blob_path(digest))
-            data = bytes(await answer.bytes_async())
+            answer = obstore.get(self._store, blob_path(digest))
+            if answer.meta["size"] > bytes_max:
+                return None
+            data = bytes(answer.bytes())
         except FileNotFoundError:
             return None
-        return data if await asyncio.to_thread(sha256, data) == digest else None
+        return data if sha256(data) == digest else None
 
 
 def _sync(path: Path) -> None:
-    """Through to the disk: the file and the directories that name it."""
-    for place in (path, path.parent, path.parent.parent):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Through to the disk: a file, or the names in a directory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -7,11 +7,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from bft.codec.canonical import Record, decode, encode
 from bft.codec.envelope import Envelope
-from bft.crypto.merkle import inclusion_proof
 from bft.errors import Unavailable
 from bft.ordering.batch import decode_batch
 from bft.ordering.request import Request
@@ -38,13 +37,16 @@ from chain.records.score_log import (
 )
 from chain.rules.rounds import challenge_round
 from chain.rules.scoring import agree, deviations
+from coordinator.service.parts import AssignedParts, ScoredParts
 from coordinator.service.plain import close_reason, plain, plain_certificate, plain_final
 from coordinator.service.reader import INTEGER_MAX, JournalReader
 
 CACHED_MAX = 128  # records; the largest has some hundred bytes for each unit of a cycle
 CYCLES_MAX = 100  # in one overview
+PARTS_MAX = 4  # records that are kept sorted by miner; each has some megabytes with 10 000 units
 
 R = TypeVar("R", bound=Record)
+P = TypeVar("P", AssignedParts, ScoredParts)
 T = TypeVar("T")
 
 
@@ -55,6 +57,7 @@ class LogIndex:
         self._reader, self._params = reader, params
         self._thread = ThreadPoolExecutor(1, "reader")
         self._cache: OrderedDict[int, Record] = OrderedDict()
+        self._parts: OrderedDict[int, AssignedParts | ScoredParts] = OrderedDict()
 
     def close(self) -> None:
         """End the thread."""
@@ -95,6 +98,29 @@ class LogIndex:
         found = await self.find(kind, mark, number)
         return found[-1][1] if found else None
 
+    async def assigned_parts(self, cycle: int) -> AssignedParts | None:
+        """The newest assignment of a cycle, by miner."""
+        return await self._sorted(Assigned, AssignedParts, "assigned", cycle)
+
+    async def scored_parts(self, cycle: int) -> ScoredParts | None:
+        """The newest scores of a cycle, by miner."""
+        return await self._sorted(Scored, ScoredParts, "scored", cycle)
+
+    async def _sorted(
+        self, kind: type[R], sort: Callable[[R], P], mark: str, cycle: int
+    ) -> P | None:
+        found = await self._ask(self._reader.places, mark, cycle, cycle)
+        if not found:
+            return None
+        index = found[-1][1]
+        parts = self._parts.get(index)
+        if parts is None:
+            parts = sort(await self._record(kind, index))
+            self._parts[index] = parts
+            if len(self._parts) > PARTS_MAX:
+                self._parts.popitem(last=False)
+        return cast(P, parts)
+
     async def last(self, kind: type[R], mark: str) -> R | None:
         """The log record under the highest number of a mark."""
         index = await self._ask(self._reader.last_place, mark)
@@ -134,7 +160,6 @@ class LogIndex:
             return None
         scored = await self.find(Scored, "scored", cycle)
         revealed = await self.find(Revealed, "revealed", cycle)
-        challenge = await self.find(BeaconRound, "beacon", challenge_round(cycle))
         drawn = await self.newest(Drawn, "drawn", cycle)
         aggregated = await self.newest(Aggregated, "aggregated", cycle)
         voided = await self.find(RankVoided, "rank-voided", cycle)
@@ -146,11 +171,7 @@ class LogIndex:
             "assigned": plain(assigned[-1][1]) if assigned else None,
             "revealed": list(revealed[-1][1].units) if revealed else None,
             "scored": plain(scored[-1][1]) if scored else None,
-            "deviations": (
-                await self._deviations(challenge[-1][0], *scored[-1])
-                if scored and challenge
-                else []
-            ),
+            "deviations": self._deviations(await self.tables(cycle)),
             "drawn": plain(drawn),
             "aggregated": plain(aggregated),
             "certificates": [
@@ -186,33 +207,50 @@ class LogIndex:
 
     async def contribution(self, cycle: int, miner: bytes) -> dict[str, Any] | None:
         """A miner's score rows with their inclusion proofs; None without a score."""
-        scored = await self.newest(Scored, "scored", cycle)
-        if scored is None or all(row.miner != miner for row in scored.rows):
+        parts = await self.scored_parts(cycle)
+        indices = () if parts is None else parts.indices(miner)
+        if parts is None or not indices:
             return None
-        leaves = [encode(row) for row in scored.rows]
         certified = await self.newest(Certified, "certified", cycle)
         return {
             "cycle": cycle,
             "miner": miner.hex(),
-            "root": scored.contributions_root.hex(),
-            "size": len(leaves),
+            "root": parts.root.hex(),
+            "size": len(parts.leaves),
             "certificate": None if certified is None else certified.certificate.hex(),
             "rows": [
                 {
                     "index": index,
-                    "row": leaves[index].hex(),
-                    "tickets": row.tickets,
-                    "proof": [hashed.hex() for hashed in inclusion_proof(leaves, index)],
+                    "row": parts.leaves[index].hex(),
+                    "tickets": parts.tickets(index),
+                    "proof": [hashed.hex() for hashed in parts.proof(index)],
                 }
-                for index, row in enumerate(scored.rows)
-                if row.miner == miner
+                for index in indices
             ],
         }
 
-    async def _deviations(
+    async def tables(self, cycle: int) -> dict[int, EvaluationTable]:
+        """What each evaluator measured, by replica; empty before the cycle is scored."""
+        scored = await self.find(Scored, "scored", cycle)
+        challenge = await self.find(BeaconRound, "beacon", challenge_round(cycle))
+        if not scored or not challenge:
+            return {}
+        return await self._tables(challenge[-1][0], *scored[-1])
+
+    def _deviations(self, tables: dict[int, EvaluationTable]) -> list[dict[str, int]]:
+        """Measurements farther from the median than tolerated."""
+        if not tables:
+            return []
+        found = deviations(tables, agree(tables), self._params)
+        return [
+            {"replica": replica, "unit": unit, "micronats": micronats}
+            for replica, unit, micronats in found
+        ]
+
+    async def _tables(
         self, challenge: int, scored: int, record: Scored
-    ) -> list[dict[str, int]]:
-        """Measurements farther from the median than tolerated, from the tables in the log."""
+    ) -> dict[int, EvaluationTable]:
+        """The evaluators' tables, from the log between two of its entries."""
         said: dict[bytes, EvaluationTable] = {}
         first, sequence = challenge, 0
         while first < scored:
@@ -225,12 +263,8 @@ class LogIndex:
             first = entries[-1].index + 1
         tables = await self._by_index(said, record, sequence)
         if sorted(tables) != list(record.evaluators):
-            return []  # a log of this replica's own always holds them
-        found = deviations(tables, agree(tables), self._params)
-        return [
-            {"replica": replica, "unit": unit, "micronats": micronats}
-            for replica, unit, micronats in found
-        ]
+            return {}  # a log of this replica's own always holds them
+        return tables
 
     async def _by_index(
         self, said: dict[bytes, EvaluationTable], record: Scored, sequence: int

@@ -4,7 +4,7 @@ Everything is verified once, at this door: signature, chain, who may say it, siz
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from bft.ordering.request import REQUEST_BYTES_MAX, open_request
 from chain.federation import api
 from chain.federation.server import problem, read_body
 from chain.records.commands import split_operations
-from chain.records.contribution import StorageReceipt, UploadAuthorization
+from chain.records.contribution import StorageReceipt, UploadAuthorization, WorkUnit
 from chain.records.phase import Phase
 from chain.records.receipt import ExecutionReceipt
 from chain.rules.updates import update_bytes
@@ -69,6 +69,22 @@ class Quota:
         self.stored.get(miner, set()).discard(digest)
 
 
+class Dealt:
+    """The units of each miner, sorted once an assignment and not once an upload."""
+
+    def __init__(self) -> None:
+        self._units: tuple[WorkUnit, ...] = ()
+        self._of: dict[bytes, list[int]] = {}
+
+    def of(self, units: tuple[WorkUnit, ...], miner: bytes) -> Sequence[int]:
+        """The numbers of this miner's units among the state's."""
+        if units is not self._units:
+            self._units, self._of = units, {}
+            for unit in units:
+                self._of.setdefault(unit.miner, []).append(unit.unit)
+        return self._of.get(miner, ())
+
+
 class MinerApi:
     """Handlers of the routes that take something in."""
 
@@ -92,7 +108,7 @@ class MinerApi:
         self._clients = Buckets(limits.client_requests_s, limits.client_burst)
         self._body_s = limits.body_s
         self._uploads_max, self._uploads = limits.uploads, 0
-        self._quota = Quota()
+        self._quota, self._dealt = Quota(), Dealt()
 
     def routes(self) -> list[web.RouteDef]:
         """For the application."""
@@ -216,7 +232,7 @@ class MinerApi:
         phase = Phase(state.phase)
         if phase > Phase.REVEAL:
             raise Refused("late", f"reveals are over; the cycle is in {phase.name}")
-        units = [unit.unit for unit in state.units if unit.miner == miner]
+        units = self._dealt.of(state.units, miner)
         if phase >= Phase.TRAINING and not units:
             raise Refused("not-assigned", "this key has no unit in this cycle")
         if phase < Phase.REVEAL:

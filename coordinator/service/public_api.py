@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from bft.codec.canonical import Record, encode
 from bft.errors import Busy, DecodeError, FederationError, Refused, Unavailable
 from chain.federation import api
+from chain.federation.server import read_body
 from chain.records.block import block_hash
 from chain.records.federation import Genesis
 from chain.records.phase import Phase
@@ -34,6 +35,8 @@ from coordinator.service.plain import plain_log_record
 from coordinator.service.standing import Standing
 
 KEEP_ALIVE_S = 15.0
+DIGEST_BYTES = 32
+BODY_S = 10.0  # for a question with a body
 LAST_EVENT = "Last-Event-ID"
 IMMUTABLE = "public, max-age=31536000, immutable"
 
@@ -68,10 +71,13 @@ class PublicApi:
             web.get(api.FEDERATION_KEY, self.get_federation_key),
             web.get(api.EPOCHS, self.get_epochs),
             web.get(api.BLOBS, self.get_blob),
+            web.post(api.BLOBS_ASKED, self.get_blobs),
             web.get(api.CYCLES, self.get_cycles),
             web.get(api.CYCLE, self.get_cycle),
             web.get(api.ASSIGNMENT, self.get_assignment),
+            web.get(api.ASSIGNED_UNITS, self.get_assigned_units),
             web.get(api.SCORES, self.get_scores),
+            web.get(api.SCORED_UNITS, self.get_scored_units),
             web.get(api.CERTIFICATE, self.get_certificate),
             web.get(api.CONTRIBUTION, self.get_contribution),
             web.get(api.BLOCK, self.get_block),
@@ -161,6 +167,22 @@ class PublicApi:
         finally:
             self._outflow.release(size)
 
+    async def get_blobs(self, request: web.Request) -> web.Response:
+        """Artifacts, in the order in which they are asked for, as far as one answer goes."""
+        asked = await read_body(request, api.BLOBS_LIMIT_MAX * DIGEST_BYTES, BODY_S)
+        if not asked or len(asked) % DIGEST_BYTES:
+            raise DecodeError(f"{len(asked)} bytes came; digests have {DIGEST_BYTES} each")
+        digests = [asked[at : at + DIGEST_BYTES] for at in range(0, len(asked), DIGEST_BYTES)]
+        size = api.BLOBS_ANSWER_BYTES_MAX
+        self._outflow.reserve(size)
+        try:
+            found = await self._store.get_many(digests, size)
+            response = _octets(encode(tuple(data or b"" for data in found)))
+            await self._outflow.write(request, response, size)
+            return response
+        finally:
+            self._outflow.release(size)
+
     def _not_found(self, text: str) -> FederationError:
         """What the log does not say, unless that may stand in a part that is not here yet."""
         missing = self._runtime.replica.log_missing
@@ -188,9 +210,25 @@ class PublicApi:
         """Assigned."""
         return await self._newest(Assigned, "assigned", request)
 
+    async def get_assigned_units(self, request: web.Request) -> web.Response:
+        """Assigned, with one miner's units only."""
+        cycle, miner = path_number(request, "cycle"), path_hex(request, "miner", 33)
+        parts = await self._index.assigned_parts(cycle)
+        if parts is None:
+            raise self._not_found(f"cycle {cycle} has none yet")
+        return _octets(encode(parts.of(miner)))
+
     async def get_scores(self, request: web.Request) -> web.Response:
         """Scored."""
         return await self._newest(Scored, "scored", request)
+
+    async def get_scored_units(self, request: web.Request) -> web.Response:
+        """Scored, with one miner's rows only."""
+        cycle, miner = path_number(request, "cycle"), path_hex(request, "miner", 33)
+        parts = await self._index.scored_parts(cycle)
+        if parts is None:
+            raise self._not_found(f"cycle {cycle} has none yet")
+        return _octets(encode(parts.of(miner)))
 
     async def _newest(self, kind: type[Record], mark: str, request: web.Request) -> web.Response:
         cycle = path_number(request, "cycle")

@@ -8,6 +8,7 @@ replicas hold all artifacts.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
@@ -22,6 +23,7 @@ from chain.records.job import Job
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.effects import BlockAccepted, Evaluated, Stepped
 from coordinator.service.blobs import BLOB_BYTES_MAX, BlobStore, StorageFull
+from coordinator.service.bulk import gather
 
 if TYPE_CHECKING:
     from coordinator.evaluation.evaluator import Candidate
@@ -32,6 +34,7 @@ HEDGE_S = 1.0  # after so long the next peer is asked as well
 RETRY_S = 0.5  # between two rounds through all peers
 FETCHES_MAX = 8  # at the same time
 EVALUATION_SHARE = 2  # of the phase's time, one part in so many may pass with fetching
+BULK_SHARE = 2  # and of that, one part in so many with asking for many at once
 ATTEMPTS = 3  # of the pool, before this replica gives up for the cycle
 
 log = logging.getLogger("gristmill.work")
@@ -157,15 +160,29 @@ class Artifacts:
                 log.warning("%s: %s", url, error)
         return None
 
-    async def fetch(self, url: str, bytes_max: int) -> bytes | None:
-        """The body at `url`, or None: not there, too long, or too slow."""
+    async def many(self, wanted: Mapping[bytes, int], patience_s: float) -> dict[bytes, bytes]:
+        """Of the artifacts with these digests and sizes, those that can be had quickly."""
+        found: dict[bytes, bytes] = {}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await gather(wanted, self._store, self._urls, self.fetch, found)
+        return found
+
+    async def fetch(self, url: str, bytes_max: int, asked: bytes | None = None) -> bytes | None:
+        """The body at `url`, or None: not there, too long, or too slow.
+
+        `asked`: what to POST there.
+        """
         if self._session is None:
             limits = aiohttp.ClientTimeout(
                 total=FETCH_S, sock_connect=SILENCE_S, sock_read=SILENCE_S
             )
             self._session = aiohttp.ClientSession(timeout=limits, auto_decompress=False)
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
+            method = "GET" if asked is None else "POST"
+            async with self._session.request(
+                method, url, data=asked, allow_redirects=False
+            ) as response:
                 if response.status != 200:
                     return None
                 data = bytearray()
@@ -197,9 +214,11 @@ class PoolWorker:
 
         base = await self._artifacts.get(measurement.base, BLOB_BYTES_MAX)
         patience_s = self._params.evaluation_ms / 1000 / EVALUATION_SHARE
+        sizes = {reveal.digest: reveal.size for _, reveal in measurement.candidates}
+        found = await self._artifacts.many(sizes, patience_s / BULK_SHARE)
         updates = await asyncio.gather(
             *(
-                self._update(reveal.digest, reveal.size, patience_s)
+                self._update(found, reveal.digest, reveal.size, patience_s)
                 for _, reveal in measurement.candidates
             )
         )
@@ -219,7 +238,11 @@ class PoolWorker:
                 )
         raise Unavailable(f"cycle {measurement.cycle} could not be evaluated here")
 
-    async def _update(self, digest: bytes, size: int, patience_s: float) -> bytes | None:
+    async def _update(
+        self, found: Mapping[bytes, bytes], digest: bytes, size: int, patience_s: float
+    ) -> bytes | None:
+        if digest in found:
+            return found[digest] if len(found[digest]) == size else None
         try:
             async with asyncio.timeout(patience_s):
                 data = await self._artifacts.get(digest, size)
@@ -235,9 +258,12 @@ class PoolWorker:
             FederationError: the pool failed ATTEMPTS times.
         """
         base = await self._artifacts.get(step.base, BLOB_BYTES_MAX)
-        updates = await asyncio.gather(
-            *(self._artifacts.get(reveal.digest, reveal.size) for _, reveal in step.updates)
-        )
+        sizes = {reveal.digest: reveal.size for _, reveal in step.updates}
+        found = await self._artifacts.many(sizes, self._params.snapshot_ms / 1000)
+        updates = [
+            found.get(reveal.digest) or await self._artifacts.get(reveal.digest, reveal.size)
+            for _, reveal in step.updates
+        ]
         pairs = [(row, data) for (row, _), data in zip(step.updates, updates, strict=True)]
         for attempt in range(1, ATTEMPTS + 1):
             try:

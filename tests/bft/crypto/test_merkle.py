@@ -13,6 +13,7 @@ from bft.crypto.hashing import sha256
 from bft.crypto.merkle import (
     EMPTY_ROOT,
     Frontier,
+    Tree,
     inclusion_proof,
     leaf_hash,
     merkle_root,
@@ -97,3 +98,14 @@ def test_a_frontier_has_the_root_of_the_tree_so_far(leaves: list[bytes]) -> None
         assert frontier.root() == merkle_root(leaves[:count])
         frontier = frontier.push(leaf_hash(leaf))
     assert frontier.root() == merkle_root(leaves) and frontier.size == len(leaves)
+
+
+@given(st.lists(st.binary(max_size=4), max_size=40))
+def test_a_whole_tree_gives_the_same_root_and_proofs(leaves: list[bytes]) -> None:
+    tree = Tree(leaves)
+    assert (tree.size, tree.root) == (len(leaves), naive_root(leaves))
+    for index in range(len(leaves)):
+        assert tree.proof(index) == inclusion_proof(leaves, index)
+    for index in (-1, len(leaves)):
+        with pytest.raises(IndexError):
+            tree.proof(index)

@@ -250,3 +250,18 @@ def test_a_replica_that_restarts_after_every_batch_comes_to_the_same_state() -> 
     assert living.entries == restarting.entries
     assert encode(living.state) == encode(restarting.state)
     assert living.clients.encode() == restarting.clients.encode()
+
+
+def test_whatever_order_miners_come_in_the_state_stands_in_key_order() -> None:
+    """One state has one encoding: also of what is sorted only once a batch."""
+    mill = Mill().found()
+    mill.register([2, 0, 1])
+    mill.time_out()
+    mill.commit([2, 0])
+    assert list(mill.state.commitments) == [0, 2]
+    mill.commit([1])
+    mill.reveal([1, 0])
+    assert list(mill.state.reveals) == [0, 1]
+    mill.register([1, 2, 0])
+    assert list(mill.state.registrations) == sorted(mill.state.registrations)
+    assert len(mill.state.registrations) == 3

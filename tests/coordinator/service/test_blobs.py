@@ -89,3 +89,26 @@ async def test_only_digests_are_artifacts_and_half_written_files_go_at_the_start
         left_over.write_bytes(b"upd")
     assert await BlobStore(tmp_path, 1000).digests() == [digest]
     assert not half.exists() and not beside.exists() and (tmp_path / "notes").exists()
+
+
+async def test_what_peers_gave_is_kept_once_and_within_the_limit(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path, 10)
+    blobs = {sha256(data): data for data in (b"01234", b"56789")}
+    for _ in range(2):
+        await store.keep(blobs)
+    assert store.bytes_stored == 10
+    with pytest.raises(StorageFull, match="10 of 10 bytes"):
+        await store.keep({sha256(b"!"): b"!"})
+    assert await store.digests() == sorted(blobs)
+
+
+async def test_many_are_read_in_their_order_as_far_as_an_answer_goes(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path, 1000)
+    first, second = await store.put(b"12345"), await store.put(b"67890")
+    unknown = sha256(b"unknown")
+    asked = [second, unknown, first]
+    assert await store.get_many(asked, 10) == [b"67890", None, b"12345"]
+    assert await store.get_many(asked, 9) == [b"67890", None]
+    assert await store.get_many(asked, 4) == []
+    (tmp_path / blob_path(second)).write_bytes(b"6789!")
+    assert await store.get_many(asked, 10) == [None, None, b"12345"]

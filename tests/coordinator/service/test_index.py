@@ -211,6 +211,22 @@ async def test_a_miner_without_a_score_has_no_contribution(index: LogIndex) -> N
     assert await index.contribution(CYCLE + 1, MINERS[0]) is None
 
 
+async def test_each_miner_gets_its_own_part_of_assignment_and_scores(index: LogIndex) -> None:
+    """All else in the record stays, so that replicas give it alike and it can be checked."""
+    assigned, scored = await index.assigned_parts(CYCLE), await index.scored_parts(CYCLE)
+    assert assigned is not None and scored is not None
+    whole = await index.newest(Assigned, "assigned", CYCLE)
+    assert whole is not None
+    for number, miner in enumerate(MINERS):
+        units, rows = UNITS[number::2], ROWS[number::2]
+        assert assigned.of(miner) == replace(whole, units=units)
+        assert scored.of(miner) == replace(SCORED, rows=rows)
+    assert assigned.of(b"\x02" * 33) == replace(whole, units=())
+    assert scored.of(b"\x02" * 33) == replace(SCORED, rows=())
+    assert await index.assigned_parts(CYCLE + 1) is None
+    assert await index.scored_parts(CYCLE + 1) is None
+
+
 async def test_what_is_found_twice_is_equal(index: LogIndex) -> None:
     first = await index.newest(Scored, "scored", CYCLE)
     assert first == await index.newest(Scored, "scored", CYCLE) == SCORED

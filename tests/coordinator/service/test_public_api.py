@@ -136,6 +136,8 @@ async def test_a_closed_cycle_says_why(mill: Mill, session: aiohttp.ClientSessio
         api.CYCLE.format(cycle=1000),
         api.ASSIGNMENT.format(cycle=1),
         api.SCORES.format(cycle=1),
+        api.ASSIGNED_UNITS.format(cycle=1, miner="02" * 33),
+        api.SCORED_UNITS.format(cycle=1, miner="02" * 33),
         api.CERTIFICATE.format(cycle=1),
         api.CONTRIBUTION.format(cycle=1, miner="02" * 33),
         api.BLOCK.format(height=1),
