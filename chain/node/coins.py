@@ -6,7 +6,7 @@ Source: Bitcoin Core's UTXO set; reorganisations end above the final block, so n
 
 import sqlite3
 
-from chain.bitcoin.ledger import After, Coin, Outpoint
+from chain.bitcoin.ledger import After, Coin, Connected, Outpoint
 from chain.records.block import Block
 from chain.records.transaction import TxOut
 
@@ -69,12 +69,19 @@ class CoinTable:
             for txid, output, value, height, coinbase in rows
         ]
 
+    def totals(self) -> tuple[int, int, int]:
+        """(coins, transactions that have some, their value)."""
+        row = self._db.execute(
+            "SELECT count(*), count(DISTINCT txid), coalesce(sum(value), 0) FROM coins"
+        ).fetchone()
+        return int(row[0]), int(row[1]), int(row[2])
+
     def begin(self, time: int) -> None:
         """Block 0, which makes no coins."""
         self._db.execute("INSERT INTO times VALUES (0, ?)", (time,))
 
-    def apply(self, block: Block) -> None:
-        """The next final block, which is valid on these coins."""
+    def apply(self, block: Block) -> Connected:
+        """The next final block, which is valid on these coins; what it did to them."""
         height = block.certificate.height
         assert height == self.height + 1, "final blocks come in order"
         changes = After(self, block.transactions, height, block.header.time).changes
@@ -87,3 +94,4 @@ class CoinTable:
             ],
         )
         self._db.execute("INSERT INTO times VALUES (?, ?)", (height, block.header.time))
+        return changes

@@ -13,6 +13,7 @@ from msgspec import Meta
 from bft.codec.canonical import decode
 from bft.crypto import bls
 from bft.errors import BadSignature, ConfigError, DecodeError
+from chain.node.indexes import SCRIPTS, TRANSACTIONS
 from chain.records.federation import (
     FEDERATION_KEY_BYTES_MAX,
     GENESIS_BYTES_MAX,
@@ -45,9 +46,18 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     peers: Annotated[tuple[Endpoint, ...], Meta(max_length=PEERS_MAX)] = ()  # dials these
     replicas: Annotated[tuple[Url, ...], Meta(max_length=PEERS_MAX)] = ()  # asks these
     ask_members: bool = False  # and the federation's members, wherever they say that they answer
+    prune_blocks: Annotated[int, Meta(ge=0, le=2**31)] = 0  # final blocks kept; 0: all; else 288 +
+    transaction_index: bool = False  # getrawtransaction finds every final transaction
+    address_index: bool = False  # getaddresshistory: what paid or spent an address
     inbound_max: Annotated[int, Meta(ge=0, le=10_000)] = 117  # connections
     api_version: Literal["gristmill/v1"] = "gristmill/v1"
     kind: Literal["Node"] = "Node"
+
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """Names of what is kept beside the coins."""
+        chosen = ((self.transaction_index, TRANSACTIONS), (self.address_index, SCRIPTS))
+        return tuple(name for wanted, name in chosen if wanted)
 
     @property
     def database(self) -> Path:

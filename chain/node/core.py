@@ -49,7 +49,13 @@ class NodeCore:
         self.federation_key = pinned_key(config, self.chain_id)
         self._lock = _take_lock(Path(config.home))
         try:
-            self.store = Store(config.database, self.chain_id, genesis_view(self.genesis))
+            self.store = Store(
+                config.database,
+                self.chain_id,
+                genesis_view(self.genesis),
+                prune=config.prune_blocks,
+                indexes=config.indexes,
+            )
         except ConfigError:
             self._lock.close()
             raise

@@ -1,7 +1,8 @@
 """What a node keeps: one SQLite file, written in whole steps, each on disk before it is told.
 
 Trusted: nothing was verified again when it is read, so the file belongs to this node's user alone.
-Its loss costs a new synchronisation.  It grows by about 1 kB a block.
+Its loss costs a new synchronisation.  It grows by about 2 kB a block; less where old blocks are
+pruned: their headers stay.
 """
 
 import sqlite3
@@ -10,26 +11,34 @@ from pathlib import Path
 
 from bft.codec.canonical import decode, encode
 from bft.errors import ConfigError, DecodeError, Refused
+from chain.bitcoin.ledger import Coin, Connected, Outpoint
 from chain.gossip_events import SaveBlock, Saved, SaveEvidence, SaveFinal, SaveFinality
 from chain.node import coins as coin_tables
 from chain.node.coins import CoinTable
+from chain.node.indexes import Indexes
 from chain.records.block import Block, decode_block
 from chain.records.evidence import Evidence, Finality, decode_evidence
 from chain.records.federation import FederationKey
+from chain.records.transaction import TxOut
 from chain.tree import BlockTree
 from chain.validation import ParentView
 
-SCHEMA_VERSION = 2  # 1 had no coins
+SCHEMA_VERSION = 3  # 1 had no coins, 2 no headers and undo data of final blocks
 BUSY_MS_MAX = 5_000
 HEIGHT_DIGITS_MAX = 10
-HEADERS_KEPT_MAX = 8_192  # about 1 kB each
+PRUNE_MIN = 288  # final blocks that are kept at the least, as in Bitcoin Core
+FRESH_MAX = 64  # blocks of the last transactions that are not decoded again
 DISCOURAGED_MAX = 256  # addresses; those that misbehaved last stay
+_FINAL = (
+    "CREATE TABLE final (height INTEGER PRIMARY KEY, hash BLOB NOT NULL, header BLOB NOT NULL, "
+    "undo BLOB NOT NULL)"
+)
 _SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE blocks (hash BLOB PRIMARY KEY, height INTEGER NOT NULL, previous BLOB NOT NULL, "
     "data BLOB NOT NULL)",
     "CREATE INDEX blocks_by_height ON blocks (height)",
-    "CREATE TABLE final (height INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
+    _FINAL,
     "CREATE TABLE finality (height INTEGER PRIMARY KEY, hash BLOB NOT NULL, "
     "signature BLOB NOT NULL)",
     "CREATE TABLE evidence (data BLOB PRIMARY KEY, fault INTEGER NOT NULL) WITHOUT ROWID",
@@ -41,20 +50,34 @@ _SCHEMA = (
 class Store:
     """One node's chain on disk."""
 
-    def __init__(self, path: Path, chain_id: bytes, genesis: ParentView) -> None:
+    def __init__(
+        self,
+        path: Path,
+        chain_id: bytes,
+        genesis: ParentView,
+        *,
+        prune: int = 0,
+        indexes: Iterable[str] = (),
+    ) -> None:
         """Opens or creates the file.
 
+        Args:
+            prune: final blocks that are kept, at least PRUNE_MIN; 0 keeps all.
+            indexes: names in chain/node/indexes.py.
+
         Raises:
-            ConfigError: the file is no such store, of another version, or of another chain.
+            ConfigError: the file is no such store, of another version, or of another chain; or an
+                index is wanted of blocks that are not here any more.
         """
         self._genesis = genesis
-        self._headers: dict[int, bytes] = {}  # by height, oldest first
+        self._fresh: dict[bytes, Block] = {}  # saved lately, oldest first
+        self._prune, self._indexed = prune, frozenset(indexes)
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS_MAX / 1000)
         except sqlite3.Error as error:
             raise ConfigError(f"{path}: {error}") from None
         try:
-            self._coins = CoinTable(self._db)
+            self._coins, self.indexes = CoinTable(self._db), Indexes(self._db)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._open(path, chain_id)
@@ -69,8 +92,8 @@ class Store:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             self._create(chain_id)
-        elif version == 1:
-            self._add_coins()
+        elif version in (1, 2):
+            self._count_again(version)
         elif version != SCHEMA_VERSION:
             raise ConfigError(
                 f"{path} is a store of version {version}; this software knows {SCHEMA_VERSION}"
@@ -81,6 +104,19 @@ class Store:
             raise ConfigError(
                 f"{path} holds {found}; the genesis record is of {chain_id.hex()[:16]}"
             )
+        self._open_indexes(path)
+
+    def _open_indexes(self, path: Path) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        fresh = self.indexes.begin(self._indexed)
+        if fresh and self.pruned_height:
+            raise ConfigError(f"{path}: an index needs all blocks, and old ones were pruned")
+        rows = self._db.execute("SELECT height FROM final ORDER BY height").fetchall()
+        for (height,) in rows if fresh else ():
+            block = self.final_block(height)
+            assert block is not None  # nothing was pruned
+            self.indexes.apply(block, Connected(spent=self.undo(height)), fresh)
+        self._db.execute("COMMIT")
 
     def _create(self, chain_id: bytes) -> None:
         self._db.execute("BEGIN IMMEDIATE")
@@ -91,14 +127,17 @@ class Store:
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._db.execute("COMMIT")
 
-    def _add_coins(self) -> None:
-        """A store of version 1 has the final blocks, so the coins follow from it."""
+    def _count_again(self, version: int) -> None:
+        """An older store has all final blocks, so everything else follows from it."""
         self._db.execute("BEGIN IMMEDIATE")
-        for statement in coin_tables.SCHEMA:
+        rows = self._db.execute("SELECT height, hash FROM final ORDER BY height").fetchall()
+        for table in ("final", *(("coins", "times") if version > 1 else ())):
+            self._db.execute(f"DROP TABLE {table}")
+        for statement in (_FINAL, *coin_tables.SCHEMA):
             self._db.execute(statement)
         self._coins.begin(self._genesis.time)
-        for (block,) in self._db.execute("SELECT hash FROM final ORDER BY height").fetchall():
-            self._coins.apply(self._must_have(block))
+        for height, block in rows:
+            self._make_final(height, self._must_have(block), frozenset())
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._db.execute("COMMIT")
 
@@ -115,6 +154,7 @@ class Store:
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")
+            self._fresh.clear()
             raise
 
     def _save_one(self, effect: Saved) -> None:
@@ -122,16 +162,69 @@ class Store:
             case SaveBlock(block=block):
                 row = (block.hash, block.certificate.height, block.header.previous, block.data)
                 self._db.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)", row)
+                self._remember(block)
             case SaveFinal(view=view):
+                known = self._fresh.get(view.hash)
+                final = known if known is not None else self._must_have(view.hash)
+                self._make_final(view.height, final, self._indexed)
                 place = (view.height, view.hash)
-                self._db.execute("INSERT INTO final VALUES (?, ?)", place)
-                self._coins.apply(self._must_have(view.hash))
                 self._db.execute("DELETE FROM blocks WHERE height = ? AND hash != ?", place)
+                if self._prune:
+                    self._forget_below(view.height + 1 - max(self._prune, PRUNE_MIN))
             case SaveFinality(finality=finality):
                 word = (finality.height, finality.block, finality.signature)
                 self._db.execute("INSERT OR REPLACE INTO finality VALUES (?, ?, ?)", word)
             case SaveEvidence(data=data, fault=fault):
                 self._db.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?)", (data, fault))
+
+    def _remember(self, block: Block) -> None:
+        self._fresh[block.hash] = block
+        while len(self._fresh) > FRESH_MAX:
+            del self._fresh[next(iter(self._fresh))]
+
+    def _make_final(self, height: int, block: Block, indexes: frozenset[str]) -> None:
+        row = (height, block.hash, block.certified_header.encode())
+        self._db.execute("INSERT INTO final VALUES (?, ?, ?, x'')", row)
+        changes = self._coins.apply(block)
+        undo = tuple(
+            (*at, coin.output.value, coin.output.script, coin.height, coin.coinbase)
+            for at, coin in changes.spent.items()
+        )
+        if undo:
+            data = encode(undo)
+            self._db.execute("UPDATE final SET undo = ? WHERE height = ?", (data, height))
+        self.indexes.apply(block, changes, indexes)
+
+    def _forget_below(self, height: int) -> None:
+        """Blocks below; headers stay, so that others can follow from them."""
+        lowest = self.pruned_height + 1
+        if height <= lowest:
+            return
+        self._db.execute("DELETE FROM blocks WHERE height >= ? AND height < ?", (lowest, height))
+        self._db.execute(
+            "UPDATE final SET undo = x'' WHERE height >= ? AND height < ?", (lowest, height)
+        )
+        pruned = ("pruned", (height - 1).to_bytes(8, "big"))
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", pruned)
+
+    @property
+    def pruned_height(self) -> int:
+        """Up to here blocks are gone; 0 where all are here."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'pruned'").fetchone()
+        return 0 if row is None else int.from_bytes(row[0], "big")
+
+    def undo(self, height: int) -> dict[Outpoint, Coin]:
+        """The coins that the final block at `height` spent, but for those that it made itself."""
+        row = self._db.execute("SELECT undo FROM final WHERE height = ?", (height,)).fetchone()
+        if row is None or not row[0]:
+            return {}
+        kind = tuple[tuple[bytes, int, int, bytes, int, bool], ...]
+        return {
+            (txid, at): Coin(TxOut(value=value, script=script), made, coinbase)
+            for txid, at, value, script, made, coinbase in decode(
+                kind, row[0], bytes_max=len(row[0])
+            )
+        }
 
     def epochs(self) -> tuple[FederationKey, ...]:
         """The certificates of all epochs that this node knows, from epoch 0 on."""
@@ -186,19 +279,9 @@ class Store:
         return None if row is None else bytes(row[0])
 
     def final_header(self, height: int) -> bytes | None:
-        """The encoded certified header of the final block at this height.
-
-        To find a coinbase's Merkle branch all of a block is hashed, so headers are kept in memory.
-        """
-        known = self._headers.get(height)
-        if known is None:
-            block = self.final_block(height)
-            if block is None:
-                return None
-            if len(self._headers) >= HEADERS_KEPT_MAX:
-                del self._headers[next(iter(self._headers))]
-            known = self._headers[height] = block.certified_header.encode()
-        return known
+        """The encoded certified header of the final block at this height."""
+        row = self._db.execute("SELECT header FROM final WHERE height = ?", (height,)).fetchone()
+        return None if row is None else bytes(row[0])
 
     def find(self, reference: str, tip: ParentView) -> Block | None:
         """A block by height (final, or `tip`) or by its hash as people see it.
