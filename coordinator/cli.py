@@ -132,7 +132,7 @@ def status(home: Path, as_json: bool) -> None:
     (told,) = statuses([f"http://{address}"])
     if "error" in told:
         raise Unavailable(str(told["error"]))
-    _, members = asyncio.run(membership.ask(f"http://{address}"))
+    members = asyncio.run(membership.overview(f"http://{address}"))
     lines = [f"{name:16} {value}" for name, value in told.items()]
     told["membership"] = members
     _show(told, as_json, "\n".join([*lines, *membership.described(members)]))
@@ -166,12 +166,26 @@ def federation() -> None:
 @federation.command()
 @click.option("--name", required=True, help="The federation's name.")
 @click.option("--member", "members", type=_FILE, multiple=True, help="Each operator's member.bin.")
-@click.option("--params", type=click.Choice(["main", "minimal"]), default="main", show_default=True)
-@click.option("--job", type=click.Choice(["digits"]), default="digits", show_default=True)
+@click.option(
+    "--params",
+    type=click.Choice(["main", "minimal"]),
+    help="Constants of the chain.  [default: those of the job's directory, or main]",
+)
+@click.option(
+    "--job",
+    default="digits",
+    show_default=True,
+    help="A directory that `gristmill job create` or `export` wrote, or digits.",
+)
 @click.option("--output", type=_DIRECTORY, required=True, help="For genesis.bin and model.bin.")
 @JSON
 def found(
-    name: str, members: tuple[Path, ...], params: str, job: str, output: Path, as_json: bool
+    name: str,
+    members: tuple[Path, ...],
+    params: str | None,
+    job: str,
+    output: Path,
+    as_json: bool,
 ) -> None:
     """Make the genesis record from the members' public records.  It holds no secret."""
     from bft.codec.canonical import encode
@@ -179,15 +193,19 @@ def found(
     from chain.records.federation import MemberRecord
     from coordinator.ceremony import make_genesis
     from coordinator.config import read_record
+    from miner.training.jobdir import JobDirectory, open_job
     from miner.training.jobs import digits_job
 
-    jobs = {"digits": digits_job}
-    chosen, snapshot = jobs[job]()
+    if job == "digits" and not Path(job).is_dir():
+        made = JobDirectory(digits_job()[0], PRESETS["main"], digits_job()[1])
+    else:
+        made = open_job(Path(job))
+    constants = made.params if params is None else PRESETS[params]
     records = [read_record(path, MemberRecord) for path in members]
-    genesis = make_genesis(name, records, PRESETS[params], chosen, snapshot)
+    genesis = make_genesis(name, records, constants, made.job, made.snapshot)
     output.mkdir(parents=True, exist_ok=True)
     (output / "genesis.bin").write_bytes(encode(genesis))
-    (output / "model.bin").write_bytes(snapshot)
+    (output / "model.bin").write_bytes(made.snapshot)
     told = {"chain_id": genesis.chain_id.hex(), "members": len(records), "output": str(output)}
     _show(told, as_json, f"chain {told['chain_id']} with {len(records)} members, in {output}")
 

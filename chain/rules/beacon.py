@@ -92,7 +92,13 @@ def nominal_period_s(params: Params) -> int:
     A name for the chain more than a promise: phases end early, are repeated, or end the cycle
     before its rounds.  No round's time follows from it.
     """
-    cycle_ms = (
+    seconds = -(-cycle_ms(params) // (1000 * ROUNDS_PER_CYCLE))
+    return max(1, min(seconds, PERIOD_S_MAX))
+
+
+def cycle_ms(params: Params) -> int:
+    """A cycle's longest time without a repetition."""
+    return (
         params.registration_ms
         + params.training_ms
         + params.reveal_ms
@@ -100,5 +106,3 @@ def nominal_period_s(params: Params) -> int:
         + params.snapshot_ms
         + params.block_ms
     )
-    seconds = -(-cycle_ms // (1000 * ROUNDS_PER_CYCLE))
-    return max(1, min(seconds, PERIOD_S_MAX))

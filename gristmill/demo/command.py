@@ -32,6 +32,15 @@ from gristmill.demo.plan import Fault, Plan
     "evaluation table, or kill -9 of a miner after its commitment.",
 )
 @click.option(
+    "--job",
+    metavar="JOB",
+    help="What is trained: a job's directory, a job file, or the name of one (`gristmill job "
+    "create --help`).  Default: digits.",
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="The source of the job's data, if it needs one."
+)
+@click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
     help="Where keys, journals and logs go; must be new or empty. Default: a temporary directory.",
@@ -52,6 +61,8 @@ def demo(
     nodes: int,
     cycles: int,
     fault: str,
+    job: str | None,
+    data: Path | None,
     home: Path | None,
     keep: bool,
     as_json: bool,
@@ -77,6 +88,8 @@ def demo(
         cycles=cycles,
         fault=Fault(fault),
         home=place,
+        job=job,
+        data=data,
     )
     if temporary:
         place = Path(tempfile.mkdtemp(prefix="gristmill-demo-"))

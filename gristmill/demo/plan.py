@@ -31,6 +31,8 @@ class Plan:
     cycles: int
     fault: Fault
     home: Path
+    job: str | None = None  # a job's directory, its file, or the name of one; None: digits
+    data: Path | None = None  # where the job's data come from, if it is to be prepared
 
     def __post_init__(self) -> None:
         bounds = {
@@ -54,6 +56,11 @@ class Plan:
     def liar(self) -> int | None:
         """Index of the replica that lies in its evaluation tables."""
         return self.replicas - 1 if self.fault is Fault.LYING_SCORER else None
+
+    @property
+    def job_home(self) -> Path:
+        """Where a job that had to be prepared is."""
+        return self.home / "job"
 
     def replica_home(self, index: int) -> Path:
         """Where replica `index` keeps its keys, journal and log."""

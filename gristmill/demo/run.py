@@ -20,6 +20,7 @@ from chain.node.service import run_node
 from chain.params import MINIMAL
 from chain.records.federation import Genesis
 from chain.records.score_log import Revealed
+from chain.rules.beacon import cycle_ms
 from coordinator.ceremony import free_ports, local_federation
 from coordinator.main import run_replica
 from gristmill.demo.counterfactual import winners_without
@@ -31,6 +32,8 @@ from gristmill.demo.story import Story
 from gristmill.demo.view import View
 from miner.config import create_home as create_miner_home
 from miner.main import run_miner
+from miner.training.data import name_directory
+from miner.training.jobdir import DATA, JOB, JobDirectory, create_job, find_job_file, open_job
 from miner.training.jobs import digits_job
 
 LOOK_EVERY_S = 0.25
@@ -57,6 +60,7 @@ class Demonstration:
         self._notes: list[str] = []  # what the fault did
         self._restart_at = float("inf")
         self._crashed: int | None = None
+        self._patience_s = CYCLE_S
         self._expected_dead: set[str] = set()  # processes that we ended ourselves
 
     def run(self) -> dict[str, Any]:
@@ -78,13 +82,11 @@ class Demonstration:
     def _prepare(self) -> None:
         plan = self._plan
         plan.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        job, snapshot = digits_job()
+        job, params, snapshot = self._job()
         # All at once: what nobody listens on yet would be found free a second time.
         ports = free_ports(2 * (plan.replicas + plan.nodes))
         theirs, nodes = ports[: 2 * plan.replicas], ports[2 * plan.replicas :]
-        self._genesis, _ = local_federation(
-            plan.home, plan.replicas, MINIMAL, job, snapshot, theirs
-        )
+        self._genesis, _ = local_federation(plan.home, plan.replicas, params, job, snapshot, theirs)
         for index in range(plan.miners):
             key = create_miner_home(plan.miner_home(index), self._genesis)
             self._miner_keys.append(key)
@@ -92,6 +94,22 @@ class Demonstration:
         self._urls = [f"http://{member.api.decode()}" for member in members]
         self._node_ports = [(nodes[2 * i], nodes[2 * i + 1]) for i in range(plan.nodes)]
         self._node_urls = [f"http://127.0.0.1:{api}" for _, api in self._node_ports]
+
+    def _job(self) -> JobDirectory:
+        """What is trained, and where all processes find its data."""
+        plan = self._plan
+        if plan.job is None:
+            job, snapshot = digits_job()
+            return JobDirectory(job=job, params=MINIMAL, snapshot=snapshot)
+        home = Path(plan.job)
+        if (home / JOB).is_file():
+            made = open_job(home)
+        else:
+            home = plan.job_home
+            made = create_job(find_job_file(plan.job), home, plan.data)
+        name_directory(home / DATA)
+        self._patience_s = max(CYCLE_S, cycle_ms(made.params) // 1000)
+        return made
 
     def _start_replica(self, index: int) -> None:
         home = self._plan.replica_home(index)
@@ -141,7 +159,7 @@ class Demonstration:
             for index in range(plan.nodes):
                 self._start_node(index, self._story.federation_key)
             for cycle in range(1, plan.cycles + 1):
-                await self._watch(f"cycle {cycle}", CYCLE_S, lambda: self._closed(cycle))  # noqa: B023
+                await self._watch(f"cycle {cycle}", self._patience_s, lambda: self._closed(cycle))  # noqa: B023
             return await self._finish(started)
         finally:
             await self._observer.close()

@@ -64,6 +64,12 @@ def directories() -> list[Path]:
     ]
 
 
+def name_directory(home: Path) -> None:
+    """Look into `home` first, in this process and in all that it starts."""
+    others = os.environ.get(ENVIRONMENT)
+    os.environ[ENVIRONMENT] = os.pathsep.join([str(home.absolute()), *([others] if others else [])])
+
+
 def source_path(name: str) -> Path | None:
     """A source's own files, if one of the directories has them."""
     return next((home / name for home in directories() if (home / name).exists()), None)
