@@ -89,6 +89,21 @@ async def ask(url: str) -> tuple[Standing, dict[str, Any]]:
     return told, plain
 
 
+async def overview(url: str) -> dict[str, Any]:
+    """What the replica at `url` tells of the members, with `warnings` of what would stop them.
+
+    Raises: as `ask`.
+    """
+    told, plain = await ask(url)
+    present = told.decoded()
+    silent = await unready(present, told.log_size)
+    found = list(lacking(plain["operators"], plain["without_share"], silent))
+    if told.change is not None:
+        coming = told.change.decoded().members
+        found += warnings(present, coming, await unready(coming, told.log_size))
+    return {**plain, "warnings": found}
+
+
 def own_url(setup: Setup) -> str:
     """Where the replica of this home answers."""
     return f"http://{setup.config.listen.api or setup.member.api.decode('ascii')}"
@@ -174,6 +189,27 @@ def find(members: Sequence[MemberRecord], who: str) -> int:
         return int(who)
     names = ", ".join(one.operator.decode("utf-8", "replace") for one in members)
     raise Refused("no-such-member", f"{who!r} names {len(named)} members; there are {names}")
+
+
+def lacking(
+    operators: Sequence[str], without_share: Sequence[int], unready: Sequence[str]
+) -> tuple[str, ...]:
+    """How near this epoch is to standing still.
+
+    Args:
+        operators: names, by index.
+        without_share: indices of members that cannot sign for the federation.
+        unready: names of those that do not answer, or lag far behind.
+    """
+    n = len(operators)
+    names = dict.fromkeys((*(operators[index] for index in without_share), *unready))
+    if not names:
+        return ()
+    left, who = quorum.faults(n) - len(names), ", ".join(names)
+    if left < 0:
+        return (f"no share or no answer: {who}; {n} members cannot do without so many",)
+    more = "one more is" if left == 0 else f"{left + 1} more are"
+    return (f"no share or no answer: {who}; {n} members stand still when {more} gone",)
 
 
 def warnings(
@@ -264,7 +300,7 @@ def described(plain: dict[str, Any]) -> list[str]:
             f"next epoch       {ending['epoch']} after batch {ending['after_sequence']}: "
             f"{', '.join(ending['operators'])}"
         )
-    return lines
+    return [*lines, *(f"warning          {line}" for line in plain.get("warnings", ()))]
 
 
 async def unready(

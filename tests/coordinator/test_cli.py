@@ -87,6 +87,10 @@ async def test_a_running_federation_can_be_asked(
         assert status == exits.NOT_FOUND
         status, told = await beside(mill, capsys, "operator", "status", "--home", mill.homes[2])
         assert (status, told["replica"]) == (exits.OK, 2)
+        assert told["membership"]["operators"] and told["membership"]["without_share"] == []
+        await mill.stop(3)
+        _, told = await beside(mill, capsys, "operator", "status", "--home", mill.homes[2])
+        assert "4 members stand still when one more is gone" in told["membership"]["warnings"][0]
 
 
 async def test_the_doctor_finds_a_running_replica_well(

@@ -11,6 +11,7 @@ from coordinator.membership import (
     Change,
     approval,
     find,
+    lacking,
     next_members,
     proposal,
     shown,
@@ -73,6 +74,26 @@ def test_what_would_stand_still_is_told_before() -> None:
     assert [stands(five, ("op-5",) * count) for count in (0, 1, 2)] == [False, False, True]
     seven = (*five, member(6), member(7))
     assert "tolerate 1 faults more" in warnings(FOUR, seven, ("op-5",))[0]
+
+
+@pytest.mark.parametrize(
+    ("without", "unready", "told"),
+    [
+        ((), (), None),
+        ((1,), (), "no share or no answer: op-2; 4 members stand still when one more is gone"),
+        ((1,), ("op-2",), "no share or no answer: op-2; 4 members stand still when one more"),
+        ((1,), ("op-4",), "no share or no answer: op-2, op-4; 4 members cannot do without so many"),
+    ],
+)
+def test_status_warns_before_the_epoch_stands_still(
+    without: tuple[int, ...], unready: tuple[str, ...], told: str | None
+) -> None:
+    """Who has no share counts among the f, and so does who does not answer."""
+    operators = [f"op-{number}" for number in range(1, 5)]
+    found = lacking(operators, without, unready)
+    assert found == () if told is None else found[0].startswith(told)
+    seven = [*operators, "op-5", "op-6", "op-7"]
+    assert (lacking(seven, (0,), ()) or [""])[0].endswith("when 2 more are gone")
 
 
 def test_a_change_of_nearly_everybody_depends_on_those_who_leave() -> None:
