@@ -83,6 +83,7 @@ class SmallFederation:
         self.blobs: dict[bytes, bytes] = {sha256(SNAPSHOT): SNAPSHOT}
         self.blocks: dict[tuple[int, int], bytes] = {}  # (cycle, rank) -> first valid block
         self.accepted: set[bytes] = set()  # requests of miners
+        self.held = False  # no block is taken, as by replicas that are behind
         self._clients = ClientTable()
         self._cseq = 0
         self._now_ms = self.genesis.created_ms
@@ -201,7 +202,7 @@ class SmallFederation:
     def offer(self, data: bytes) -> None:
         """Check a block as each replica does, and vote for it.  Raises as `validate_block`."""
         state = self.state
-        if state.phase != Phase.BLOCK:
+        if state.phase != Phase.BLOCK or self.held:
             raise Refused("no-block-due", f"the cycle is in {Phase(state.phase).name}")
         assert state.federation_key is not None
         parent = ParentView(hash=state.tip.hash, height=state.tip.height, time=state.tip.time)
@@ -320,9 +321,8 @@ class Door:
         sealed = await request.read()
         open_request(sealed, self._federation.rules.chain_id)
         answer = self._federation.order(sealed)
-        if answer.code == "executed-before" and sealed in self._federation.accepted:
-            answer = answer._replace(code="accepted", text="")  # it came by another door
-        if answer.code != "accepted":
+        by_another_door = sealed in self._federation.accepted and answer.code == "executed-before"
+        if answer.code != "accepted" and not by_another_door:
             return _problem(409, answer.code, answer.text)
         self._federation.accepted.add(sealed)
         return web.json_response({"code": "accepted", "text": ""})
