@@ -5,12 +5,22 @@ Source: paper, section IV-B; docs/PROTOCOL.md, "Lottery".
 Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from chain.records.score_log import Rank
 from chain.rules.sampling import Stream
 
 _TAG = "gristmill/lottery/v1"
+
+
+class Throw(NamedTuple):
+    """One rank's draw."""
+
+    point: int  # drawn, below `total`
+    total: int  # tickets of all who were left
+    holders: tuple[tuple[bytes, int], ...]  # who was left, by key, with their tickets
+    rank: Rank  # the holder in whose tickets the point lies, counted from the first
 
 
 def draw(randomness: bytes, tickets: Mapping[bytes, int], ranks_max: int) -> tuple[Rank, ...]:
@@ -23,14 +33,20 @@ def draw(randomness: bytes, tickets: Mapping[bytes, int], ranks_max: int) -> tup
     Returns:
         Empty when nobody holds a ticket.
     """
+    return tuple(throw.rank for throw in throws(randomness, tickets, ranks_max))
+
+
+def throws(randomness: bytes, tickets: Mapping[bytes, int], ranks_max: int) -> Iterator[Throw]:
+    """The arithmetic behind `draw`, rank by rank."""
     left = {miner: tickets[miner] for miner in sorted(tickets) if tickets[miner] > 0}
     stream = Stream(_TAG, randomness)
-    ranks: list[Rank] = []
-    while left and len(ranks) < ranks_max:
-        point = stream.below(sum(left.values()))
+    for _ in range(ranks_max):
+        if not left:
+            return
+        holders, total = tuple(left.items()), sum(left.values())
+        drawn = point = stream.below(total)
         for miner in left:  # sorted by key
             if point < left[miner]:
                 break
             point -= left[miner]
-        ranks.append(Rank(miner=miner, tickets=left.pop(miner)))
-    return tuple(ranks)
+        yield Throw(drawn, total, holders, Rank(miner=miner, tickets=left.pop(miner)))

@@ -23,10 +23,11 @@ from coordinator.epochs import note, place
 from coordinator.guard.keeper import mismatch
 from coordinator.guard.store import GuardError, SqliteGuard
 from coordinator.service.journal import Journal
+from coordinator.service.observing import ObserverStint
 from coordinator.service.peers import Links
 from coordinator.service.recovery import FORGOTTEN, Recovery
 from coordinator.service.runtime import Halted, Runtime
-from coordinator.service.stint import MemberStint, ObserverStint, Stint
+from coordinator.service.stint import MemberStint, Stint
 from coordinator.service.work import Pool, urls_but
 
 if TYPE_CHECKING:

@@ -21,32 +21,26 @@ from msgspec.structs import replace
 
 from bft.errors import ConfigError
 from bft.pbft.config import Config
-from chain.federation.client import FederationClient
 from chain.federation.server import make_runner
 from chain.records.federation import MemberRecord
 from chain.records.score_log import BlockFinal, CycleClosed
 from chain.validation import genesis_view
 from coordinator.application import Application
 from coordinator.config import Setup
-from coordinator.custody import Custody
+from coordinator.dashboard.site import Dashboard
 from coordinator.effects import Append, BlockAccepted
 from coordinator.epochs import Place
 from coordinator.guard.keeper import GuardedKey, Keeper
 from coordinator.guard.moving import silence
 from coordinator.guard.rules import Guard
 from coordinator.guard.store import SqliteGuard
-from coordinator.observer import Observer, Voice
 from coordinator.replica import CoordinatorReplica
 from coordinator.service import tls
 from coordinator.service.beacon_api import BeaconApi
 from coordinator.service.blobs import BlobStore
-from coordinator.service.closed_door import ClosedDoor
 from coordinator.service.door import Door
 from coordinator.service.finals import BlockFiller
-from coordinator.service.following import Follower
-from coordinator.service.holding import Holding
 from coordinator.service.index import LogIndex
-from coordinator.service.joining import Joining
 from coordinator.service.journal import Journal
 from coordinator.service.lag import Lag
 from coordinator.service.ledger import Ledger
@@ -121,6 +115,9 @@ class Stint(ABC):
             Outflow(setup.config.limits.answers_bytes),
         )
         own = setup.identity.public_key
+        self._dashboard = Dashboard(
+            self._own.operator, self.standing, self._index, self._public.status, peers_up
+        )
         self._metrics = Metrics(self.standing, own, peers_up, self._refusals)
         self._beacon = BeaconApi(rules.genesis, self.standing, self._index)
         self._filler = BlockFiller(self._index, self._artifacts, self._keep_block)
@@ -162,6 +159,7 @@ class Stint(ABC):
         doors = (self._public, self._beacon, MembershipApi(self.standing))
         app.add_routes([route for door in doors for route in door.routes()])
         app.add_routes(self._taking_routes())
+        app.add_routes(self._dashboard.routes())
         return app
 
     async def _listen(self, address: str, app: web.Application) -> None:
@@ -349,63 +347,3 @@ class MemberStint(Stint):
     def stop(self) -> None:
         """Let `run` return."""
         self.runtime.stop()
-
-
-class ObserverStint(Stint):
-    """A replica without a vote."""
-
-    def __init__(
-        self,
-        setup: Setup,
-        stack: AsyncExitStack,
-        journal: Journal,
-        recovery: Recovery,
-        application: Application,
-        reason: str,
-        mute: bool,
-    ) -> None:
-        """Args:
-        reason: why it has none, for people.
-        mute: it says nothing, not even what would let it join.
-        """
-        super().__init__(setup, stack, journal, recovery, application, setup.member)
-        self._reason = reason
-        self._client: FederationClient | None = None
-        observer, joining = Observer(application, recovery.gap), None
-        if not mute:
-            key, vault = setup.identity.public_key, Vault(setup.keystore)
-            held = Custody(application.rules, key, vault.secrets)
-            voice = Voice(key, setup.identity.sign, held)
-            observer = Observer(application, recovery.gap, voice)
-            self._client = FederationClient(setup.genesis, self._artifacts.urls)
-            joining = Joining(vault, self._client, observer.kept)
-            stack.push_async_callback(joining.close)
-        self.follower = Follower(
-            observer, journal, self._artifacts, reason, self._on_append, joining
-        )
-        self.standing = self.follower
-        self._holding = Holding(self._artifacts, lambda: observer.state)
-        self._furnish(lambda: ())
-
-    def _on_append(self, append: Append) -> None:
-        super()._on_append(append)
-        for record in append.records:
-            self._holding.hear(record)
-
-    def _taking_routes(self) -> list[web.RouteDef]:
-        return ClosedDoor(self._reason).routes()
-
-    async def open(self) -> None:
-        """Listen.  Raises ConfigError, as `Stint.open`."""
-        await super().open()
-        if self._client is not None:
-            await self._stack.enter_async_context(self._client)
-        log.warning("observer: %s", self._reason)
-
-    async def _run(self) -> None:
-        self._chores.append(asyncio.create_task(self._holding.run(), name="holding"))
-        await self.follower.run()
-
-    def stop(self) -> None:
-        """Let `run` return."""
-        self.follower.stop()

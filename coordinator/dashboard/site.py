@@ -1,0 +1,292 @@
+"""The pages that a replica shows to people: what happens, what was scored, drawn, certified, built.
+
+Server-rendered; a script only keeps them fresh.  Whoever wants to be sure asks the API or audits.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from aiohttp import web
+
+from bft.errors import DecodeError, FederationError, Refused
+from chain.records.block import block_hash, decode_block, decode_header
+from chain.records.score_log import BlockFinal, Drawn, Scored
+from chain.rules.scoring import lower_median
+from coordinator.dashboard import views
+from coordinator.dashboard.charts import line_chart
+from coordinator.dashboard.render import HEADERS, MICRO, page
+from coordinator.service.index import LogIndex
+from coordinator.service.parameters import number, path_hex, path_number
+from coordinator.service.standing import Standing
+
+LINES = 12  # past cycles on the front page
+PAGE = 50  # on a page of their own
+UNITS_SHOWN = 200
+CYCLE_DIGITS = 19
+TIME = "%Y-%m-%d %H:%M:%S UTC"
+STATIC = {
+    "style.css": "text/css",
+    "live.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+    "check.js": "text/javascript",
+}
+VERIFIER = "verify.bundle.mjs"
+"""The light client's, made from @noble/curves: chain/light/bundle."""
+
+
+class Dashboard:
+    """Handlers of the pages."""
+
+    def __init__(
+        self,
+        operator: bytes,
+        standing: Standing,
+        index: LogIndex,
+        status: Callable[[], dict[str, Any]],
+        peers_up: Callable[[], tuple[int, ...]],
+    ) -> None:
+        """`status`: what GET /v1/status says."""
+        self._operator = operator.decode("utf-8", "replace")
+        self._standing, self._index = standing, index
+        self._status, self._peers_up = status, peers_up
+        folder = files("coordinator.dashboard") / "static"
+        self._static = {name: (kind, (folder / name).read_bytes()) for name, kind in STATIC.items()}
+        verifier = (files("chain.light") / "static" / VERIFIER).read_bytes()
+        self._static[VERIFIER] = ("text/javascript", verifier)
+
+    def routes(self) -> list[web.RouteDef]:
+        """For the application."""
+        pages: list[tuple[str, Callable[[web.Request], Any]]] = [
+            ("/", self.get_now),
+            ("/cycles", self.get_cycles),
+            ("/cycles/{cycle}", self.get_cycle),
+            ("/model", self.get_model),
+            ("/blocks", self.get_blocks),
+            ("/blocks/{height}", self.get_block),
+            ("/miners/{miner}", self.get_miner),
+            ("/search", self.get_search),
+        ]
+        routes = [web.get(path, self._page(handler)) for path, handler in pages]
+        return [*routes, web.get("/static/{name}", self.get_static)]
+
+    def _page(self, handler: Callable[[web.Request], Any]) -> Callable[[web.Request], Any]:
+        """What goes wrong is a page as well."""
+
+        async def shown(request: web.Request) -> web.Response:
+            try:
+                answer: web.Response = await handler(request)
+            except DecodeError as error:
+                return self._problem(400, "That cannot be", str(error))
+            except Refused as error:
+                return self._problem(404, "Not found", str(error))
+            except FederationError as error:
+                return self._problem(503, "Not now", str(error))
+            return answer
+
+        return shown
+
+    def _show(self, template: str, here: str = "", **context: Any) -> web.Response:
+        return page(template, here=here, operator=self._operator, live=True, **context)
+
+    def _problem(self, status: int, title: str, text: str) -> web.Response:
+        return page(
+            "problem.html",
+            status,
+            here="",
+            operator=self._operator,
+            live=False,
+            title=title,
+            text=text,
+        )
+
+    async def get_static(self, request: web.Request) -> web.Response:
+        """What pages load."""
+        name = request.match_info["name"]
+        if name not in self._static:
+            raise Refused("not-found", f"no file {name[:64]!r} here")
+        headers = {**HEADERS, "Cache-Control": "public, max-age=3600"}
+        kind, body = self._static[name]
+        return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
+
+    # Pages.
+
+    async def _lines(self, last: int, count: int) -> list[dict[str, Any]]:
+        """Past cycles, newest first."""
+        lines = await self._index.overview(max(1, last - count + 1), last)
+        return lines[::-1]
+
+    async def get_now(self, request: web.Request) -> web.Response:
+        """What happens just now."""
+        replica = self._standing.replica
+        status = self._status()
+        members = views.replicas(replica.state, self._standing.standing(), self._peers_up())
+        return self._show(
+            "now.html",
+            "/",
+            now=views.now(replica.rules, replica.state, members),
+            members=members,
+            status=status,
+            lines=await self._lines(replica.state.cycle, LINES),
+        )
+
+    async def get_cycles(self, request: web.Request) -> web.Response:
+        """Past cycles, newest first, up to ?to=."""
+        newest = self._standing.replica.state.cycle
+        last = min(newest, number(request, "to", newest))
+        earlier = last - PAGE
+        return self._show(
+            "cycles.html",
+            "/cycles",
+            lines=await self._lines(last, PAGE),
+            earlier=earlier if earlier > 0 else None,
+        )
+
+    async def get_cycle(self, request: web.Request) -> web.Response:
+        """One cycle: units, scores with each replica's, the draw, the certificate, the block."""
+        number = path_number(request, "cycle")
+        cycle = await self._index.cycle(number)
+        if cycle is None:
+            raise Refused("not-found", f"The log says nothing about cycle {number}.")
+        scored = await self._index.newest(Scored, "scored", number)
+        drawn = await self._index.newest(Drawn, "drawn", number)
+        columns: list[int] = []
+        lines: list[dict[str, Any]] = []
+        if scored is not None:
+            columns, lines = views.spread(scored, await self._index.tables(number))
+        return self._show(
+            "cycle.html",
+            cycle=cycle,
+            columns=columns,
+            scores=lines[:UNITS_SHOWN],
+            more_scores=max(0, len(lines) - UNITS_SHOWN),
+            draw=views.arithmetic(scored, drawn) if scored and drawn else [],
+            key=None
+            if (key := self._standing.replica.state.federation_key) is None
+            else key.key.hex(),
+            chain_id=self._standing.replica.rules.chain_id.hex(),
+        )
+
+    async def get_model(self, request: web.Request) -> web.Response:
+        """How the model does, cycle by cycle, and where to get it."""
+        state = self._standing.replica.state
+        lines = await self._lines(state.cycle, PAGE)
+        told = [line for line in reversed(lines) if line["loss"] is not None]
+        loss = [(line["cycle"], line["loss"] / MICRO) for line in told]
+        right = [(line["cycle"], 100 * line["correct"] / line["records"]) for line in told]
+        return self._show(
+            "model.html",
+            "/model",
+            job=views.job(self._standing.replica.rules.job),
+            loss=line_chart(loss),
+            right=line_chart(right),
+            lines=lines,
+            segments=await self._segments(),
+            status=self._status(),
+        )
+
+    async def _segments(self) -> Mapping[str, Any] | None:
+        """What the newest scores say, by segment."""
+        scored = await self._index.last(Scored, "scored")
+        if scored is None:
+            return None
+        lines = []
+        for segment in sorted({row.segment for row in scored.rows}):
+            rows = [row for row in scored.rows if row.segment == segment]
+            lines.append(
+                {
+                    "segment": segment,
+                    "parameters": rows[0].parameters,
+                    "units": len(rows),
+                    "gain": lower_median([row.gain for row in rows]),
+                    "tickets": sum(row.tickets for row in rows),
+                }
+            )
+        return {"cycle": scored.cycle, "lines": lines}
+
+    async def get_blocks(self, request: web.Request) -> web.Response:
+        """The newest final blocks."""
+        blocks = []
+        for final in await self._index.latest(BlockFinal, "height", PAGE):
+            header = decode_header(final.header)
+            blocks.append(
+                {
+                    "height": final.height,
+                    "cycle": final.cycle,
+                    "hash": header.hash[::-1].hex(),
+                    "utc": _utc(header.time),
+                }
+            )
+        return self._show("blocks.html", "/blocks", blocks=blocks)
+
+    async def get_block(self, request: web.Request) -> web.Response:
+        """One final block with its transactions."""
+        height = path_number(request, "height")
+        final = await self._index.newest(BlockFinal, "height", height)
+        if final is None:
+            raise Refused("not-found", f"No block is final at height {height}.")
+        data = await self._index.block(block_hash(final.header))
+        if data is None:
+            raise Refused("not-found", "This replica has not got the block's bytes yet.")
+        shown = await asyncio.to_thread(lambda: views.block(decode_block(data)))
+        return self._show("block.html", block={**shown, "utc": _utc(shown["time"])})
+
+    async def get_miner(self, request: web.Request) -> web.Response:
+        """What one miner earned in the newest cycles."""
+        miner = path_hex(request, "miner", 33)
+        newest = self._standing.replica.state.cycle
+        lines = []
+        for cycle in range(newest, max(0, newest - PAGE), -1):
+            scored = await self._index.newest(Scored, "scored", cycle)
+            rows = [row for row in scored.rows if row.miner == miner] if scored else []
+            if scored is None or not rows:
+                continue
+            drawn = await self._index.newest(Drawn, "drawn", cycle)
+            lines.append(
+                {
+                    "cycle": cycle,
+                    "units": len(rows),
+                    "tickets": sum(row.tickets for row in rows),
+                    "total": scored.tickets_total,
+                    "won": drawn is not None and drawn.ranks[0].miner == miner,
+                }
+            )
+        return self._show(
+            "miner.html",
+            miner=miner.hex(),
+            window=PAGE,
+            cycles=lines,
+            tickets=sum(line["tickets"] for line in lines),
+            won=sum(1 for line in lines if line["won"]),
+        )
+
+    async def get_search(self, request: web.Request) -> web.Response:
+        """To the page of a cycle, a miner, a block, or an artifact."""
+        query = request.query.get("q", "").strip().lower()
+        if query.isascii() and query.isdigit() and len(query) < CYCLE_DIGITS:
+            return _go(f"/cycles/{int(query)}")
+        try:
+            data = bytes.fromhex(query)
+        except ValueError:
+            data = b""
+        if len(data) == 33:
+            return _go(f"/miners/{data.hex()}")
+        if len(data) == 32:
+            block = await self._index.block(data[::-1])
+            if block is not None:
+                return _go(f"/blocks/{decode_block(block).certificate.height}")
+        raise Refused(
+            "not-found",
+            f"Nothing is known by {query[:66]!r}. A cycle's number, a miner's key (66 hex digits)"
+            " or a block's hash (64 hex digits) can be searched for.",
+        )
+
+
+def _go(path: str) -> web.Response:
+    return web.Response(status=303, headers={"Location": path})
+
+
+def _utc(seconds: int) -> str:
+    return time.strftime(TIME, time.gmtime(seconds))
