@@ -46,3 +46,11 @@ def test_every_named_test_exists_and_cites_its_scenario() -> None:
             assert (ROOT / file).is_file(), f"scenario {number}: {file}"
             assert name in docstrings(file), f"scenario {number}: {file}::{name}"
             assert int(number) in cited(docstrings(file)[name]), f"{number}: {file}::{name}"
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    """Also below the 78: standby, bad input."""
+    named = NAMED.findall(PAGE.read_text())
+    assert len(named) > SCENARIOS
+    for file, name in named:
+        assert (ROOT / file).is_file() and name in docstrings(file), f"{file}::{name}"
