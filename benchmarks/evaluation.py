@@ -72,7 +72,7 @@ async def main() -> None:
     figures[f"evaluate_units_per_s_{WORKERS}_workers"] = UNITS / (perf_counter() - start)
     await pool.close()
     start = perf_counter()
-    after = outer_step(job, base, [(row(item.unit), item.update or b"") for item in items])
+    after = outer_step(job, base, [(row(item.unit), item.update or b"") for item in items], seed)[0]
     figures["outer_step_ms_per_unit"] = (perf_counter() - start) * 1000 / UNITS
     start = perf_counter()
     heldout(job, after)

@@ -29,7 +29,7 @@ from chain.records.contribution import (
 from chain.records.federation import Genesis
 from chain.records.operations import encode_operation
 from chain.rules.families.registry import segment_parameters
-from chain.rules.updates import update_bytes
+from chain.rules.updates import update_bytes_max
 
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
@@ -161,7 +161,7 @@ class Crowd:
         calls = []
         for unit in units:
             number = self.numbers[unit.miner]
-            size = update_bytes(self._genesis.job, unit.segment)
+            size = update_bytes_max(self._genesis.job, unit.segment)
             update = (unit.miner * (size // len(unit.miner) + 1))[:size]
             self._updates[number] = update
             digest = commitment_digest(

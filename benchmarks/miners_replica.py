@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bft.crypto.hashing import sha256, tagged_hash
 from chain.params import Params
-from chain.records.evaluation import EvaluationRow, ScoreRow
+from chain.records.evaluation import EvaluationRow, NextModel, ScoreRow
 from chain.records.job import Job
 from coordinator.main import run_replica
 
@@ -38,11 +38,20 @@ class StatedPool:
         return tuple(_row(item) for item in items)
 
     async def outer_step(
-        self, job: Job, base: bytes, updates: Sequence[tuple[ScoreRow, bytes]]
-    ) -> tuple[bytes, int, int, int]:
+        self,
+        job: Job,
+        base: bytes,
+        updates: Sequence[tuple[ScoreRow, bytes | Path]],
+        randomness: bytes,
+        challenge: Sequence[int],
+    ) -> tuple[tuple[bytes, ...], tuple[NextModel, ...]]:
         """Bytes that depend on every update, as the next model does."""
-        told = b"".join(sha256(data) for _, data in updates)
-        return tagged_hash("benchmark/model", base + told), LOSS, 0, job.heldout_records
+        told = b"".join(
+            sha256(data if isinstance(data, bytes) else data.read_bytes()) for _, data in updates
+        )
+        model = tagged_hash("benchmark/model", base + told)
+        measured = NextModel(digest=sha256(model), challenge_loss=0, loss=LOSS, correct=0)
+        return (model,), (measured,)
 
     async def close(self) -> None:
         """There is nothing to stop."""

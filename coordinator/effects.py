@@ -17,7 +17,7 @@ from bft.codec.canonical import Record
 from bft.dkg.secrets import Secrets
 from bft.pbft import events as pbft
 from chain.bitcoin.ledger import Coins
-from chain.records.evaluation import EvaluationRow
+from chain.records.evaluation import EvaluationRow, NextModel
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.cycle.machine import Answer
 
@@ -32,13 +32,11 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """The outer step of `MakeSnapshot` is done; the snapshot's bytes are stored."""
+    """The outer step of `MakeSnapshot` is done; the snapshots' bytes are stored."""
 
     cycle: int
-    digest: bytes  # 32 bytes, of the snapshot
-    loss: int  # held-out, micro-nats
-    correct: int
-    records: int
+    models: tuple[NextModel, ...]  # the full step's, then each halving's
+    records: int  # held-out predictions
 
 
 @dataclass(frozen=True, slots=True)

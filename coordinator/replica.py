@@ -198,11 +198,7 @@ class CoordinatorReplica:
                 self._results[duties.Measure(event.cycle)] = table
             case Stepped():
                 self._results[duties.Step(event.cycle)] = SnapshotVote(
-                    cycle=event.cycle,
-                    digest=event.digest,
-                    loss=event.loss,
-                    correct=event.correct,
-                    records=event.records,
+                    cycle=event.cycle, models=event.models, records=event.records
                 )
             case BlockArrived():
                 effects += self._on_block(event)
@@ -354,7 +350,7 @@ class CoordinatorReplica:
         self._asked.add(duty)
         if isinstance(duty, duties.Measure):
             return [Evaluate(duties.measurement(self.rules, self.state))]
-        return [MakeSnapshot(duties.outer_step(self.state))]
+        return [MakeSnapshot(duties.outer_step(self.rules, self.state))]
 
     def _fulfil(self, duty: Duty, started: int, now_ms: int) -> tuple[Record, ...]:
         """Operations to get ordered for one duty, now."""

@@ -253,7 +253,9 @@ class Agent:
             )
 
         target = self._units.bytes_path(cycle, unit.unit)
-        digest, size, report = await self._workshop.train(base, target, action.seed, unit, tell)
+        digest, size, report = await self._workshop.train(
+            base, target, action.seed, unit, tell, self._path / "feedback"
+        )
         update = Update(
             cycle=cycle,
             unit=unit.unit,

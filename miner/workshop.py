@@ -49,6 +49,7 @@ class TrainOrder(msgspec.Struct, frozen=True, tag="train"):
     target: str
     seed: bytes  # the assignment's
     unit: bytes  # encoded WorkUnit
+    feedback: str  # directory of what earlier updates did not tell; empty: none is kept
 
 
 class MeasureOrder(msgspec.Struct, frozen=True, tag="measure"):
@@ -121,15 +122,23 @@ class Workshop:
         seed: bytes,
         unit: WorkUnit,
         on_progress: Callable[[Progress], None],
+        feedback: Path | None = None,
     ) -> tuple[bytes, int, ResourceReport]:
         """(digest, size, what was used) of the update, whose bytes are in `target`, synced.
+
+        `feedback` is the directory of error feedback (miner/training/feedback.py).
 
         Raises:
             Unavailable: training failed or was stopped, or the workshop is gone.
         """
         finished, report = await self._give(
             lambda number: TrainOrder(
-                number=number, base=str(base), target=str(target), seed=seed, unit=encode(unit)
+                number=number,
+                base=str(base),
+                target=str(target),
+                seed=seed,
+                unit=encode(unit),
+                feedback=str(feedback or ""),
             ),
             on_progress,
         )
@@ -326,6 +335,7 @@ def _result(
     notes: Connection, job: Job, niceness: int, order: TrainOrder | MeasureOrder
 ) -> Finished:
     from miner.training.benchmark import measure_capacity
+    from miner.training.feedback import FeedbackStore
     from miner.training.trainer import train_unit
 
     base = Path(order.base).read_bytes()
@@ -345,6 +355,7 @@ def _result(
 
     records = chunk_records(order.seed, job, unit.chunk)
     seed = tagged_hash(_SEED_TAG, order.seed + order.unit)
-    update = train_unit(job, base, unit, records, seed, tell)
+    feedback = FeedbackStore(Path(order.feedback)) if order.feedback else None
+    update = train_unit(job, base, unit, records, seed, tell, feedback)
     write_durably(Path(order.target), update, mode=0o600)
     return Finished(digest=sha256(update), size=len(update))

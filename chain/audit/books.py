@@ -73,7 +73,7 @@ class Judged:
     cycle: int = 0
     messages: dict[What, bytes] = field(default_factory=dict)  # what the federation was to sign
     rows: tuple[EvaluationRow, ...] = ()  # medians
-    model: bytes | None = None  # digest that a strong quorum voted for
+    models: tuple[bytes, ...] = ()  # digests that a strong quorum voted for
     accused: set[tuple[str, int, What]] = field(default_factory=set)  # each thing once
 
 

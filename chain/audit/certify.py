@@ -17,6 +17,7 @@ from chain.records.evaluation import SnapshotVote
 from chain.records.phase import Phase
 from chain.records.score_log import Aggregated, BlockFinal, Certified, CloseReason, RankVoided
 from chain.records.votes import BlockSeen, Purpose
+from chain.rules.families.registry import heldout_predictions
 from chain.rules.limits import WINDOW_FACTOR
 from chain.rules.scoring import lower_median
 
@@ -34,8 +35,9 @@ def hear_vote(books: Books, author: int, vote: SnapshotVote) -> bool:
         books.phase is Phase.AGGREGATION
         and vote.cycle == books.cycle
         and author not in books.now.votes
-        and vote.records == books.job.heldout_records
-        and vote.correct <= vote.records
+        and vote.records == heldout_predictions(books.job)
+        and len(vote.models) == books.job.backtracking + 1
+        and all(model.correct <= vote.records for model in vote.models)
     )
     if counts:
         books.now.votes[author] = vote
@@ -48,39 +50,54 @@ def hear_vote(books: Books, author: int, vote: SnapshotVote) -> bool:
 def judge_vote(books: Books, author: int, vote: SnapshotVote) -> None:
     """Hold a vote against its author if a strong quorum computed another model."""
     for judged in (books.judged, books.judged_before):
-        if judged.cycle == vote.cycle and judged.model not in (None, vote.digest):
-            assert judged.model is not None
-            text = (
-                f"voted for model {vote.digest.hex()[:16]}; "
-                f"a strong quorum computed {judged.model.hex()[:16]}"
-            )
+        came = tuple(model.digest for model in vote.models)
+        if judged.cycle == vote.cycle and judged.models and judged.models != came:
+            text = f"voted for model {_told(came)}; a strong quorum computed {_told(judged.models)}"
             books.accuse("snapshot", author, (0, vote.cycle, 0), text, judged.cycle)
 
 
 def move_aggregation(books: Books) -> bool:
     """The certificate follows when a strong quorum holds the same next model."""
-    now = books.now
-    for digest, count in sorted(Counter(vote.digest for vote in now.votes.values()).items()):
+    said = Counter(
+        tuple(model.digest for model in vote.models) for vote in books.now.votes.values()
+    )
+    for digests, count in sorted(said.items()):
         if count >= books.membership.strong:
-            _agree_on(books, digest)
+            _agree_on(books, digests)
             return True
     if not books.timed_out:
         return False
     return extend_or_close(books, CloseReason.NO_SNAPSHOT)
 
 
-def _agree_on(books: Books, digest: bytes) -> None:
+def _told(digests: tuple[bytes, ...]) -> str:
+    return "/".join(digest.hex()[:16] for digest in digests)
+
+
+def _agree_on(books: Books, digests: tuple[bytes, ...]) -> None:
+    """The step that made least loss of those tried; the first, longer one where two are equal."""
     now = books.now
-    matching = [vote for vote in now.votes.values() if vote.digest == digest]
+    matching = [
+        vote.models
+        for vote in now.votes.values()
+        if tuple(model.digest for model in vote.models) == digests
+    ]
+    best = min(
+        range(len(digests)),
+        key=lambda step: (lower_median([models[step].challenge_loss for models in matching]), step),
+    )
+    digest = digests[best]
     now.aggregated = Aggregated(
         cycle=books.cycle,
         digest=digest,
-        loss=lower_median([vote.loss for vote in matching]),
-        correct=lower_median([vote.correct for vote in matching]),
-        records=books.job.heldout_records,
+        halvings=best,
+        loss=lower_median([models[best].loss for models in matching]),
+        correct=lower_median([models[best].correct for models in matching]),
+        records=heldout_predictions(books.job),
     )
     books.write(now.aggregated)
-    books.model = books.judged.model = digest
+    books.model = digest
+    books.judged.models = digests
     here = books.entry
     for replica in sorted(now.votes):
         books.entry = now.told[replica]

@@ -59,13 +59,24 @@ class References(Record):
     advantage: U63
 
 
-class SnapshotVote(Record):
-    """One replica's result of the outer step: the next model, and how it does on held-out data."""
+HALVINGS_MAX = 2
+"""Times that back-tracking halves the outer step at most."""
 
-    TAG = "gristmill.snapshot-vote/1"
+
+class NextModel(Record):
+    """One result of the outer step, and how the whole model does with it."""
+
+    digest: Bytes32  # SHA-256 of the snapshot's bytes; equal on every correct replica
+    challenge_loss: U63  # mean on the cycle's challenge batch, micro-nats: by which it is chosen
+    loss: U63  # mean on held-out records, micro-nats: which decides nothing
+    correct: U32  # held-out predictions that are right
+
+
+class SnapshotVote(Record):
+    """One replica's results of the outer step: the full step, then each halving of it."""
+
+    TAG = "gristmill.snapshot-vote/2"
 
     cycle: U63
-    digest: Bytes32  # SHA-256 of the snapshot's bytes; equal on every correct replica
-    loss: U63  # mean held-out loss, micro-nats
-    correct: U32  # held-out records classified rightly
-    records: U32  # held-out records
+    models: Annotated[tuple[NextModel, ...], Meta(min_length=1, max_length=HALVINGS_MAX + 1)]
+    records: U32  # held-out predictions: the job's held-out records times predictions of each

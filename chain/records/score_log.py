@@ -157,10 +157,11 @@ class Drawn(Record):
 class Aggregated(Record):
     """The next model, by a strong quorum's votes; its measurements are medians of those votes."""
 
-    TAG = "log.aggregated/1"
+    TAG = "log.aggregated/2"
 
     cycle: U63
     digest: Bytes32
+    halvings: U8  # of the outer step that was chosen
     loss: U63  # held-out, micro-nats
     correct: U32
     records: U32

@@ -8,24 +8,29 @@ from collections.abc import Iterator
 from math import prod
 
 from bft.errors import ConfigError
+from chain.records.evaluation import HALVINGS_MAX
 from chain.records.job import Job, Mode, make_sizes, sizes_of
 from chain.rules.families.cut import segments_max
 from chain.rules.families.registry import family_named, model_shapes
+from chain.rules.limits import CHUNK_ELEMENTS, VALUE_BITS_MAX, VALUE_BITS_MIN
 
 FRACTION_BITS_MIN, FRACTION_BITS_MAX = 12, 24
 OUTER_RATE_MAX = 64  # of the outer rate's numerator; see chain/rules/aggregation.py
 OUTER_DAMPING_MAX = 1 << 16  # of its denominator
-OUTER_MOMENTUM_MAX = 0
-BACKTRACKING_MAX = 0
-AGREEMENT_MAX = 0
+OUTER_MOMENTUM_MAX = (1 << 16) - 1
+BACKTRACKING_MAX = HALVINGS_MAX
+AGREEMENT_MAX = 2 << 16  # a cosine distance is at most 2
+TRIM_MAX = 64
 SEGMENTS_MAX = 64
 REDUNDANCY_MAX = 1
 PARAMETERS_MAX = 1 << 25  # a snapshot of so many has 2**27 bytes, an artifact at most 2**28
 TENSORS_MAX = 300  # the header of a file with twice as many fits chain/rules/tensors.py
 
 OPTIMIZERS = (b"adamw", b"sgd")
-AGGREGATIONS = (b"mean",)
-COMPRESSIONS = (b"int8",)
+TRIMMING = (b"trimmed-mean", b"multi-krum")
+BY_COORDINATE = (b"median", b"trimmed-mean")
+AGGREGATIONS = (b"mean", b"median", *TRIMMING)
+COMPRESSIONS = (b"int8", b"topk")
 PRIVACIES = (b"none",)
 EVALUATIONS = (b"fp64",)
 
@@ -50,10 +55,7 @@ def _objections(job: Job) -> Iterator[str]:
             f"batch_records {job.batch_records}, chunk_records {job.chunk_records} and "
             f"train_records {job.train_records} came; only numbers that ascend from 1 are allowed"
         )
-    if (job.keep, job.value_bits) != (0, 8):
-        yield f"keep {job.keep} and value_bits {job.value_bits} came; int8 has 0 and 8 allowed"
-    if job.trim:
-        yield f"trim is {job.trim}; with aggregation mean only 0 is allowed"
+    yield from _of_updates(job)
     if job.privacy_parameter:
         yield f"privacy_parameter is {job.privacy_parameter}; without privacy only 0 is allowed"
 
@@ -84,10 +86,30 @@ def _of_model(job: Job) -> Iterator[str]:
         yield f"segments is {job.segments}; 1 to {most} allowed for this model in mode {mode.name}"
     shapes = model_shapes(job)
     parameters = sum(map(prod, shapes.values()))
-    if parameters > PARAMETERS_MAX:
-        yield f"the model has {parameters} parameters; at most {PARAMETERS_MAX} allowed"
+    most = PARAMETERS_MAX // 2 if job.outer_momentum else PARAMETERS_MAX
+    if parameters > most:
+        yield f"the model has {parameters} parameters; at most {most} allowed"
     if len(shapes) > TENSORS_MAX:
         yield f"the model has {len(shapes)} tensors; at most {TENSORS_MAX} allowed"
+
+
+def _of_updates(job: Job) -> Iterator[str]:
+    """Compression and aggregation, and whether they fit together."""
+    if job.compression == b"int8":
+        if (job.keep, job.value_bits) != (0, 8):
+            yield f"keep {job.keep} and value_bits {job.value_bits} came; int8 has 0 and 8 allowed"
+    elif not 1 <= job.keep <= CHUNK_ELEMENTS:
+        yield f"keep is {job.keep}; 1 to {CHUNK_ELEMENTS} allowed"
+    elif not VALUE_BITS_MIN <= job.value_bits <= VALUE_BITS_MAX:
+        yield f"value_bits is {job.value_bits}; {VALUE_BITS_MIN} to {VALUE_BITS_MAX} allowed"
+    elif job.aggregation in BY_COORDINATE:
+        # Most updates tell nothing of a weight, so the middle one of them says 0 of every weight.
+        yield f"aggregation is {job.aggregation!r}; with topk mean or multi-krum allowed"
+    name = job.aggregation.decode("ascii", "replace")
+    if job.aggregation not in TRIMMING and job.trim:
+        yield f"trim is {job.trim}; with aggregation {name} only 0 is allowed"
+    if job.aggregation in TRIMMING and not 1 <= job.trim <= TRIM_MAX:
+        yield f"trim is {job.trim}; with aggregation {name} 1 to {TRIM_MAX} allowed"
 
 
 def _of_ranges(job: Job) -> Iterator[str]:

@@ -23,3 +23,8 @@ PROPOSAL_CYCLES = 32
 
 RESHARING_ATTEMPTS = 4
 """After so many failed attempts at resharing the proposal is void."""
+
+CHUNK_ELEMENTS = 4096
+"""Weights of a segment that share one exponent in an update."""
+VALUE_BITS_MIN, VALUE_BITS_MAX = 2, 8
+"""Bits of one value in a sparse update, its sign among them."""

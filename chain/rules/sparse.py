@@ -19,10 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bft.errors import DecodeError
-from chain.rules.tensors import TensorSpec, decode_tensors, encode_tensors, file_bytes, header_bytes
+from chain.rules.limits import CHUNK_ELEMENTS
+from chain.rules.tensors import (
+    Tensor,
+    TensorSpec,
+    decode_tensors,
+    encode_tensors,
+    file_bytes,
+    header_bytes,
+)
 
-CHUNK_ELEMENTS = 4096
-VALUE_BITS_MIN, VALUE_BITS_MAX = 2, 8  # of one value, its sign among them
 SPARSE_EXPONENT_MAX = 15  # so that no value is larger than 255 * 2**15 < 2**23
 
 EXPONENTS, QUOTIENTS, REMAINDERS, VALUES = "exponents", "quotients", "remainders", "values"
@@ -176,9 +182,9 @@ def _within(gaps: Ints, kept: Ints) -> Ints:
     return within
 
 
-def _unary(data: NDArray[np.uint8], count: int) -> Ints:
+def _unary(data: Tensor, count: int) -> Ints:
     """`count` numbers, each so many 0 and a 1; then 0 to the end of the byte, and nothing more."""
-    bits = np.unpackbits(data)
+    bits = np.unpackbits(data.astype(np.uint8, copy=False))
     ends = np.flatnonzero(bits)
     if ends.size != count:
         raise DecodeError(f"{ends.size} quotients came; this format tells {count} entries")
@@ -194,9 +200,9 @@ def _packed(numbers: Ints, bits: int) -> NDArray[np.uint8]:
     return np.packbits((numbers[:, None] >> shifts & 1).astype(np.uint8))
 
 
-def _unpacked(data: NDArray[np.uint8], bits: int, count: int, name: str) -> Ints:
+def _unpacked(data: Tensor, bits: int, count: int, name: str) -> Ints:
     """`count` numbers of `bits` bits.  Raises DecodeError: what follows them is not 0."""
-    flat = np.unpackbits(data)
+    flat = np.unpackbits(data.astype(np.uint8, copy=False))
     if flat[count * bits :].any():
         raise DecodeError(f"tensor {name!r} ends in bits that tell nothing and are not 0")
     powers = np.int64(1) << np.arange(bits - 1, -1, -1)

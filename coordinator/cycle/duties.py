@@ -93,6 +93,8 @@ class OuterStep:
     cycle: int
     base: bytes  # digest of the model before
     updates: tuple[tuple[ScoreRow, Reveal], ...]  # by unit, ascending; only those with tickets
+    randomness: bytes  # of the draw: the order in which updates merge
+    challenge: tuple[int, ...]  # record indices by which a step is chosen
 
 
 Duty = Ceremony | Sign | Watch | WatchResharing | Measure | Step | Witness
@@ -146,8 +148,14 @@ def measurement(rules: Rules, state: State) -> Measurement:
     )
 
 
-def outer_step(state: State) -> OuterStep:
+def outer_step(rules: Rules, state: State) -> OuterStep:
     """The work behind `Step`, in the aggregation phase."""
-    assert state.scored is not None
+    assert state.scored is not None and state.drawn is not None
     updates = tuple((row, state.reveals[row.unit]) for row in state.scored.rows if row.tickets)
-    return OuterStep(cycle=state.cycle, base=state.model, updates=updates)
+    return OuterStep(
+        cycle=state.cycle,
+        base=state.model,
+        updates=updates,
+        randomness=state.drawn.randomness,
+        challenge=challenge_records(state.challenge, rules.params, rules.job),
+    )

@@ -4,14 +4,16 @@ A worker that is not done in time, or dies, is killed and replaced; nobody else 
 """
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from queue import SimpleQueue
 
 from bft.codec.canonical import decode, encode
 from bft.errors import Busy, FederationError, Unavailable
 from chain.params import Params
-from chain.records.evaluation import EvaluationRow, ScoreRow
+from chain.records.evaluation import EvaluationRow, NextModel, ScoreRow
 from chain.records.job import Job
 from coordinator.evaluation.evaluator import Candidate
 from coordinator.evaluation.process import WorkerProcess
@@ -84,9 +86,18 @@ class EvaluationPool:
         return tuple(row for part in rows for row in part)
 
     async def outer_step(
-        self, job: Job, base: bytes, updates: Sequence[tuple[ScoreRow, bytes]]
-    ) -> tuple[bytes, int, int, int]:
-        """The next snapshot, its held-out loss (micro-nats), records right, records.
+        self,
+        job: Job,
+        base: bytes,
+        updates: Sequence[tuple[ScoreRow, bytes | Path]],
+        randomness: bytes,
+        challenge: Sequence[int],
+    ) -> tuple[tuple[bytes, ...], tuple[NextModel, ...]]:
+        """The next snapshots and what was measured of each (see `stepping.make_models`).
+
+        Args:
+            updates: scores with the updates' bytes, or with files that are named by the hexadecimal
+                SHA-256 of what they hold; the worker reads these one at a time.
 
         Raises:
             Busy: more units are waiting than `queue_max`.
@@ -94,14 +105,20 @@ class EvaluationPool:
             FederationError: base or updates are not those that were scored.
         """
         self._admit(len(updates))
-        steps = tuple(Step(row=row, update=data) for row, data in updates)
-        task = Task(evaluate=None, step=StepTask(job=job, base=base, updates=steps))
+        step = StepTask(
+            job=job,
+            base=base,
+            updates=tuple(_step(row, update) for row, update in updates),
+            randomness=randomness,
+            challenge=tuple(challenge),
+        )
+        task = Task(evaluate=None, step=step)
         try:
             stepped = (await self._run(task)).stepped
         finally:
             self._queued -= len(updates)
         assert isinstance(stepped, Stepped)
-        return stepped.snapshot, stepped.loss, stepped.correct, stepped.records
+        return stepped.snapshots, stepped.models
 
     async def close(self) -> None:
         """Stop all workers, busy or not."""
@@ -178,6 +195,12 @@ class EvaluationPool:
 def _item(item: Candidate, own: Sequence[int]) -> Item:
     held = item.update is not None
     return Item(unit=item.unit, held=int(held), update=item.update or b"", own=tuple(own))
+
+
+def _step(row: ScoreRow, update: bytes | Path) -> Step:
+    if isinstance(update, Path):
+        return Step(row=row, update=b"", path=os.fsencode(update))
+    return Step(row=row, update=update, path=b"")
 
 
 def _parts(items: Sequence[Candidate]) -> list[list[Candidate]]:

@@ -7,21 +7,25 @@ Only encoded records cross the border, in both directions.
 import os
 import signal
 import threading
+from functools import partial
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
 
 from bft.codec.canonical import Record, decode, encode
-from bft.codec.types import U8, U32, U63
-from bft.errors import FederationError
+from bft.codec.types import U8, U32, Bytes32
+from bft.crypto.hashing import sha256
+from bft.errors import DecodeError, FederationError
 from chain.params import Params
 from chain.records.contribution import WorkUnit
-from chain.records.evaluation import EvaluationRow, ScoreRow
+from chain.records.evaluation import EvaluationRow, NextModel, ScoreRow
 from chain.records.job import Job
-from chain.rules.aggregation import outer_step
-from coordinator.evaluation.evaluator import Candidate, evaluate, heldout
+from chain.rules.aggregation import Scored
+from coordinator.evaluation.evaluator import Candidate, evaluate
+from coordinator.evaluation.stepping import make_models
 
 MESSAGE_BYTES_MAX = 1 << 30
 
@@ -46,18 +50,21 @@ class EvaluateTask(Record):
 
 
 class Step(Record):
-    """One scored update."""
+    """One scored update: its bytes, or the file that holds them, named by their digest."""
 
     row: ScoreRow
     update: bytes
+    path: bytes
 
 
 class StepTask(Record):
-    """Arguments of `outer_step`."""
+    """Arguments of `make_models`."""
 
     job: Job
     base: bytes
     updates: tuple[Step, ...]
+    randomness: Bytes32
+    challenge: tuple[U32, ...]
 
 
 class Task(Record):
@@ -68,12 +75,10 @@ class Task(Record):
 
 
 class Stepped(Record):
-    """The next snapshot and its held-out measurement."""
+    """The next snapshots, the full step's first, and what was measured of each."""
 
-    snapshot: bytes
-    loss: U63  # micro-nats
-    correct: U32
-    records: U32
+    snapshots: tuple[bytes, ...]
+    models: tuple[NextModel, ...]
 
 
 class Answer(Record):
@@ -114,9 +119,23 @@ def _rows(task: EvaluateTask) -> tuple[EvaluationRow, ...]:
 
 
 def _stepped(task: StepTask) -> Stepped:
-    snapshot = outer_step(task.job, task.base, [(step.row, step.update) for step in task.updates])
-    loss, correct, records = heldout(task.job, snapshot)
-    return Stepped(snapshot=snapshot, loss=loss, correct=correct, records=records)
+    updates = [Scored(step.row, partial(_bytes_of, step)) for step in task.updates]
+    snapshots, models = make_models(task.job, task.base, updates, task.randomness, task.challenge)
+    return Stepped(snapshots=snapshots, models=models)
+
+
+def _bytes_of(step: Step) -> bytes:
+    """Read when they are needed and let go, so that all updates are never here together."""
+    if not step.path:
+        return step.update
+    path = Path(os.fsdecode(step.path))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DecodeError(f"update {path.name}: {error.strerror}") from None
+    if sha256(data).hex() != path.name:
+        raise DecodeError(f"the file of update {path.name} holds other bytes")
+    return data
 
 
 def _die_with_parent() -> None:

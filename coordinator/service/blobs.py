@@ -134,6 +134,11 @@ class BlobStore:
         except FileNotFoundError:
             return None
 
+    def path(self, digest: bytes) -> Path | None:
+        """The file with this artifact, unchecked, for who reads it in another process."""
+        path = self._root / blob_path(digest)
+        return path if path.is_file() else None
+
     async def digests(self) -> list[bytes]:
         """All artifacts that are here, in the order of their digests."""
         return await asyncio.to_thread(self._list)

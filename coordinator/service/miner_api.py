@@ -21,7 +21,7 @@ from chain.records.commands import split_operations
 from chain.records.contribution import StorageReceipt, UploadAuthorization, WorkUnit
 from chain.records.phase import Phase
 from chain.records.receipt import ExecutionReceipt
-from chain.rules.updates import update_bytes
+from chain.rules.updates import update_bytes_max
 from coordinator.config import Limits
 from coordinator.cycle.machine import ACCEPTED, MIXED, Answer
 from coordinator.cycle.state import Rules, State
@@ -100,7 +100,7 @@ class MinerApi:
         self._runtime, self._store, self._identity = runtime, store, identity
         self._rules: Rules = runtime.replica.rules
         params, job = self._rules.params, self._rules.job
-        longest = max(update_bytes(job, segment) for segment in range(job.segments))
+        longest = max(update_bytes_max(job, segment) for segment in range(job.segments))
         # No update of this job is longer, and what is longer would only fill the store.
         self._update_bytes_max = min(params.update_bytes_max, longest)
         self._clock = clock

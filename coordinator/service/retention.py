@@ -94,7 +94,7 @@ class Retention:
             self._genesis_model,
             state.model,
             *(reveal.digest for _, reveal in sorted(state.reveals.items())),
-            *(vote.digest for _, vote in sorted(state.votes.items())),
+            *(model.digest for _, vote in sorted(state.votes.items()) for model in vote.models),
             *(model.digest for model in models),
         }
         for revealed in await self._index.latest(Revealed, "revealed", CYCLES_KEPT):

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
@@ -17,10 +18,12 @@ from bft.errors import DecodeError, FederationError, Unavailable
 from chain.federation import api
 from chain.params import Params
 from chain.records.block import decode_block
-from chain.records.evaluation import EvaluationRow, ScoreRow
+from chain.records.evaluation import EvaluationRow, NextModel, ScoreRow
 from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import Job
+from chain.rules.families.registry import heldout_predictions
 from coordinator.cycle.duties import Measurement, OuterStep
+from coordinator.cycle.state import Reveal
 from coordinator.effects import BlockAccepted, Evaluated, Stepped
 from coordinator.service.blobs import BLOB_BYTES_MAX, BlobStore, StorageFull
 from coordinator.service.bulk import gather
@@ -35,6 +38,7 @@ RETRY_S = 0.5  # between two rounds through all peers
 FETCHES_MAX = 8  # at the same time
 EVALUATION_SHARE = 2  # of the phase's time, one part in so many may pass with fetching
 BULK_SHARE = 2  # and of that, one part in so many with asking for many at once
+UPDATES_AT_ONCE = 256  # of an outer step: fetched, put into files and let go
 ATTEMPTS = 3  # of the pool, before this replica gives up for the cycle
 
 log = logging.getLogger("gristmill.work")
@@ -55,9 +59,14 @@ class Pool(Protocol):
         """One row per item, in their order."""
 
     async def outer_step(
-        self, job: Job, base: bytes, updates: Sequence[tuple[ScoreRow, bytes]]
-    ) -> tuple[bytes, int, int, int]:
-        """The next snapshot, its held-out loss (micro-nats), records right, records."""
+        self,
+        job: Job,
+        base: bytes,
+        updates: Sequence[tuple[ScoreRow, bytes | Path]],
+        randomness: bytes,
+        challenge: Sequence[int],
+    ) -> tuple[tuple[bytes, ...], tuple[NextModel, ...]]:
+        """The next snapshots and what was measured of each."""
 
     async def close(self) -> None:
         """Stop all workers."""
@@ -252,28 +261,41 @@ class PoolWorker:
         return data if len(data) == size else None
 
     async def make_snapshot(self, step: OuterStep) -> Stepped:
-        """Make and store the next model; every update it is made of is needed.
+        """Make and store the next models; every update they are made of is needed.
+
+        Updates wait in their files, so that memory does not grow with their number.
 
         Raises:
             FederationError: the pool failed ATTEMPTS times.
         """
         base = await self._artifacts.get(step.base, BLOB_BYTES_MAX)
-        sizes = {reveal.digest: reveal.size for _, reveal in step.updates}
-        found = await self._artifacts.many(sizes, self._params.snapshot_ms / 1000)
-        updates = [
-            found.get(reveal.digest) or await self._artifacts.get(reveal.digest, reveal.size)
-            for _, reveal in step.updates
-        ]
-        pairs = [(row, data) for (row, _), data in zip(step.updates, updates, strict=True)]
+        pairs: list[tuple[ScoreRow, bytes | Path]] = []
+        for start in range(0, len(step.updates), UPDATES_AT_ONCE):
+            pairs += await self._placed(step.updates[start : start + UPDATES_AT_ONCE])
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                made = await self._pool.outer_step(self._job, base, pairs)
+                snapshots, models = await self._pool.outer_step(
+                    self._job, base, pairs, step.randomness, step.challenge
+                )
             except FederationError as error:
                 log.error("outer step of cycle %d, attempt %d: %s", step.cycle, attempt, error)
                 continue
-            snapshot, loss, correct, records = made
-            digest = await self._store.put(snapshot)
-            return Stepped(
-                cycle=step.cycle, digest=digest, loss=loss, correct=correct, records=records
-            )
+            for snapshot, model in zip(snapshots, models, strict=True):
+                await self._store.put(snapshot, model.digest)
+            records = heldout_predictions(self._job)
+            return Stepped(cycle=step.cycle, models=models, records=records)
         raise Unavailable(f"cycle {step.cycle} has no next model here")
+
+    async def _placed(
+        self, updates: Sequence[tuple[ScoreRow, Reveal]]
+    ) -> list[tuple[ScoreRow, bytes | Path]]:
+        """Scores with the updates' files, or with the bytes of what found no room in one."""
+        sizes = {reveal.digest: reveal.size for _, reveal in updates}
+        found = await self._artifacts.many(sizes, self._params.snapshot_ms / 1000)
+        placed: list[tuple[ScoreRow, bytes | Path]] = []
+        for row, reveal in updates:
+            data = found.get(reveal.digest)
+            if data is None:
+                data = await self._artifacts.get(reveal.digest, reveal.size)
+            placed.append((row, self._store.path(reveal.digest) or data))
+        return placed

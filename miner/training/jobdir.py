@@ -20,7 +20,7 @@ from bft.errors import ConfigError, DecodeError
 from chain.params import Params
 from chain.records.job import Job
 from chain.rules.jobs import check_job
-from chain.rules.updates import decode_snapshot, snapshot_bytes, update_bytes
+from chain.rules.updates import decode_snapshot, snapshot_bytes, update_bytes_max
 from miner.files import write_durably
 from miner.training.data import prepare, source_path
 from miner.training.dataset import write_dataset
@@ -125,7 +125,7 @@ def check_fit(job: Job, params: Params) -> None:
     Raises:
         ConfigError: names the constant, what it is, and what it must be.
     """
-    largest = max(update_bytes(job, segment) for segment in range(job.segments))
+    largest = max(update_bytes_max(job, segment) for segment in range(job.segments))
     if params.update_bytes_max < largest:
         raise ConfigError(
             f"params.update_bytes_max is {params.update_bytes_max}; an update of this job has up "

@@ -12,6 +12,7 @@ from chain.records.job import Job, Mode, make_sizes, sizes_of
 from chain.rules.families.registry import family_named, model_shapes
 from chain.rules.jobs import check_job
 from chain.rules.tensors import Tensor, encode_tensors
+from chain.rules.updates import VELOCITY, snapshot_layout
 
 _GENESIS = "gristmill/genesis-model/v2"
 DIGITS_DATASET = bytes.fromhex("541d01f6f20808cd8b171a3a218611a30f4e0dea0dc24c55644d691725d74368")
@@ -78,6 +79,9 @@ def genesis_snapshot(job: Job) -> bytes:
             tensors[name] = (words.astype(np.int64) - bound).astype(np.int32).reshape(shape)
         else:
             tensors[name] = np.full(shape, start.constant * one, np.int32)
+    for name, (_, shape) in snapshot_layout(job).items():
+        if name.startswith(VELOCITY):
+            tensors[name] = np.zeros(shape, np.int32)
     return encode_tensors(tensors)
 
 

@@ -8,8 +8,8 @@ half times as fast as torch.topk on one core.
 import numpy as np
 from numpy.typing import NDArray
 
+from chain.rules.limits import CHUNK_ELEMENTS
 from chain.rules.sparse import (
-    CHUNK_ELEMENTS,
     SPARSE_EXPONENT_MAX,
     Ints,
     SparseFormat,

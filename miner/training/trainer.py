@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from chain.records.contribution import WorkUnit
 from chain.records.job import Job
 from chain.rules.sampling import permutation
-from miner.training.compression import encode_update
+from miner.training.compression import encode_unit
 from miner.training.data import load
+from miner.training.feedback import FeedbackStore
 from miner.training.model import batch, load_model, prefix, segment_loss
 from miner.training.optimizer import optimizer_named
 
@@ -28,6 +29,7 @@ def train_unit(
     records: Sequence[int],
     seed: bytes,
     progress: Progress | None = None,
+    feedback: FeedbackStore | None = None,
 ) -> bytes:
     """Train the unit's segment on its chunk, from the base snapshot: one path for all modes.
 
@@ -38,6 +40,7 @@ def train_unit(
         records: indices of the chunk's records.
         seed: 32 bytes that order the minibatches; any will do.
         progress: called after every step.
+        feedback: where sparse updates keep what they did not tell; None: it is lost.
 
     Returns:
         The encoded update.
@@ -48,7 +51,7 @@ def train_unit(
         ValueError: training diverged.
     """
     changes = train_changes(job, base, unit, records, seed, progress)
-    return encode_update(job, unit.segment, changes)
+    return encode_unit(job, base, unit, changes, feedback)
 
 
 def train_changes(

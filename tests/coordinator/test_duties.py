@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from chain.records.evaluation import EvaluationTable, SnapshotVote
+from chain.records.evaluation import EvaluationTable, NextModel, SnapshotVote
 from chain.rules.assignment import chunk_records
 from coordinator.application import Application
 from coordinator.cycle import duties
@@ -13,7 +13,8 @@ from tests.sim.miners import HONEST, Habits
 from tests.sim.world import World
 
 TABLE = EvaluationTable(cycle=1, rows=())
-VOTE = SnapshotVote(cycle=1, digest=bytes(32), loss=0, correct=0, records=400)
+MODEL = NextModel(digest=bytes(32), challenge_loss=0, loss=0, correct=0)
+VOTE = SnapshotVote(cycle=1, models=(MODEL,), records=400)
 SIGNING = {
     Phase.ACTIVATION,
     Phase.CHALLENGE,
@@ -102,7 +103,7 @@ def test_the_outer_step_takes_updates_with_tickets_only(world: World, states: li
     assert state.scored is not None
     rows = tuple(row if row.unit else replace(row, tickets=0) for row in state.scored.rows)
     scored = replace(state.scored, rows=rows)
-    step = duties.outer_step(state.set(scored=scored))
+    step = duties.outer_step(world.rules, state.set(scored=scored))
     assert [row.unit for row, _ in step.updates] == [row.unit for row in rows if row.unit]
 
 

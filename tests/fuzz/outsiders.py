@@ -322,7 +322,7 @@ def _tensors() -> list[Target]:
             name="update",
             read=read_update,
             samples=(update, training_job.update(1, -128, 16)),
-            covers=("chain.rules.updates:decode_update",),
+            covers=("chain.rules.updates:decode_update", "chain.rules.updates:decode_change"),
         ),
         Target(
             name="sparse-update",

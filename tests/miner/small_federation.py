@@ -8,6 +8,7 @@ out when the test says so.
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import web
 
@@ -31,12 +32,14 @@ from chain.records.operations import encode_operation
 from chain.records.phase import Phase
 from chain.records.score_log import Assigned, Certified, CycleClosed, Scored
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
-from chain.rules.aggregation import outer_step as make_outer_step
+from chain.rules.aggregation import Scored as ScoredUpdate
+from chain.rules.families.registry import heldout_predictions
 from chain.validation import ParentView, validate_block
 from coordinator.cycle import duties
 from coordinator.cycle.machine import Answer, execute
 from coordinator.cycle.state import Rules, opening_state
-from coordinator.evaluation.evaluator import Candidate, evaluate, heldout
+from coordinator.evaluation.evaluator import Candidate, evaluate
+from coordinator.evaluation.stepping import make_models
 from miner.training.jobs import digits_job
 from tests.chain.federation_fixture import key_of
 
@@ -182,14 +185,17 @@ class SmallFederation:
         return EvaluationTable(cycle=cycle, rows=rows)
 
     def _vote(self, cycle: int) -> SnapshotVote:
-        step = duties.outer_step(self.state)
-        updates = [(row, self.blobs[reveal.digest]) for row, reveal in step.updates]
-        snapshot = make_outer_step(self.rules.job, self.blobs[step.base], updates)
-        self.blobs[sha256(snapshot)] = snapshot
-        loss, correct, records = heldout(self.rules.job, snapshot)
-        return SnapshotVote(
-            cycle=cycle, digest=sha256(snapshot), loss=loss, correct=correct, records=records
+        step = duties.outer_step(self.rules, self.state)
+        updates = [
+            ScoredUpdate(row, partial(self.blobs.__getitem__, reveal.digest))
+            for row, reveal in step.updates
+        ]
+        job = self.rules.job
+        snapshots, models = make_models(
+            job, self.blobs[step.base], updates, step.randomness, step.challenge
         )
+        self.blobs.update({sha256(snapshot): snapshot for snapshot in snapshots})
+        return SnapshotVote(cycle=cycle, models=models, records=heldout_predictions(job))
 
     def run_out(self, phase: Phase) -> None:
         """`weak` clocks say that this phase had its time; the replicas go on."""

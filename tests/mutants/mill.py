@@ -285,17 +285,43 @@ MILL = (
         ),
     ),
     Mutant(
-        "step-rounds-to-zero",
-        "the outer step divides with rounding down",
+        "step-rounds-down",
+        "the outer step divides with rounding half up",
         ("tests/chain/rules/test_aggregation.py",),
         (
             "chain/rules/aggregation.py",
-            "    change = job.outer_rate_numerator * total // "
-            "(job.outer_rate_denominator * quality)\n",
-            "    change = np.sign(total) * (\n"
-            "        job.outer_rate_numerator * np.abs(total) "
-            "// (job.outer_rate_denominator * quality)\n"
-            "    )\n",
+            "(2 * job.outer_rate_numerator * direction + divisor) // (2 * divisor)",
+            "job.outer_rate_numerator * direction // divisor",
+        ),
+    ),
+    Mutant(
+        "outsider-begins-the-walk",
+        "a walk of the agreement filter counts with a majority only",
+        ("tests/chain/rules/test_merging.py", "tests/chain/rules/test_aggregation.py"),
+        (
+            "chain/rules/merging.py",
+            "        if 2 * len(taken) > len(sources):\n",
+            "        if taken:\n",
+        ),
+    ),
+    Mutant(
+        "step-chosen-by-the-loudest",
+        "back-tracking goes by the median loss of each step",
+        (*MACHINE,),
+        (
+            f"{PHASES}/aggregation.py",
+            "        lower_median([vote.models[halvings].challenge_loss for vote in votes])\n",
+            "        min(vote.models[halvings].challenge_loss for vote in votes)\n",
+        ),
+    ),
+    Mutant(
+        "two-ways-to-write-an-update",
+        "a sparse update ends with its last bit that tells something",
+        ("tests/chain/rules/test_sparse.py",),
+        (
+            "chain/rules/sparse.py",
+            "    if flat[count * bits :].any():\n",
+            "    if False:\n",
         ),
     ),
     Mutant(

@@ -183,9 +183,18 @@ class Fold:
         """A replica's next model."""
         require(said["cycle"] == self.cycle, "wrong-cycle")
         require(author not in self.votes, "twice")
-        held = self.job["heldout_records"]
-        require(said["records"] == held and said["correct"] <= held, "out-of-range")
+        held, models = self.heldout_predictions, said["models"]
+        require(said["records"] == held, "out-of-range")
+        require(len(models) == self.job["backtracking"] + 1, "out-of-range")
+        require(all(model["correct"] <= held for model in models), "out-of-range")
         self.votes[author] = said
+
+    @property
+    def heldout_predictions(self) -> int:
+        """Text has one for each byte of its context; every other family one a record."""
+        sizes = {size["name"]: size["value"] for size in self.job["sizes"]}
+        each = sizes[b"context"] if self.job["family"] == b"gpt" else 1
+        return self.job["heldout_records"] * each
 
     def on_share(self, author: int, said: Fields) -> None:
         """A share of the signature that the phase waits for."""
@@ -404,16 +413,24 @@ class Fold:
 
     def move_aggregation(self) -> bool:
         """The next model."""
-        for digest in sorted({vote["digest"] for vote in self.votes.values()}):
-            votes = [vote for vote in self.votes.values() if vote["digest"] == digest]
+        said = [vote["models"] for vote in self.votes.values()]
+        lists = {tuple(model["digest"] for model in models) for models in said}
+        for digests in sorted(lists):
+            votes = [models for models in said if tuple(m["digest"] for m in models) == digests]
             if len(votes) >= strong(self.n):
-                self.model = digest
+                losses = [
+                    scores.median([models[place]["challenge_loss"] for models in votes])
+                    for place in range(len(digests))
+                ]
+                halvings = losses.index(min(losses))
+                self.model = digests[halvings]
                 made = {
                     "cycle": self.cycle,
-                    "digest": digest,
-                    "loss": scores.median([vote["loss"] for vote in votes]),
-                    "correct": scores.median([vote["correct"] for vote in votes]),
-                    "records": self.job["heldout_records"],
+                    "digest": self.model,
+                    "halvings": halvings,
+                    "loss": scores.median([models[halvings]["loss"] for models in votes]),
+                    "correct": scores.median([models[halvings]["correct"] for models in votes]),
+                    "records": self.heldout_predictions,
                 }
                 self.log("Aggregated", made)
                 self._certify(0)

@@ -69,7 +69,16 @@ class WrongModel(Host):
 
     def made(self, step: OuterStep) -> Stepped:
         true = super().made(step)
-        return dataclasses.replace(true, digest=tagged_hash("sim/wrong-model", true.digest), loss=0)
+        wrong = (
+            replace(
+                model,
+                digest=tagged_hash("sim/wrong-model", model.digest),
+                challenge_loss=0,
+                loss=0,
+            )
+            for model in true.models
+        )
+        return dataclasses.replace(true, models=tuple(wrong))
 
 
 class _Impatience(CoordinatorReplica):

@@ -391,7 +391,7 @@ class Host:
 
     def made(self, step: OuterStep) -> Stepped:
         """The answer to `MakeSnapshot`."""
-        return measuring.stepped(step, self.world.rules.job.heldout_records)
+        return measuring.stepped(step, self.world.rules.job)
 
     def fingerprint(self) -> bytes:
         """32 bytes over the cycle machine's whole state."""

@@ -4,7 +4,9 @@ Honest replicas' numbers differ by at most `noise` micro-nats, as different hard
 """
 
 from bft.crypto.hashing import tagged_hash
-from chain.records.evaluation import EvaluationRow
+from chain.records.evaluation import EvaluationRow, NextModel
+from chain.records.job import Job
+from chain.rules.families.registry import heldout_predictions
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.effects import Evaluated, Stepped
 
@@ -37,14 +39,20 @@ def evaluated(measurement: Measurement, replica: int, noise: Noise) -> Evaluated
     return Evaluated(cycle=measurement.cycle, rows=tuple(rows))
 
 
-def stepped(step: OuterStep, heldout_records: int) -> Stepped:
+def stepped(step: OuterStep, job: Job) -> Stepped:
     """What every correct replica computes: the same bytes."""
     told = b"".join(reveal.digest + row.quality.to_bytes(8, "big") for row, reveal in step.updates)
-    digest = tagged_hash("sim/snapshot", step.base + told)
-    return Stepped(
-        cycle=step.cycle,
-        digest=digest,
-        loss=LOSS_FIRST_MICRONATS * 4 // (4 + step.cycle),
-        correct=min(heldout_records, heldout_records * step.cycle // (2 + step.cycle)),
-        records=heldout_records,
-    )
+    told += step.randomness
+    records = heldout_predictions(job)
+    models = []
+    for halvings in range(job.backtracking + 1):
+        digest = tagged_hash("sim/snapshot", step.base + told + bytes([halvings]))
+        models.append(
+            NextModel(
+                digest=digest,
+                challenge_loss=number("challenge-loss", digest, LOSS_FIRST_MICRONATS),
+                loss=LOSS_FIRST_MICRONATS * 4 // (4 + step.cycle),
+                correct=min(records, records * step.cycle // (2 + step.cycle)),
+            )
+        )
+    return Stepped(cycle=step.cycle, models=tuple(models), records=records)

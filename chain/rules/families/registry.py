@@ -64,6 +64,11 @@ def record_layout(job: Job) -> RecordLayout:
     return family_named(job.family).record(sizes_of(job))
 
 
+def heldout_predictions(job: Job) -> int:
+    """Predictions that a model is measured by: so many for each held-out record."""
+    return job.heldout_records * record_layout(job).predictions
+
+
 @lru_cache(maxsize=JOBS_CACHED_MAX)
 def _plan(job: Job) -> tuple[tuple[Shapes, int], ...]:
     """Shapes and parameters by segment."""

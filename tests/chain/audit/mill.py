@@ -35,7 +35,7 @@ from chain.records.contribution import (
     WorkUnit,
     commitment_digest,
 )
-from chain.records.evaluation import EvaluationRow, EvaluationTable, SnapshotVote
+from chain.records.evaluation import EvaluationRow, EvaluationTable, NextModel, SnapshotVote
 from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import Job, Mode, make_sizes
 from chain.records.operations import encode_operation
@@ -380,13 +380,28 @@ class Mill:
 
     def vote(self, replica: int, digest: bytes | None = None) -> SnapshotVote:
         cycle = self.state.cycle
-        return SnapshotVote(
-            cycle=cycle,
+        full = NextModel(
             digest=sha256(b"model %d" % cycle) if digest is None else digest,
+            challenge_loss=1_000_000 + replica,
             loss=2_000_000 // (cycle + 1) + replica,
             correct=300 + cycle,
-            records=self.rules.job.heldout_records,
         )
+        halved = tuple(
+            replace(full, digest=sha256(b"%d halvings of " % times + full.digest))
+            for times in range(1, self.rules.job.backtracking + 1)
+        )
+        return SnapshotVote(
+            cycle=cycle, models=(full, *halved), records=self.rules.job.heldout_records
+        )
+
+    def with_losses(self, replica: int, losses: Sequence[int]) -> SnapshotVote:
+        """A vote with these challenge losses: of the full step, then of each halving."""
+        said = self.vote(replica)
+        models = tuple(
+            replace(model, challenge_loss=loss)
+            for model, loss in zip(said.models, losses, strict=True)
+        )
+        return replace(said, models=models)
 
     def aggregate(self, dissenter: int | None = None) -> list[str]:
         """All replicas vote for the next model; one of them may have another."""

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from bft.codec.canonical import Record, encode
 from bft.crypto.hashing import sha256
@@ -10,8 +11,9 @@ from bft.crypto.identity import PrivateKey
 from chain.audit.findings import AuditReport
 from chain.audit.replay import audit
 from chain.records.phase import Phase
+from chain.records.score_log import Aggregated, decode_leaf, encode_leaf
 from chain.records.votes import Elapsed
-from tests.chain.audit.mill import Mill, make_genesis
+from tests.chain.audit.mill import JOB, Mill, make_genesis
 
 
 def replayed(mill: Mill) -> AuditReport:
@@ -31,6 +33,28 @@ def test_a_log_of_whole_cycles_passes_and_is_summarised() -> None:
         assert cycle.winner in [miner.public_key for miner in mill.miners]
         assert cycle.tickets is not None and 0 < cycle.tickets < cycle.tickets_total
     assert report.cycles[1].block == mill.state.tip.hash
+
+
+def test_the_step_that_back_tracking_chose_follows_from_the_votes() -> None:
+    """By the auditor's own reading; a leaf that names another step is a break."""
+    job = replace(JOB, backtracking=2)
+    mill = Mill(genesis=make_genesis(job=job)).found().to_aggregation()
+    losses = {0: (9, 8, 7), 1: (9, 7, 8), 2: (9, 8, 8), 3: (0, 9, 9)}
+    mill.all_say(lambda replica: mill.with_losses(replica, losses[replica]), range(4))
+    mill.sign()
+    report = replayed(mill)
+    assert report.passed and not report.findings
+    index, agreed = next(
+        (entry.index, record)
+        for entry in mill.entries
+        if isinstance(record := decode_leaf(entry.leaf), Aggregated)
+    )
+    assert agreed.halvings == 1
+    other = mill.with_losses(0, losses[0]).models[2]
+    leaf = encode_leaf(replace(agreed, halvings=2, digest=other.digest))
+    entries = [*mill.entries]
+    entries[index] = replace(entries[index], leaf=leaf)
+    assert not audit(encode(mill.genesis), entries).passed
 
 
 def test_every_way_in_which_a_cycle_closes_follows() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load as load_safetensors
 
 from bft.errors import DecodeError
+from chain.rules.limits import CHUNK_ELEMENTS
 from chain.rules.sparse import (
-    CHUNK_ELEMENTS,
     EXPONENTS,
     QUOTIENTS,
     REMAINDERS,

@@ -8,24 +8,26 @@ from msgspec.structs import replace
 
 from bft.errors import ConfigError, DecodeError
 from chain.records.job import make_sizes
+from chain.rules.changes import Change
 from chain.rules.families.registry import segment_shapes
 from chain.rules.jobs import OUTER_DAMPING_MAX, OUTER_RATE_MAX, check_job
+from chain.rules.limits import CHUNK_ELEMENTS
+from chain.rules.sparse import encode_sparse
 from chain.rules.updates import (
-    CHUNK_ELEMENTS,
-    DELTA_MAX,
     EXPONENT_MAX,
     EXPONENTS,
-    capped,
+    decode_change,
     decode_snapshot,
     decode_update,
     norm_cap,
     snapshot_bytes,
-    squared_norm,
-    update_bytes,
+    sparse_format,
+    update_bytes_max,
     update_layout,
 )
 from tests.chain.rules.training_job import JOB, random_update, snapshot, update
 
+SPARSE = replace(JOB, compression=b"topk", keep=2048, value_bits=2, fraction_bits=12)
 LOOSE = replace(JOB, fraction_bits=24)
 
 
@@ -75,35 +77,58 @@ def test_a_segment_that_the_job_does_not_have_is_our_own_mistake() -> None:
 
 
 def test_sizes_are_known_beforehand() -> None:
-    assert len(update(1, 1)) == update_bytes(JOB, 1)
+    assert len(update(1, 1)) == update_bytes_max(JOB, 1)
     assert len(snapshot(0)) == snapshot_bytes(JOB)
     assert len(decode_snapshot(JOB, snapshot(7))) == 8
 
 
+def change(*values: int) -> Change:
+    return Change(len(values), None, np.array(values, np.int64))
+
+
 def test_an_update_at_the_norm_cap_stays_and_one_past_it_is_halved() -> None:
-    deltas = {"a": np.array([3, -4], np.int64)}
-    assert squared_norm(deltas) == 25
-    assert capped(deltas, 25) is deltas
-    halved = capped(deltas, 24)
-    assert halved["a"].tolist() == [1, -2]
+    assert change(3, -4).squared_norm == 25
+    assert change(3, -4).capped(25).values.tolist() == [3, -4]
+    assert change(3, -4).capped(24).values.tolist() == [1, -2]
 
 
 def test_halving_rounds_towards_zero_and_ends() -> None:
-    assert capped({"a": np.array([-1, 1, -7], np.int64)}, 0)["a"].tolist() == [0, 0, 0]
+    assert change(-1, 1, -7).capped(0).values.tolist() == [0, 0, 0]
 
 
 def test_scaling_an_update_up_buys_at_most_the_cap() -> None:
     """The strongest update that the format can say."""
-    deltas = decode_update(JOB, 0, update(0, -128, EXPONENT_MAX))
-    assert squared_norm(deltas) <= norm_cap(JOB, 0)
+    assert decode_change(JOB, 0, update(0, -128, EXPONENT_MAX)).squared_norm <= norm_cap(JOB, 0)
 
 
-def test_the_squared_norm_is_exact_where_64_bits_are_not_enough() -> None:
-    wide = {"a": np.full(2 * CHUNK_ELEMENTS + 1, -DELTA_MAX, np.int64)} | {
-        f"b{number}": np.full(30 * CHUNK_ELEMENTS, DELTA_MAX, np.int64) for number in range(2)
-    }
-    count = 62 * CHUNK_ELEMENTS + 1
-    assert squared_norm(wide) == count * DELTA_MAX**2 > 2**63
+def test_a_sparse_update_is_capped_like_a_dense_one() -> None:
+    form = sparse_format(SPARSE, 0)
+    places = np.sort(np.random.default_rng(1).choice(form.elements, form.entries, replace=False))
+    odd, exponents = np.full(form.entries, 3), np.full(form.chunks, 15)
+    data = encode_sparse(form, places, odd, exponents)
+    assert len(data) <= update_bytes_max(SPARSE, 0)
+    told = decode_change(SPARSE, 0, data)
+    assert told.squared_norm <= norm_cap(SPARSE, 0) < decode_sparse_norm(form.entries)
+    deltas = decode_update(SPARSE, 0, data)
+    assert {name: part.shape for name, part in deltas.items()} == segment_shapes(SPARSE, 0)
+    flat = np.concatenate([part.ravel() for part in deltas.values()])
+    assert np.flatnonzero(flat).tolist() == places.tolist()
+
+
+def decode_sparse_norm(entries: int) -> int:
+    """Before the cap."""
+    return entries * (3 << 15) ** 2
+
+
+def test_a_dense_update_is_no_sparse_one_and_the_other_way_round() -> None:
+    form = sparse_format(SPARSE, 0)
+    sparse = encode_sparse(
+        form, np.arange(form.entries), np.ones(form.entries, np.int64), np.zeros(form.chunks)
+    )
+    with pytest.raises(DecodeError):
+        decode_update(SPARSE, 0, update(0, 1))
+    with pytest.raises(DecodeError):
+        decode_update(JOB, 0, sparse)
 
 
 @settings(deadline=None)
@@ -112,7 +137,7 @@ def test_decoding_agrees_with_big_integers(seed: int, segment: int) -> None:
     data = random_update(segment, seed)
     deltas = decode_update(JOB, segment, data)
     norm = sum(int(v) ** 2 for part in deltas.values() for v in part.ravel())
-    assert squared_norm(deltas) == norm <= norm_cap(JOB, segment)
+    assert decode_change(JOB, segment, data).squared_norm == norm <= norm_cap(JOB, segment)
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,12 @@ def test_measurement_names_the_base_the_candidates_and_the_records() -> None:
 
 def test_the_outer_step_takes_the_updates_that_earned_tickets() -> None:
     mill = Mill().found().to_aggregation()
-    asked = outer_step(mill.state)
+    asked = outer_step(mill.rules, mill.state)
     assert [row.unit for row, _ in asked.updates] == [0, 1, 2]
     assert asked.base == mill.rules.job.genesis_model
+    assert mill.state.drawn is not None
+    assert asked.randomness == mill.state.drawn.randomness
+    assert len(set(asked.challenge)) == mill.rules.params.challenge_records
 
 
 def test_replicas_that_do_their_duties_and_nothing_else_finish_a_cycle() -> None:

@@ -1,13 +1,16 @@
 """How the machine goes on: by deliveries, by time, and from a stored state as from a living one."""
 
+from msgspec.structs import replace
+
 from bft.codec.canonical import Record, decode, encode
 from bft.crypto.hashing import sha256
 from bft.pbft.clients import ClientTable
+from chain.records.evaluation import SnapshotVote
 from chain.records.phase import Phase
-from chain.records.score_log import CloseReason, CycleClosed, decode_leaf
+from chain.records.score_log import Aggregated, CloseReason, CycleClosed, decode_leaf
 from chain.rules.rounds import challenge_round, draw_round
 from coordinator.cycle.state import State
-from tests.chain.audit.mill import Mill
+from tests.chain.audit.mill import JOB, Mill, make_genesis
 
 
 def records(mill: Mill) -> list[Record]:
@@ -250,6 +253,34 @@ def test_a_replica_that_restarts_after_every_batch_comes_to_the_same_state() -> 
     assert living.entries == restarting.entries
     assert encode(living.state) == encode(restarting.state)
     assert living.clients.encode() == restarting.clients.encode()
+
+
+def test_of_the_steps_tried_the_one_with_the_least_median_loss_is_agreed() -> None:
+    """Replica 3 says that the full step is best by far; medians do not listen to one."""
+    job = replace(JOB, backtracking=2)
+    losses = {0: (500, 400, 410), 1: (505, 410, 400), 2: (510, 405, 405), 3: (0, 900, 900)}
+    mill = Mill(genesis=make_genesis(job=job)).found().to_aggregation()
+    mill.all_say(lambda replica: mill.with_losses(replica, losses[replica]), range(4))
+    (agreed,) = [record for record in records(mill) if isinstance(record, Aggregated)]
+    # Lower medians are 500, 405 and 405: of equal steps the larger one.
+    assert agreed.halvings == 1
+    assert agreed.digest == mill.state.model
+
+
+def test_a_replica_with_another_halved_step_has_no_part_in_the_choice() -> None:
+    job = replace(JOB, backtracking=1)
+    mill = Mill(genesis=make_genesis(job=job)).found().to_aggregation()
+
+    def vote(replica: int) -> SnapshotVote:
+        said = mill.with_losses(replica, (5, 4) if replica else (1, 1_000))
+        if replica:
+            return said
+        other = replace(said.models[1], digest=sha256(b"other"))
+        return replace(said, models=(said.models[0], other))
+
+    mill.all_say(vote, range(4))
+    (agreed,) = [record for record in records(mill) if isinstance(record, Aggregated)]
+    assert agreed.halvings == 1
 
 
 def test_whatever_order_miners_come_in_the_state_stands_in_key_order() -> None:

@@ -10,6 +10,7 @@ from bft.dkg.messages import Phase as Ceremony
 from bft.ordering.request import seal_request
 from chain.params import MINIMAL
 from chain.records.contribution import UpdateCommitment
+from chain.records.evaluation import SnapshotVote
 from chain.records.phase import Phase
 from chain.records.votes import Elapsed
 from chain.rules.limits import ATTEMPTS, WINDOW_FACTOR
@@ -185,6 +186,11 @@ def test_a_table_lists_exactly_the_revealed_units_once() -> None:
     assert_refused(mill, replica, mill.lying_table(0), "twice")
 
 
+def with_correct(vote: SnapshotVote, correct: int) -> SnapshotVote:
+    (model,) = vote.models
+    return replace(vote, models=(replace(model, correct=correct),))
+
+
 def test_a_vote_for_a_model_is_one_a_replica_and_counts_all_held_out_records() -> None:
     mill = Mill().found().to_aggregation()
     replica, said = mill.replicas[0], mill.vote(0)
@@ -192,10 +198,11 @@ def test_a_vote_for_a_model_is_one_a_replica_and_counts_all_held_out_records() -
     for wrong, code in (
         (replace(said, cycle=2), "wrong-cycle"),
         (replace(said, records=records - 1), "out-of-range"),
-        (replace(said, correct=records + 1), "out-of-range"),
+        (with_correct(said, records + 1), "out-of-range"),
+        (replace(said, models=said.models * 2), "out-of-range"),
     ):
         assert_refused(mill, replica, wrong, code)
-    assert mill.say(replica, replace(said, correct=records)) == ["accepted"]
+    assert mill.say(replica, with_correct(said, records)) == ["accepted"]
     assert_refused(mill, replica, mill.vote(0, sha256(b"other")), "twice")
 
 

@@ -47,7 +47,7 @@ def test_the_gain_is_that_of_the_damped_step() -> None:
     pool = range(JOB.train_records, JOB.train_records + JOB.heldout_records)
     item = Candidate(NOW.units[unit], UPDATES[unit])
     (measured,) = evaluate(job, params, GENESIS, [item], pool, {unit: pool})
-    after = outer_step(job, GENESIS, [(row(unit, last, 1), UPDATES[unit])])
+    (after,) = outer_step(job, GENESIS, [(row(unit, last, 1), UPDATES[unit])], bytes(32))
     gained = heldout(job, GENESIS)[0] - heldout(job, after)[0]
     assert abs(measured.gain - gained) <= 1
     assert measured.advantage == 0

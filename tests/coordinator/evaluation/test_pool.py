@@ -13,12 +13,14 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from bft.crypto.hashing import sha256
 from bft.errors import Busy, FederationError, Unavailable
 from chain.params import MINIMAL
 from chain.records.evaluation import EvaluationRow
 from chain.rules.aggregation import outer_step
 from coordinator.evaluation.evaluator import Candidate, heldout
 from coordinator.evaluation.pool import TASK_UNITS_MAX, EvaluationPool
+from coordinator.evaluation.stepping import model_loss
 from tests.chain.rules.training_job import row
 from tests.miner.training.training_run import GENESIS, JOB, cycle
 from tests.patience import PATIENCE_S
@@ -64,14 +66,42 @@ async def test_rows_keep_the_order_of_many_tasks(pool: EvaluationPool) -> None:
 
 async def test_the_outer_step_comes_with_its_held_out_measurement(pool: EvaluationPool) -> None:
     updates = [(row(0, NOW.units[0].segment, 9), UPDATE)]
-    snapshot, *measured = await pool.outer_step(JOB, GENESIS, updates)
-    assert snapshot == outer_step(JOB, GENESIS, updates)
-    assert tuple(measured) == heldout(JOB, snapshot)
+    snapshots, models = await pool.outer_step(JOB, GENESIS, updates, bytes(32), ())
+    assert snapshots == outer_step(JOB, GENESIS, updates, bytes(32))
+    assert [model.digest for model in models] == [sha256(data) for data in snapshots]
+    assert [(model.loss, model.correct) for model in models] == [heldout(JOB, snapshots[0])[:2]]
+
+
+async def test_back_tracking_measures_every_step_on_the_challenge(pool: EvaluationPool) -> None:
+    job = replace(JOB, backtracking=2)
+    updates = [(row(0, NOW.units[0].segment, 9), UPDATE)]
+    snapshots, models = await pool.outer_step(job, GENESIS, updates, bytes(32), (1, 5, 9))
+    assert len(set(snapshots)) == 3
+    assert [model.challenge_loss for model in models] == [
+        model_loss(job, data, (1, 5, 9))[0] for data in snapshots
+    ]
+    assert len({model.challenge_loss for model in models}) == 3
+
+
+async def test_updates_in_files_are_read_by_the_worker_and_checked(
+    pool: EvaluationPool, tmp_path: Path
+) -> None:
+    path = tmp_path / sha256(UPDATE).hex()
+    path.write_bytes(UPDATE)
+    scored = row(0, NOW.units[0].segment, 9)
+    snapshots, _ = await pool.outer_step(JOB, GENESIS, [(scored, path)], bytes(32), ())
+    assert snapshots == outer_step(JOB, GENESIS, [(scored, UPDATE)], bytes(32))
+    path.write_bytes(UPDATE[:-1] + bytes([UPDATE[-1] ^ 1]))
+    with pytest.raises(FederationError, match="holds other bytes"):
+        await pool.outer_step(JOB, GENESIS, [(scored, path)], bytes(32), ())
+    path.unlink()
+    with pytest.raises(FederationError, match="No such file"):
+        await pool.outer_step(JOB, GENESIS, [(scored, path)], bytes(32), ())
 
 
 async def test_no_units_are_no_rows(pool: EvaluationPool) -> None:
     assert await measure(pool, []) == ()
-    assert (await pool.outer_step(JOB, GENESIS, []))[0] == GENESIS
+    assert (await pool.outer_step(JOB, GENESIS, [], bytes(32), ()))[0] == (GENESIS,)
 
 
 async def test_a_base_that_is_no_snapshot_is_told_and_the_worker_lives(
@@ -80,7 +110,7 @@ async def test_a_base_that_is_no_snapshot_is_told_and_the_worker_lives(
     await measure(pool, [Candidate(NOW.units[0], UPDATE)])
     before = pool.pids
     with pytest.raises(FederationError, match="bytes came"):
-        await pool.outer_step(JOB, GENESIS[:-1], [])
+        await pool.outer_step(JOB, GENESIS[:-1], [], bytes(32), ())
     assert set(before) <= set(pool.pids)
 
 
@@ -109,7 +139,7 @@ async def test_a_unit_that_no_worker_finishes_counts_as_invalid_here() -> None:
     rows = await measure(pool, [Candidate(NOW.units[0], UPDATE), Candidate(NOW.units[1], UPDATE)])
     assert [(found.unit, found.valid, found.gain) for found in rows] == [(0, 0, 0), (1, 0, 0)]
     with pytest.raises(Unavailable, match="not done in time"):
-        await pool.outer_step(JOB, GENESIS, [])
+        await pool.outer_step(JOB, GENESIS, [], bytes(32), ())
     await pool.close()
 
 

@@ -15,7 +15,7 @@ from bft.errors import Unavailable
 from chain.federation import api
 from chain.params import MINIMAL
 from chain.records.contribution import ResourceReport, UpdateReveal, UploadAuthorization
-from chain.records.evaluation import EvaluationRow, ScoreRow
+from chain.records.evaluation import EvaluationRow, NextModel
 from chain.records.phase import Phase
 from chain.rules.families.registry import segment_parameters
 from tests.coordinator.service.mill import Mill, Miner
@@ -59,14 +59,14 @@ class EasyPool:
         )
 
     async def outer_step(
-        self, job: Any, base: bytes, updates: Sequence[tuple[ScoreRow, bytes]]
-    ) -> tuple[bytes, int, int, int]:
+        self, job: Any, base: bytes, updates: Any, randomness: bytes, challenge: Sequence[int]
+    ) -> tuple[tuple[bytes, ...], tuple[NextModel, ...]]:
         """See `Pool`."""
         if self.stepping:
             raise self.stepping.pop(0)
         self.models += 1
-        records = int(job.heldout_records)
-        return b"model %d after %s" % (self.models, sha256(base)), 5, 3, records
+        model = b"model %d after %s" % (self.models, sha256(base))
+        return (model,), (NextModel(digest=sha256(model), challenge_loss=4, loss=5, correct=3),)
 
     async def close(self) -> None:
         """There is nothing to stop."""

@@ -146,7 +146,9 @@ async def index(tmp_path: Path) -> AsyncIterator[LogIndex]:
     drawn = Drawn(cycle=CYCLE, randomness=bytes(32), ranks=(Rank(miner=MINERS[0], tickets=14),))
     writer.add((table(2, cseq=2), table(1)), SCORED, drawn)
     writer.add((table(1, cseq=3, lie=LIE),))  # too late to count
-    step = Aggregated(cycle=CYCLE, digest=bytes(32), loss=400_000, correct=300, records=357)
+    step = Aggregated(
+        cycle=CYCLE, digest=bytes(32), halvings=0, loss=400_000, correct=300, records=357
+    )
     writer.add((), step, CycleClosed(cycle=CYCLE, reason=int(CloseReason.NO_BLOCK)))
     writer.add((), activated(1, KEYS[::-1], 8))  # later, and so in another order
     journal.close()

@@ -28,7 +28,7 @@ from chain.records.contribution import (
 from chain.records.operations import encode_operation
 from chain.records.phase import Phase
 from chain.records.votes import Elapsed
-from chain.rules.updates import update_bytes
+from chain.rules.updates import update_bytes_max
 from coordinator.config import Home, read_secret
 from coordinator.service.miner_api import ENVELOPE_BYTES
 from tests.coordinator.service.mill import PATIENT, STILL, Mill, Miner, running
@@ -432,7 +432,7 @@ async def test_an_update_above_the_chains_limit_is_refused(revealing: Trial) -> 
 async def test_an_update_longer_than_any_of_this_job_is_refused(revealing: Trial) -> None:
     """A store that junk could fill would turn the next cycle's updates away."""
     genesis = revealing.mill.genesis
-    longest = max(update_bytes(genesis.job, segment) for segment in range(genesis.job.segments))
+    longest = max(update_bytes_max(genesis.job, segment) for segment in range(genesis.job.segments))
     assert longest < genesis.params.update_bytes_max
     assert code(await revealing.put(size=longest + 1)) == (422, "too-long")
     data = bytes(longest)

@@ -14,7 +14,7 @@ from bft.errors import FederationError, Unavailable
 from chain.federation import api
 from chain.params import MINIMAL
 from chain.records.contribution import WorkUnit
-from chain.records.evaluation import EvaluationRow, ScoreRow
+from chain.records.evaluation import EvaluationRow, NextModel, ScoreRow
 from chain.records.federation import Genesis
 from coordinator.config import split_address
 from coordinator.cycle.duties import Measurement, OuterStep
@@ -29,6 +29,8 @@ from tests.sample import JOB, SNAPSHOT
 
 UPDATE = b"an update"
 DIGEST = sha256(UPDATE)
+NEXT = (b"the next model", b"half the step")
+MODELS = tuple(NextModel(digest=sha256(data), challenge_loss=5, loss=5, correct=3) for data in NEXT)
 UNIT = WorkUnit(unit=0, miner=b"\x02" * 33, segment=0, chunk=0, steps=1)
 
 
@@ -177,11 +179,18 @@ class FlakyPool:
         return tuple(EvaluationRow(unit=i.unit.unit, valid=1, gain=1, advantage=1) for i in items)
 
     async def outer_step(
-        self, job: Any, base: bytes, updates: Sequence[tuple[ScoreRow, bytes]]
-    ) -> tuple[bytes, int, int, int]:
+        self,
+        job: Any,
+        base: bytes,
+        updates: Sequence[tuple[ScoreRow, bytes | Path]],
+        randomness: bytes,
+        challenge: Sequence[int],
+    ) -> tuple[tuple[bytes, ...], tuple[NextModel, ...]]:
         self._fail()
-        self.updates = [update for _, update in updates]
-        return b"the next model", 5, 3, 4
+        assert (randomness, challenge) == (b"r" * 32, (7, 8))
+        self.updates = [one if isinstance(one, bytes) else one.read_bytes() for _, one in updates]
+        self.files = [one.name for _, one in updates if isinstance(one, Path)]
+        return NEXT, MODELS
 
     async def close(self) -> None:
         """There is nothing to stop."""
@@ -246,9 +255,33 @@ async def test_the_next_model_is_stored_before_it_is_voted_for(place: Place) -> 
         cycle=3,
         base=place.genesis.job.genesis_model,
         updates=((ROW, Reveal(digest=DIGEST, size=len(UPDATE))),),
+        randomness=b"r" * 32,
+        challenge=(7, 8),
     )
-    digest = sha256(b"the next model")
     found = await worker(place, pool).make_snapshot(step)
-    assert found == Stepped(cycle=3, digest=digest, loss=5, correct=3, records=4)
-    assert await place.store.get(digest) == b"the next model"
+    assert found == Stepped(cycle=3, models=MODELS, records=place.genesis.job.heldout_records)
+    assert [await place.store.get(model.digest) for model in MODELS] == list(NEXT)
     assert pool.updates == [UPDATE]
+    assert pool.files == [DIGEST.hex()]  # read where it is needed, one at a time
+
+
+async def test_an_update_that_could_not_be_kept_is_handed_on_as_bytes(tmp_path: Path) -> None:
+    genesis, homes = federation_here(tmp_path, 4, MINIMAL, JOB, SNAPSHOT)
+    full = BlobStore(homes[0] / "blobs", len(SNAPSHOT) + sum(map(len, NEXT)))
+    artifacts = Artifacts(urls_but(genesis.members, genesis.members[0].key), full)
+    await full.put(SNAPSHOT)
+    pool = FlakyPool(failures=0)
+    long = UPDATE * 100
+    step = OuterStep(
+        cycle=3,
+        base=genesis.job.genesis_model,
+        updates=((ROW, Reveal(digest=sha256(long), size=len(long))),),
+        randomness=b"r" * 32,
+        challenge=(7, 8),
+    )
+    try:
+        async with serving(genesis, 1, long):
+            await PoolWorker(genesis, artifacts, full, pool).make_snapshot(step)
+    finally:
+        await artifacts.close()
+    assert (pool.updates, pool.files) == ([long], [])

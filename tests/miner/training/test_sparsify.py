@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from chain.rules.sparse import CHUNK_ELEMENTS, SparseFormat, decode_sparse
+from chain.rules.limits import CHUNK_ELEMENTS
+from chain.rules.sparse import SparseFormat, decode_sparse
 from miner.training.sparsify import encode_topk
 
 TWO_AND_A_BIT = 2 * CHUNK_ELEMENTS + 700

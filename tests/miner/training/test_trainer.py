@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from bft.errors import ConfigError, DecodeError
 from chain.rules.families.registry import segment_parameters
-from chain.rules.updates import decode_update, update_bytes
+from chain.rules.updates import decode_update, update_bytes_max
 from miner.training.benchmark import measure_capacity
 from miner.training.jobs import digits_job
 from miner.training.trainer import minibatches, train_unit
@@ -21,7 +21,7 @@ SEED = bytes(32)
 
 def test_a_unit_becomes_an_update_of_its_segment() -> None:
     data = train_unit(JOB, GENESIS, UNIT, CHUNK, SEED)
-    assert len(data) == update_bytes(JOB, UNIT.segment)
+    assert len(data) == update_bytes_max(JOB, UNIT.segment)
     assert all(part.any() for part in decode_update(JOB, UNIT.segment, data).values())
 
 

@@ -66,4 +66,8 @@ def finish(
     """The next snapshot, the next references, the scores."""
     rows = cycle.score(updates.items(), references)
     pairs = [(row, updates[row.unit]) for row in rows]
-    return outer_step(JOB, cycle.base, pairs), next_references(references, rows, MINIMAL), rows
+    return (
+        outer_step(JOB, cycle.base, pairs, cycle.seed)[0],
+        next_references(references, rows, MINIMAL),
+        rows,
+    )
