@@ -254,8 +254,7 @@ class Fold:
         self, shares: dict[int, bytes], commitments: list[bytes], message: bytes
     ) -> bytes | None:
         """The signature that these shares under this sharing make."""
-        t, key = len(commitments), commitments[0]
-        found = threshold_signature(shares, t, key, message, self.claimed)
+        found = threshold_signature(shares, commitments, message, self.claimed)
         if found is not None:
             self.used.append((message, found))
         return found

@@ -6,14 +6,13 @@ py_ecc for BLS12-381 and `cryptography` for secp256k1; nothing of ours, nothing 
 from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
-from itertools import combinations
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from py_ecc.bls.g2_primitives import signature_to_G2
+from py_ecc.bls.g2_primitives import G2_to_signature, signature_to_G2
 from py_ecc.bls.hash_to_curve import hash_to_G1
 from py_ecc.bls.point_compression import compress_G1, decompress_G1
 from py_ecc.fields import optimized_bls12_381_FQ12 as FQ12
@@ -197,15 +196,43 @@ def all_signed(key: bytes, signatures: tuple[tuple[bytes, bytes], ...]) -> bool:
     return bool(final_exponentiate(product) == FQ12.one())
 
 
+def committed(commitments: Sequence[bytes], x: int) -> Any:
+    """The committed polynomial at x, times the generator."""
+    value = g2(commitments[-1])
+    for commitment in reversed(commitments[:-1]):
+        value = add(multiply(value, x), g2(commitment))
+    return value
+
+
+def compressed(point: Any) -> bytes:
+    """A G2 point's 96 bytes."""
+    return bytes(G2_to_signature(point))
+
+
 def threshold_signature(
-    shares: dict[int, bytes], t: int, key: bytes, message: bytes, claimed: frozenset[bytes]
+    shares: dict[int, bytes],
+    commitments: Sequence[bytes],
+    message: bytes,
+    claimed: frozenset[bytes],
 ) -> bytes | None:
     """The signature that t good ones of these shares make, if so many are good.
 
     `claimed`: signatures that somebody says are right and that are verified later, all at once.
     """
-    for chosen in combinations(sorted(shares.items()), t):
-        found = combined(chosen)
-        if found is not None and (found in claimed or all_signed(key, ((message, found),))):
-            return found
-    return None
+    t, key = len(commitments), commitments[0]
+    given = tuple(sorted(shares.items()))
+    if len(given) < t:
+        return None
+    found = combined(given[:t])
+    if found is not None and (found in claimed or all_signed(key, ((message, found),))):
+        return found
+    good = tuple(each for each in given if _is_good(tuple(commitments), message, *each))
+    return combined(good[:t]) if len(good) >= t else None
+
+
+@cache
+def _is_good(commitments: tuple[bytes, ...], message: bytes, index: int, share: bytes) -> bool:
+    try:
+        return all_signed(compressed(committed(commitments, index + 1)), ((message, share),))
+    except Malformed:
+        return False

@@ -6,7 +6,6 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from py_ecc.bls.g2_primitives import G2_to_signature
 from py_ecc.optimized_bls12_381.optimized_curve import (
     G2,
     Z2,
@@ -18,24 +17,11 @@ from py_ecc.optimized_bls12_381.optimized_curve import (
     neg,
 )
 
-from tests.oracle.primitives import g2, lagrange, strong, tagged
+from tests.oracle.primitives import committed, compressed, g2, lagrange, strong, tagged
 from tests.oracle.records import Malformed, pack
 
 KEYS, DEALING, COMPLAINT, DONE, FAILED = 1, 2, 3, 4, 5
 SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
-
-
-def compressed(point: Any) -> bytes:
-    """96 bytes."""
-    return bytes(G2_to_signature(point))
-
-
-def at(commitments: list[bytes], x: int) -> Any:
-    """The committed polynomial at x, times the generator."""
-    value = g2(commitments[-1])
-    for commitment in reversed(commitments[:-1]):
-        value = add(multiply(value, x), g2(commitment))
-    return value
 
 
 @cache
@@ -173,7 +159,7 @@ class Session:
         if len(commitments) != self.t or len(said["ciphertexts"]) != len(self.keys):
             return False
         try:
-            if self.old and not eq(g2(commitments[0]), at(self.old, author + 1)):
+            if self.old and not eq(g2(commitments[0]), committed(self.old, author + 1)):
                 return False
         except Malformed:
             return False
@@ -204,7 +190,7 @@ class Session:
         share = int.from_bytes(opened, "big")
         if len(opened) != 32 or not 0 < share < curve_order:
             return False
-        return bool(eq(multiply(G2, share), at(dealing["commitments"], receiver + 1)))
+        return bool(eq(multiply(G2, share), committed(dealing["commitments"], receiver + 1)))
 
     def _on_ready(self, author: int, said: dict[str, Any]) -> bool:
         if said["phase"] != COMPLAINT or author not in self.keys or author in self.ready:
