@@ -34,6 +34,7 @@ COMMANDS: dict[str, Target] = {
     "operator": Target("coordinator.cli", "operator", "Run one coordinator replica."),
     "federation": Target("coordinator.cli", "federation", "Found a federation; ask what it does."),
     "job": Target("miner.training.job_cli", "job", "Describe what is trained."),
+    "model": Target("miner.training.model_cli", "model", "Take the trained model home."),
     "miner": Target("miner.cli", "miner", "Train for the federation."),
     "node": Target("chain.cli", "node", "Follow and check the chain."),
     "verify": Target("chain.cli", "verify", "Check a certificate or a block."),

@@ -9,6 +9,9 @@ from math import prod
 from chain.records.job import Mode
 from chain.rules.families.family import HEAD, Family, Shapes, Sizes
 
+AUXILIARY = "auxiliary."
+"""Begins the names of heads that serve training only."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -59,7 +62,7 @@ def span_of(family: Family, sizes: Sizes, mode: Mode, segments: int, number: int
 
 def _head_name(segments: int, number: int) -> str:
     """The last segment's head is the model's; those before it serve training only."""
-    return HEAD if number == segments - 1 else f"auxiliary.{number}"
+    return HEAD if number == segments - 1 else f"{AUXILIARY}{number}"
 
 
 def _layers(layers: int, segments: int, number: int) -> tuple[int, int]:
