@@ -26,6 +26,7 @@ from chain.bitcoin.ledger import (
 )
 from chain.bitcoin.script import is_key_hash, is_script_hash, is_unspendable, witness_program
 from chain.records.peer_message import TRANSACTION_WEIGHT_MAX
+from chain.records.template import TEMPLATE_WEIGHT_MAX
 from chain.records.transaction import Transaction
 
 FEE_RATE_MIN = 250
@@ -107,6 +108,17 @@ class Mempool:
             Refused: "known", "not-standard", "fee-too-low", "too-many-ancestors", "pool-full",
                 "not-final", or why it is not valid (chain/bitcoin/ledger.py).
         """
+        entry, evicted = self._consider(transaction, coins)
+        for gone in evicted:
+            self._remove(gone)
+        self._insert(entry)
+        return (*evicted, *self._make_room(entry))
+
+    def test(self, transaction: Transaction, coins: Coins) -> Entry:
+        """What would wait if it was taken.  Raises Refused, as `add`; nothing changes."""
+        return self._consider(transaction, coins)[0]
+
+    def _consider(self, transaction: Transaction, coins: Coins) -> tuple[Entry, tuple[bytes, ...]]:
         txid = transaction.txid
         if txid in self._entries:
             raise Refused("known", f"{txid[::-1].hex()} waits already")
@@ -116,10 +128,25 @@ class Mempool:
         self._check_ancestors(entry)
         self._check_room(entry)
         self._check_scripts(transaction, spent)  # last: nothing else costs as much
-        for gone in evicted:
-            self._remove(gone)
-        self._insert(entry)
-        return (*evicted, *self._make_room(entry))
+        return entry, evicted
+
+    def ancestors(self, entry: Entry) -> tuple[Entry, ...]:
+        """What waits and it builds on."""
+        return tuple(self._entries[txid] for txid in self._ancestors(entry))
+
+    def descendants(self, entry: Entry) -> tuple[Entry, ...]:
+        """What waits and builds on it."""
+        found = self._with_descendants([entry.txid])
+        return tuple(self._entries[txid] for txid in found if txid != entry.txid)
+
+    def rate_to_beat(self, blocks: int) -> int:
+        """Fee per 1000 weight of the best that so many full blocks would leave; 0 if none."""
+        room = blocks * TEMPLATE_WEIGHT_MAX
+        for entry in sorted(self._entries.values(), key=lambda each: -each.rate):
+            room -= entry.weight
+            if room < 0:
+                return entry.rate + 1
+        return 0
 
     def _judge(
         self, transaction: Transaction, txid: bytes, coins: Coins

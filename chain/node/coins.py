@@ -69,6 +69,13 @@ class CoinTable:
             for txid, output, value, height, coinbase in rows
         ]
 
+    def height_of(self, txid: bytes) -> int | None:
+        """Of the block that made a transaction's coins, while one of them is unspent."""
+        row = self._db.execute(
+            "SELECT height FROM coins WHERE txid = ? LIMIT 1", (txid,)
+        ).fetchone()
+        return None if row is None else int(row[0])
+
     def totals(self) -> tuple[int, int, int]:
         """(coins, transactions that have some, their value)."""
         row = self._db.execute(

@@ -72,6 +72,7 @@ class NodeCore:
         )
         self.epochs = self.store.epochs()  # verified, from epoch 0 on
         self.replica_status: dict[str, str] = {url: "not asked yet" for url in self.replicas}
+        self.addresses: dict[int, str] = {}  # of connected peers, by their numbers
         self._stepped = asyncio.Event()
         self._failure: BaseException | None = None
 

@@ -254,6 +254,7 @@ class NodeService:
         """Until the connection ends; whether the two had greeted each other."""
         self._numbers += 1
         number = self._numbers
+        self.core.addresses[number] = _endpoint(writer.get_extra_info("peername"))
         link = self._links[number] = Link(number, host, reader, writer, self.core.chain_id)
         greeted = False
         try:
@@ -268,7 +269,7 @@ class NodeService:
         finally:
             peer = self.core.gossip.peers.get(number)
             greeted = peer is not None and peer.ready
-            del self._links[number]
+            del self._links[number], self.core.addresses[number]
             if not self.core.failed:
                 self.step(PeerLost(peer=number))
         return greeted

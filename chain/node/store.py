@@ -31,14 +31,15 @@ FRESH_MAX = 64  # blocks of the last transactions that are not decoded again
 DISCOURAGED_MAX = 256  # addresses; those that misbehaved last stay
 _FINAL = (
     "CREATE TABLE final (height INTEGER PRIMARY KEY, hash BLOB NOT NULL, header BLOB NOT NULL, "
-    "undo BLOB NOT NULL)"
+    "undo BLOB NOT NULL)",
+    "CREATE INDEX final_by_hash ON final (hash)",
 )
 _SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE blocks (hash BLOB PRIMARY KEY, height INTEGER NOT NULL, previous BLOB NOT NULL, "
     "data BLOB NOT NULL)",
     "CREATE INDEX blocks_by_height ON blocks (height)",
-    _FINAL,
+    *_FINAL,
     "CREATE TABLE finality (height INTEGER PRIMARY KEY, hash BLOB NOT NULL, "
     "signature BLOB NOT NULL)",
     "CREATE TABLE evidence (data BLOB PRIMARY KEY, fault INTEGER NOT NULL) WITHOUT ROWID",
@@ -133,7 +134,7 @@ class Store:
         rows = self._db.execute("SELECT height, hash FROM final ORDER BY height").fetchall()
         for table in ("final", *(("coins", "times") if version > 1 else ())):
             self._db.execute(f"DROP TABLE {table}")
-        for statement in (_FINAL, *coin_tables.SCHEMA):
+        for statement in (*_FINAL, *coin_tables.SCHEMA):
             self._db.execute(statement)
         self._coins.begin(self._genesis.time)
         for height, block in rows:
@@ -281,6 +282,11 @@ class Store:
     def final_header(self, height: int) -> bytes | None:
         """The encoded certified header of the final block at this height."""
         row = self._db.execute("SELECT header FROM final WHERE height = ?", (height,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def header_of(self, block: bytes) -> bytes | None:
+        """The encoded certified header of the final block with this hash."""
+        row = self._db.execute("SELECT header FROM final WHERE hash = ?", (block,)).fetchone()
         return None if row is None else bytes(row[0])
 
     def find(self, reference: str, tip: ParentView) -> Block | None:

@@ -1,0 +1,43 @@
+"""What callers of JSON-RPC give, checked as Bitcoin Core checks it."""
+
+from typing import Any
+
+from bft.errors import DecodeError
+from chain.node.rpc import INVALID_PARAMETER, TYPE_ERROR, RpcError
+
+HEX_MAX = 2 * 1024 * 1024
+
+
+def text(value: Any, name: str) -> str:
+    """Raises RpcError: no string."""
+    if not isinstance(value, str):
+        raise RpcError(TYPE_ERROR, f"{name} must be a string")
+    return value
+
+
+def check_int(value: Any, name: str) -> None:
+    """Raises RpcError: no whole number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise RpcError(TYPE_ERROR, f"{name} must be a whole number")
+
+
+def hash_of(value: Any, name: str) -> bytes:
+    """32 bytes, internal byte order.  Raises RpcError: no 64 hex digits."""
+    try:
+        found = bytes.fromhex(text(value, name))
+    except ValueError:
+        found = b""
+    if len(found) != 32:
+        raise RpcError(INVALID_PARAMETER, f"{name} must be of length 64, in hex")
+    return found[::-1]
+
+
+def bytes_of(value: Any) -> bytes:
+    """Raises RpcError: too long, or no text; DecodeError: no hex digits."""
+    digits = text(value, "hex")
+    if len(digits) > HEX_MAX + 2:
+        raise RpcError(INVALID_PARAMETER, f"{len(digits)} digits; at most {HEX_MAX}")
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        raise DecodeError("hex digits expected") from None
