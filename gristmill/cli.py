@@ -37,7 +37,10 @@ COMMANDS: dict[str, Target] = {
     "model": Target("miner.training.model_cli", "model", "Take the trained model home."),
     "miner": Target("miner.cli", "miner", "Train for the federation."),
     "node": Target("chain.cli", "node", "Follow and check the chain."),
-    "verify": Target("chain.cli", "verify", "Check a certificate or a block."),
+    "wallet": Target("chain.wallet.cli", "wallet", "Receive and pay."),
+    "verify": Target(
+        "chain.cli", "verify", "Check a certificate, a block, or the chain from its headers."
+    ),
     "audit": Target(
         "chain.audit.cli", "audit", "Replay the score log and name what does not follow."
     ),

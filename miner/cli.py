@@ -256,12 +256,12 @@ def send(
 
     --fee-rate is in the smallest unit per virtual byte.
     """
-    from chain.bitcoin.text import amount
+    from chain.bitcoin.text import amount, parse_amount
     from chain.federation.rpc_client import NodeRpc
     from miner import purse
     from miner.config import load_home
 
-    wanted = purse.parse_amount(value)
+    wanted = parse_amount(value)
     key, rpc = load_home(home).key, NodeRpc(node, cookie)
     payment = purse.prepare(key, rpc, to, wanted, fee_rate)
     if not dry_run:

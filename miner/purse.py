@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from bft.crypto.identity import PrivateKey
-from bft.errors import ConfigError, DecodeError
+from bft.errors import DecodeError
 from chain.bitcoin.address import GRISTMILL, decode_address, encode_address
-from chain.bitcoin.ledger import COINBASE_MATURITY, MONEY_MAX, Outpoint
+from chain.bitcoin.ledger import COINBASE_MATURITY, Outpoint
 from chain.bitcoin.signing import Keyring
 from chain.bitcoin.text import DECIMALS
 from chain.federation.rpc_client import NodeRpc
@@ -104,20 +104,3 @@ def _waits(node: NodeRpc, outpoint: Outpoint) -> bool:
 def send(node: NodeRpc, payment: Payment) -> str:
     """The transaction's id, once the node has taken it.  Raises Refused: it does not."""
     return str(node.call("sendrawtransaction", payment.transaction.encode().hex()))
-
-
-def parse_amount(text: str) -> int | None:
-    """Coins as people write them, in the smallest unit; None for "all".
-
-    Raises:
-        ConfigError: neither a number with at most eight decimals nor "all".
-    """
-    if text == "all":
-        return None
-    try:
-        value = Decimal(text).scaleb(DECIMALS)
-    except ArithmeticError:  # no number, or beyond what decimals hold
-        value = Decimal(-1)
-    if not value.is_finite() or value != value.to_integral_value() or not 0 < value <= MONEY_MAX:
-        raise ConfigError(f"{text!r} came; an amount such as 12.5, or all, is expected")
-    return int(value)

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from bft.crypto.hashing import double_sha256
-from bft.errors import DecodeError
+from bft.errors import ConfigError, DecodeError
 from chain.bitcoin.address import AddressFormat, encode_address
-from chain.bitcoin.ledger import weight
+from chain.bitcoin.ledger import MONEY_MAX, weight
 from chain.bitcoin.opcodes import Op
 from chain.bitcoin.script import (
     Operation,
@@ -49,6 +49,23 @@ _NUMBER_BYTES = 4  # pushes up to here are shown as numbers
 def amount(value: int) -> Decimal:
     """A value in coins, with all eight decimals."""
     return Decimal(value).scaleb(-DECIMALS)
+
+
+def parse_amount(text: str) -> int | None:
+    """Coins as people write them, in the smallest unit; None for "all".
+
+    Raises:
+        ConfigError: neither a number with at most eight decimals nor "all".
+    """
+    if text == "all":
+        return None
+    try:
+        value = Decimal(text).scaleb(DECIMALS)
+    except ArithmeticError:  # no number, or beyond what decimals hold
+        value = Decimal(-1)
+    if not value.is_finite() or value != value.to_integral_value() or not 0 < value <= MONEY_MAX:
+        raise ConfigError(f"{text!r} came; an amount such as 12.5, or all, is expected")
+    return int(value)
 
 
 def disassemble(script: bytes) -> str:

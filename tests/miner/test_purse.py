@@ -11,9 +11,10 @@ import pytest
 
 from bft.errors import ConfigError
 from chain.bitcoin.ledger import COINBASE_MATURITY
+from chain.bitcoin.text import parse_amount
 from chain.gossip_events import FinalitySubmitted
 from miner.config import MinerConfig, create_home
-from miner.purse import address_of, parse_amount
+from miner.purse import address_of
 from tests.chain.federation_fixture import GENESIS, OTHER, WINNER, block_on, finality_of
 from tests.chain.node.test_rpc import Client, served
 from tests.chain.test_spending import MATURE, PARENT
