@@ -13,11 +13,11 @@ from pathlib import Path
 
 from bft.codec.canonical import Record, encode
 from bft.codec.envelope import seal
-from bft.crypto.merkle import inclusion_proof
 from bft.errors import FederationError, Unavailable
 from bft.ordering.request import seal_request
 from chain.federation.answers import ACCEPTED
 from chain.federation.client import FederationClient
+from chain.federation.contribution import fetch_contribution
 from chain.federation.template import fetch_template
 from chain.records.block import build_block, decode_block
 from chain.records.certificate import decode_certificate
@@ -34,7 +34,7 @@ from chain.records.operations import encode_operation
 from chain.records.profile import profile_of
 from chain.rules.families.registry import segment_parameters
 from chain.rules.reward import subsidy
-from chain.validation import verify_certificate, verify_contribution
+from chain.validation import verify_certificate
 from miner import actions
 from miner.actions import Action, Event, Failed, Update
 from miner.blocks import MadeBlocks
@@ -139,13 +139,13 @@ class Agent:
         await self._queue.put(event)
 
     async def _event_of(self, action: Action) -> Event:
-        client = self._client
+        client, own = self._client, self._key.public_key
         match action:
             case actions.Register():
                 record = RegisterRecord(cycle=action.cycle, profile=await self._measured_profile())
                 return await self._ordered(action, record)
             case actions.FetchAssignment():
-                return actions.AssignmentSeen(action, await client.assignment(action.cycle))
+                return actions.AssignmentSeen(action, await client.assignment(action.cycle, own))
             case actions.Train():
                 return await self._train(action)
             case actions.Commit():
@@ -155,7 +155,7 @@ class Agent:
             case actions.Reveal():
                 return await self._ordered(action, self._reveal(action))
             case actions.FetchScores():
-                return actions.ScoresSeen(action, await client.scores(action.cycle))
+                return actions.ScoresSeen(action, await client.scores(action.cycle, own))
             case actions.FetchCertificate():
                 certificate, data = await client.certificate(action.cycle) or (None, b"")
                 return actions.CertificateSeen(action, certificate, data)
@@ -324,30 +324,25 @@ class Agent:
         """Verified as a stranger would, under the federation's key, before it is kept."""
         key = await self._client.federation_key()
         certificate = verify_certificate(action.certificate, key.key, self._genesis.chain_id)
-        leaves = [encode(row) for row in action.scored.rows]
-        rows = []
-        try:
-            for index, row in enumerate(action.scored.rows):
-                if row.miner != self._key.public_key:
-                    continue
-                proof = inclusion_proof(leaves, index)
-                verify_contribution(leaves[index], index, len(leaves), proof, certificate)
-                rows.append(
-                    {
-                        "index": index,
-                        "row": leaves[index].hex(),
-                        "proof": [sibling.hex() for sibling in proof],
-                        "tickets": row.tickets,
-                    }
-                )
-        except FederationError as error:
-            log.error("cycle %d: the scores are not certified: %s", certificate.cycle, error)
+        own = [row for row in action.scored.rows if row.miner == self._key.public_key]
+        if action.scored.contributions_root != certificate.contributions_root:
+            log.error("cycle %d: the scores are not those certified", certificate.cycle)
             return actions.ContributionKept(action, "")
+        size, proven = await fetch_contribution(self._client, own, certificate)
+        rows = [
+            {
+                "index": each.place,
+                "row": encode(each.row).hex(),
+                "proof": [sibling.hex() for sibling in each.proof],
+                "tickets": each.row.tickets,
+            }
+            for each in proven
+        ]
         document = {
             "cycle": certificate.cycle,
             "certificate": action.certificate.hex(),
             "federation_key": key.key.hex(),
-            "contributions": len(leaves),
+            "contributions": size,
             "rows": rows,
         }
         name = await asyncio.to_thread(self._certificates.keep, certificate.cycle, document)

@@ -8,7 +8,7 @@ replica is never the only one that holds them.  Whom to ask next stands in panel
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TypeVar
@@ -174,6 +174,18 @@ class FederationClient:
 
         return (await self._panel.ask(ask, newest, self._membership.weak))[0]
 
+    async def proven(self, path: str, bytes_max: int, read: Callable[[str, bytes], T]) -> T:
+        """What `read(url, body)` gives for the first body at `path` that it does not refuse.
+
+        Raises:
+            Unavailable: it refused all, or too few came.
+        """
+
+        async def ask(url: str) -> T:
+            return read(url, await self._get(url + path, bytes_max))
+
+        return await self._panel.ask(ask, lambda answers, _: answers[0], 1)
+
     # Questions that need the same answer from f + 1 replicas.
 
     async def federation_key(self) -> FederationKey:
@@ -194,14 +206,16 @@ class FederationClient:
             self._key = key
         return self._key
 
-    async def assignment(self, cycle: int) -> Assigned | None:
-        """Who trains what in `cycle`; None when it is not assigned."""
-        data = await self._agreed(api.ASSIGNMENT.format(cycle=cycle), ENTRY_BYTES_MAX)
+    async def assignment(self, cycle: int, miner: bytes | None = None) -> Assigned | None:
+        """Who trains what in `cycle`, or what `miner` does; None when it is not assigned."""
+        path = api.ASSIGNMENT if miner is None else api.ASSIGNED_UNITS
+        data = await self._agreed(_path(path, cycle, miner), ENTRY_BYTES_MAX)
         return decode(Assigned, data) if data != ABSENT else None
 
-    async def scores(self, cycle: int) -> Scored | None:
-        """The scores of `cycle`; None when there are none."""
-        data = await self._agreed(api.SCORES.format(cycle=cycle), ENTRY_BYTES_MAX)
+    async def scores(self, cycle: int, miner: bytes | None = None) -> Scored | None:
+        """The scores of `cycle`, with all rows or `miner`'s; None when there are none."""
+        path = api.SCORES if miner is None else api.SCORED_UNITS
+        data = await self._agreed(_path(path, cycle, miner), ENTRY_BYTES_MAX)
         return decode(Scored, data) if data != ABSENT else None
 
     async def position(self) -> Position:
@@ -394,3 +408,7 @@ class FederationClient:
         return await self._panel.ask(
             lambda url: self._get_if_there(url + path, bytes_max), alike, self._membership.weak
         )
+
+
+def _path(route: str, cycle: int, miner: bytes | None) -> str:
+    return route.format(cycle=cycle, miner="" if miner is None else miner.hex())

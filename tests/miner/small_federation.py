@@ -9,6 +9,7 @@ out when the test says so.
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
@@ -40,6 +41,7 @@ from coordinator.cycle.machine import Answer, execute
 from coordinator.cycle.state import Rules, opening_state
 from coordinator.evaluation.evaluator import Candidate, evaluate
 from coordinator.evaluation.stepping import make_models
+from coordinator.service.parts import AssignedParts, ScoredParts
 from miner.training.jobs import digits_job
 from tests.chain.federation_fixture import key_of
 
@@ -239,6 +241,9 @@ class Door:
                 web.get(api.FEDERATION_KEY, self._record(lambda _: self._key())),
                 web.get(api.ASSIGNMENT, self._record(self._of(Assigned))),
                 web.get(api.SCORES, self._record(self._of(Scored))),
+                web.get(api.ASSIGNED_UNITS, self._part(Assigned, AssignedParts)),
+                web.get(api.SCORED_UNITS, self._part(Scored, ScoredParts)),
+                web.get(api.CONTRIBUTION, self._contribution),
                 web.get(api.CERTIFICATE, self._certificate),
                 web.get(api.BLOBS, self._get_blob),
                 web.put(api.BLOBS, self._put_blob),
@@ -287,6 +292,28 @@ class Door:
             return web.Response(body=encode(record), content_type=api.OCTETS)
 
         return get
+
+    def _part(self, kind: type[Record], sort: Callable[[Any], Any]) -> Handler:
+        def find(request: web.Request) -> Record | None:
+            record = self._of(kind)(request)
+            miner = bytes.fromhex(request.match_info["miner"])
+            return None if record is None else sort(record).of(miner)
+
+        return self._record(find)
+
+    async def _contribution(self, request: web.Request) -> web.Response:
+        scored = self._of(Scored)(request)
+        assert isinstance(scored, Scored)
+        parts = ScoredParts(scored)
+        rows = [
+            {
+                "index": index,
+                "row": parts.leaves[index].hex(),
+                "proof": [sibling.hex() for sibling in parts.proof(index)],
+            }
+            for index in parts.indices(bytes.fromhex(request.match_info["miner"]))
+        ]
+        return web.json_response({"size": len(parts.leaves), "rows": rows})
 
     async def _certificate(self, request: web.Request) -> web.Response:
         wanted = int(request.match_info["cycle"])
