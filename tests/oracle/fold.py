@@ -194,7 +194,7 @@ class Fold:
         """Text has one for each byte of its context; every other family one a record."""
         sizes = {size["name"]: size["value"] for size in self.job["sizes"]}
         each = sizes[b"context"] if self.job["family"] == b"gpt" else 1
-        return self.job["heldout_records"] * each
+        return int(self.job["heldout_records"] * each)
 
     def on_share(self, author: int, said: Fields) -> None:
         """A share of the signature that the phase waits for."""
