@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coordinator.cli_log import log
 from coordinator.cli_members import accept, propose, withdraw
 from coordinator.guard.cli import guard
 from coordinator.keys.cli import keys
@@ -152,6 +153,7 @@ def doctor(home: Path, as_json: bool) -> int:
 
 
 operator.add_command(keys)
+operator.add_command(log)
 operator.add_command(guard)
 operator.add_command(propose)
 operator.add_command(accept)

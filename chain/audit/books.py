@@ -73,6 +73,7 @@ class Judged:
     cycle: int = 0
     messages: dict[What, bytes] = field(default_factory=dict)  # what the federation was to sign
     rows: tuple[EvaluationRow, ...] = ()  # medians
+    tables: dict[int, EvaluationTable] = field(default_factory=dict)  # they are medians of these
     models: tuple[bytes, ...] = ()  # digests that a strong quorum voted for
     accused: set[tuple[str, int, What]] = field(default_factory=set)  # each thing once
 
@@ -152,6 +153,10 @@ class Books:
         self.wanted = None
         self.shares = {}
         self.given = set()
+
+    def tables_of(self, cycle: int) -> dict[int, EvaluationTable]:
+        """The tables that were counted in `cycle`, this one or the one before; by replica."""
+        return next((j.tables for j in (self.judged, self.judged_before) if j.cycle == cycle), {})
 
     @property
     def timed_out(self) -> bool:

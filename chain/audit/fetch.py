@@ -18,40 +18,66 @@ import msgspec
 
 from bft.errors import ConfigError, DecodeError, Unavailable
 from chain.audit.replay import LOG_ENTRY_BYTES_MAX
-from chain.federation.api import GENESIS, LOG, LOG_ANSWER_BYTES_MAX, LOG_LIMIT_MAX, OCTETS
+from chain.federation.api import (
+    GENESIS,
+    LOG,
+    LOG_ANSWER_BYTES_MAX,
+    LOG_FILES,
+    LOG_LIMIT_MAX,
+    OCTETS,
+)
 from chain.records.federation import GENESIS_BYTES_MAX
+from chain.records.score_log import ENTRY_BYTES_MAX
+from chain.tlog.tiles import BUNDLE_BYTES_MAX
 
 TIMEOUT_S = 20
 TRIES = 4
 BUSY_WAIT_S_MAX = 5
 PAGE_BYTES_MAX = LOG_ANSWER_BYTES_MAX + LOG_ENTRY_BYTES_MAX  # a page has one entry at least
+FILE_BYTES_MAX = max(BUNDLE_BYTES_MAX, ENTRY_BYTES_MAX)  # of the published log
+NOT_FOUND = 404
 PROBLEM_BYTES_MAX = 64 * 1024
 
 _RETRIED = (429, 502, 503, 504)
 _pages = msgspec.msgpack.Decoder(tuple[msgspec.Raw, ...])
 
 
+class Missing(Unavailable):
+    """The server answers, and has no such file."""
+
+
 class ReplicaLog:
-    """One replica's copy of the log."""
+    """One replica's copy of the log, or a mirror's."""
 
     def __init__(self, url: str, sleep: Callable[[int], object] = time.sleep) -> None:
-        """`url`: http(s)://host[:port], or host:port.  Raises ConfigError."""
+        """`url`: http(s)://host[:port][/path], or host:port.  Raises ConfigError."""
         self.url = _checked(url)
+        self.mirrors = False  # files only, known after `genesis`
         self._sleep = sleep
         self._opener = _opener(urlsplit(self.url).hostname or "")
 
     def genesis(self) -> bytes:
         """The encoded genesis record.  Raises Unavailable, DecodeError (too long)."""
-        return self._get(GENESIS, GENESIS_BYTES_MAX)
+        try:
+            return self._get(GENESIS, GENESIS_BYTES_MAX)
+        except Missing:
+            found = self._get("/genesis", GENESIS_BYTES_MAX)
+            self.mirrors = True
+            return found
 
-    def entries(self) -> Iterator[bytes]:
-        """All encoded entries that the replica has, page after page.
+    def file(self, name: str) -> bytes:
+        """A file of the published log.  Raises Missing, Unavailable, DecodeError (too long)."""
+        place = "/" if self.mirrors else f"{LOG_FILES}/"
+        return self._get(place + name, FILE_BYTES_MAX)
+
+    def entries(self, first: int = 0) -> Iterator[bytes]:
+        """All encoded entries that the replica has from `first` on, page after page.
 
         Raises:
             Unavailable: no answer in time, or an error instead of one.
             DecodeError: an answer is too long or no list of entries.
         """
-        index = 0
+        index = first
         while True:
             query = urlencode({"from": index, "limit": LOG_LIMIT_MAX})
             page = self._get(f"{LOG}?{query}", PAGE_BYTES_MAX)
@@ -72,7 +98,7 @@ class ReplicaLog:
             except HTTPError as error:
                 if error.code not in _RETRIED or not left:
                     text = f"{self.url}{path}: {error.code} {_detail(error)}"
-                    raise Unavailable(text) from None
+                    raise (Missing if error.code == NOT_FOUND else Unavailable)(text) from None
                 self._sleep(_wait_s(error))
             except (URLError, HTTPException, OSError) as error:
                 reason = getattr(error, "reason", error)

@@ -3,7 +3,7 @@
 Pure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
@@ -44,6 +44,38 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One measured quantity of one unit: what was agreed, and between which replicas it lies."""
+
+    name: str  # field of EvaluationRow
+    median: int
+    lowest: int  # of the tables that were counted
+    highest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitScore:
+    """How one work unit was scored."""
+
+    unit: int
+    miner: bytes  # 33 bytes
+    segment: int
+    tickets: int
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throw:
+    """One rank's draw: the point fell among the tickets `first` .. `first` + `tickets` - 1."""
+
+    miner: bytes  # 33 bytes
+    tickets: int
+    first: int  # in the row of all tickets left, miners in the order of their keys
+    point: int
+    total: int  # tickets left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CycleSummary:
     """What one cycle came to."""
 
@@ -62,6 +94,11 @@ class CycleSummary:
     certificates: int = 0  # verified, one a rank
     height: int | None = None
     block: bytes | None = None  # 32 bytes, hash of the final block, internal byte order
+    # Only in a detailed audit:
+    evaluators: tuple[int, ...] = ()  # replicas whose tables were counted
+    scores: tuple[UnitScore, ...] = ()
+    randomness: bytes | None = None  # 32 bytes, of the draw
+    throws: tuple[Throw, ...] = ()
 
     def line(self) -> str:
         """For people."""
@@ -134,27 +171,29 @@ class AuditReport:
 
     def to_json(self) -> dict[str, Any]:
         """Bytes as hex, in the order of the fields; block hashes reversed, as people see them."""
-        told = {"passed": self.passed, **_plain(asdict(self))}
-        for cycle, shown in zip(self.cycles, told["cycles"], strict=True):
-            shown["block"] = cycle.block[::-1].hex() if cycle.block is not None else None
-        return told
+        told = {"passed": self.passed, **_plain(asdict(replace(self, cycles=())))}
+        return told | {"cycles": [plain_cycle(cycle) for cycle in self.cycles]}
 
     def to_text(self) -> str:
         """For people; ends without a newline."""
+        return "\n".join(self.lines(self.cycles))
+
+    def lines(self, cycles: Iterable[CycleSummary]) -> Iterator[str]:
+        """The text, line by line, with these cycles."""
         root = self.log_root.hex() if self.log_root is not None else "unknown: an entry is damaged"
-        lines = [f"chain {self.chain_id.hex()} ({self.name}), {self.replicas} replicas"]
+        yield f"chain {self.chain_id.hex()} ({self.name}), {self.replicas} replicas"
         if len(self.epochs) > 1:
-            lines += [epoch.line() for epoch in self.epochs]
-        lines += [cycle.line() for cycle in self.cycles]
-        lines += [finding.line() for finding in self.findings]
+            yield from (epoch.line() for epoch in self.epochs)
+        yield from (cycle.line() for cycle in cycles)
+        yield from (finding.line() for finding in self.findings)
         if self.findings_left_out:
             left = self.findings_left_out
-            lines.append(f"{left} more {'is' if left == 1 else 'are'} not listed")
-        lines.append(f"{self.entries} entries, {self.sequences} batches, log root {root}")
-        lines.append(self._verdict())
-        return "\n".join(lines)
+            yield f"{left} more {'is' if left == 1 else 'are'} not listed"
+        yield f"{self.entries} entries, {self.sequences} batches, log root {root}"
+        yield self.verdict()
 
-    def _verdict(self) -> str:
+    def verdict(self) -> str:
+        """One line."""
         accused = sorted({index for f in self.accusations for index in f.replicas})
         if not self.passed:
             broken = "1 finding breaks" if self.breaks == 1 else f"{self.breaks} findings break"
@@ -163,6 +202,13 @@ class AuditReport:
             names = ", ".join(str(index) for index in accused)
             return f"PASSED: everything follows; accused: replica {names}"
         return "PASSED: everything follows from the genesis record and signed entries"
+
+
+def plain_cycle(cycle: CycleSummary) -> dict[str, Any]:
+    """For JSON."""
+    told: dict[str, Any] = _plain(asdict(cycle))
+    told["block"] = cycle.block[::-1].hex() if cycle.block is not None else None
+    return told
 
 
 def reason_name(reason: int) -> str:

@@ -100,7 +100,7 @@ def move_evaluation(books: Books) -> bool:
     )
     books.write(now.scored)
     books.references = next_references(books.references, rows, books.params)
-    books.judged.rows = agreed
+    books.judged.rows, books.judged.tables = agreed, now.tables
     here = books.entry
     for replica in sorted(now.tables):
         books.entry = now.told[replica]

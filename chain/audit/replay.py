@@ -9,7 +9,7 @@ Pure: streaming, with memory for one cycle and for the report.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from bft.codec.canonical import Record, decode
 from bft.crypto.merkle import Frontier
@@ -29,7 +29,7 @@ from chain.audit.findings import (
     Severity,
 )
 from chain.audit.fold import Fold
-from chain.audit.summary import summarised
+from chain.audit.summary import detailed, summarised
 from chain.epochs import verify_epoch
 from chain.records.block import block_hash
 from chain.records.certificate import BlockCertificate
@@ -54,6 +54,8 @@ ENTRY_FRAME_BYTES = 64
 """What an encoded entry has besides its leaf and its proof, at most."""
 FRONTIERS_KEPT = 4096
 """Entries behind the newest one at which the log's root is remembered, to compare certificates."""
+EPOCHS_KEPT = 3
+"""Whose members may stand under the newest checkpoint."""
 LOG_ENTRY_BYTES_MAX = 2 * ENTRY_BYTES_MAX + ENTRY_FRAME_BYTES
 
 
@@ -76,11 +78,27 @@ def audit(genesis: bytes, entries: Iterable[LogEntry | bytes]) -> AuditReport:
 class Auditor:
     """Takes a log entry by entry; `report` may be asked for at any time."""
 
-    def __init__(self, genesis: bytes) -> None:
-        """Raises ConfigError: `genesis` is no genesis record."""
+    def __init__(
+        self,
+        genesis: bytes,
+        on_cycle: Callable[[CycleSummary], None] | None = None,
+        *,
+        details: bool = False,
+    ) -> None:
+        """Args:
+            genesis: the encoded genesis record.
+            on_cycle: takes each cycle's summary when the next one begins, so that memory does not
+                grow with the log; without it they are kept for the report.
+            details: summaries say how each unit was measured and how the draw fell.
+
+        Raises:
+            ConfigError: `genesis` is no genesis record.
+        """
+        self._on_cycle, self._details = on_cycle, details
         self._genesis = open_genesis(genesis)
         self._membership = self._genesis.membership  # of the epoch of the batch at hand
         self._following: tuple[Membership, int] | None = None  # the next epoch, after its boundary
+        self._memberships = deque([self._membership], maxlen=EPOCHS_KEPT)
         self._epochs = [EpochSummary(epoch=0, replicas=self._membership.n, boundary=0)]
         self._fold = Fold(self._genesis)
         self._due: deque[Record] = deque()  # derived records that must follow next
@@ -91,6 +109,7 @@ class Auditor:
         self._agreed_ms = 0
         self._frontier: Frontier | None = Frontier()  # over the leaves that stand in the log
         self._frontiers = deque([Frontier()], maxlen=FRONTIERS_KEPT)  # the newest last
+        self._watched: dict[int, bytes | None] = {}  # roots by size
         self._signers: tuple[int, ...] = ()  # under the newest batch
         self._cycles: list[CycleSummary] = []
         self._findings: list[Finding] = []
@@ -112,6 +131,8 @@ class Auditor:
         if self._frontier is not None:
             self._frontier = self._frontier.push(entry_hash(entry.leaf))
             self._frontiers.append(self._frontier)
+            if self._frontier.size in self._watched:
+                self._watched[self._frontier.size] = self._frontier.root()
         try:
             record = decode_leaf(entry.leaf)
         except DecodeError as error:
@@ -121,6 +142,22 @@ class Auditor:
             self._take_batch(entry, record)
         else:
             self._take_derived(entry, record)
+
+    @property
+    def memberships(self) -> tuple[Membership, ...]:
+        """Of the newest epochs, the newest last."""
+        return tuple(self._memberships)
+
+    def watch(self, size: int) -> None:
+        """Remember the root over the first `size` entries, however long the log becomes."""
+        self._watched[size] = None
+
+    def root_at(self, size: int) -> bytes | None:
+        """The root over the first `size` entries; None where it is not known (any more)."""
+        if self._watched.get(size) is not None:
+            return self._watched[size]
+        found = (frontier for frontier in self._frontiers if frontier.size == size)
+        return next((frontier.root() for frontier in found), None)
 
     @property
     def settled(self) -> bool:
@@ -197,6 +234,7 @@ class Auditor:
             return
         self._membership, last = self._following
         self._following = None
+        self._memberships.append(self._membership)
         made = EpochSummary(
             epoch=self._membership.epoch, replicas=self._membership.n, boundary=last
         )
@@ -280,7 +318,12 @@ class Auditor:
             return
         if not self._cycles or self._cycles[-1].cycle != self._cycle:
             self._cycles.append(CycleSummary(cycle=self._cycle))
-        self._cycles[-1] = summarised(self._cycles[-1], record)
+            while self._on_cycle is not None and len(self._cycles) > 1:
+                self._on_cycle(self._cycles.pop(0))
+        summary = summarised(self._cycles[-1], record)
+        if self._details:
+            summary = detailed(summary, record, self._fold.books.tables_of(self._cycle))
+        self._cycles[-1] = summary
         if isinstance(record, CycleClosed):
             self._cycle += 1
 

@@ -14,6 +14,7 @@ def test_every_rule_stands_in_the_auditors_page() -> None:
     )
     named = re.findall(r'(?:_break|accuse)\(\s*"([a-z-]+)"', source)
     named += re.findall(r'rule="([a-z-]+)"', source)
+    named += re.findall(r'_finding\([^,"]*, "([a-z-]+)"', source)
     named += re.findall(r'Severity\.BROKEN, "([a-z-]+)"', source)
     named += [f"dkg-{fault}" for fault in re.findall(r'b"([a-z]+-[a-z]+)":', source)]
     derived = [kind for kind in score_log._KINDS if kind != b"log.ordered/1"]

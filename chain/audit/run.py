@@ -1,0 +1,264 @@
+"""One audit from beginning to end: open the copies, replay, compare, remember.
+
+Edge.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from bft.errors import ConfigError, DecodeError, Unavailable
+from chain.audit.archive import saved, start_archive
+from chain.audit.findings import AuditReport, CycleSummary, Finding, Severity
+from chain.audit.home import AuditHome, Seen
+from chain.audit.noted import Noted, check_note
+from chain.audit.replay import Auditor
+from chain.audit.sources import Source, open_directory, open_file, open_url
+from chain.audit.split import Copy, SideBySide
+from chain.audit.spool import Spool
+from chain.rules.founding import open_genesis
+from chain.tlog.keys import LogKeys, open_keys, policy
+
+PROGRESS_EVERY = 500  # entries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is asked for."""
+
+    path: Path | None = None
+    urls: Sequence[str] = ()
+    state: Path | None = None
+    trusted: bytes | None = None  # genesis record
+    chain_id: str | None = None
+    save: Path | None = None
+    max_age_s: int | None = None
+    details: bool = False
+    quiet: bool = False
+
+
+@dataclass(slots=True)
+class Result:
+    """What came out; `cycles` may be read until the run is over."""
+
+    genesis: bytes
+    report: AuditReport
+    spool: Spool
+    others: list[Copy] = field(default_factory=list)
+    notes: list[Noted] = field(default_factory=list)
+    policy: str | None = None
+
+    def cycles(self) -> Iterator[CycleSummary]:
+        """All of them, from the first on."""
+        yield from self.spool
+        yield from self.report.cycles
+
+
+@contextmanager
+def run(options: Options) -> Iterator[Result]:
+    """The audit's result.
+
+    Raises:
+        ConfigError: wrong input, another chain than the pinned one.
+        Unavailable: nobody answers.
+        DecodeError: an answer cannot be read.
+    """
+    with ExitStack() as stack:
+        sources = _open(options, stack)
+        genesis = _chosen(sources[0].genesis, options)
+        chain_id = open_genesis(genesis).chain_id
+        spool = stack.enter_context(Spool())
+        auditor = Auditor(genesis, spool.write, details=options.details)
+        home = None
+        if options.state is not None:
+            home = AuditHome(options.state)
+            stack.callback(home.close)
+        split = _side_by_side(sources, home, genesis)
+        entries = iter(split)
+        if options.save is not None:
+            entries = stack.enter_context(_Saving(options.save, genesis)).through(entries)
+        _watch(auditor, sources, home)
+        _replay(auditor, entries, quiet=options.quiet)
+        found = list(split.findings)
+        notes = [
+            _noted(source, source.checkpoint, auditor, chain_id, options)
+            for source in sources
+            if source.checkpoint is not None
+        ]
+        for noted in notes:
+            found += noted.findings
+        for source in sources:
+            found += source.mirror.findings if source.mirror is not None else []
+        report = auditor.report()
+        if home is not None:
+            found += home.compare(auditor, report.entries)
+        report = report.with_breaks(found)
+        if home is not None and report.passed and report.log_root is not None:
+            home.note(Seen(chain_id, report.entries, report.log_root))
+        yield Result(
+            genesis=genesis,
+            report=report,
+            spool=spool,
+            others=split.others,
+            notes=notes,
+            policy=_policy(sources[0], auditor, chain_id),
+        )
+
+
+def _open(options: Options, stack: ExitStack) -> list[Source]:
+    """All copies that can be had, at least one."""
+    if options.path is not None:
+        if options.path.is_dir():
+            return [open_directory(options.path)]
+        return [open_file(options.path, stack.enter_context(options.path.open("rb")))]
+    sources: list[Source] = []
+    for url in dict.fromkeys(options.urls):
+        try:
+            sources.append(open_url(url))
+        except Unavailable as error:
+            click.echo(f"note: not compared: {error}", err=True)
+    if not sources:
+        raise Unavailable(f"none of {len(options.urls)} replicas answers")
+    for source in sources[1:]:
+        if source.genesis != sources[0].genesis:
+            raise ConfigError(
+                f"{sources[0].name} and {source.name} serve different genesis records"
+            )
+    return sources
+
+
+def _chosen(served: bytes, options: Options) -> bytes:
+    """The genesis record to audit by.  Raises ConfigError: the log is not of the chain wanted."""
+    trusted, wanted = options.trusted, options.chain_id
+    if trusted is not None and trusted != served:
+        ours, theirs = open_genesis(trusted).chain_id, open_genesis(served).chain_id
+        raise ConfigError(f"the log is of chain {theirs.hex()}; --genesis is of {ours.hex()}")
+    found = open_genesis(served).chain_id.hex()
+    if wanted is not None and wanted.lower() != found:
+        raise ConfigError(f"the log is of chain {found}; --chain-id is {wanted.lower()}")
+    return served
+
+
+def _side_by_side(sources: list[Source], home: AuditHome | None, genesis: bytes) -> SideBySide:
+    """The copies; the first goes on from what is at home."""
+    copies = {source.name: source.entries for source in sources}
+    if home is not None:
+        first = sources[0]
+        kept = home.begin(genesis)
+        if first.from_entry is not None:
+            rest = first.from_entry(home.held)
+        else:
+            rest = _without(first.entries, home.held)
+        copies[first.name] = _chained(kept, home.kept(rest))
+    return SideBySide(sources[0].name, copies)
+
+
+def _chained(kept: Iterator[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield from kept
+    yield from rest
+
+
+def _without(entries: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """The entries after the first `count`."""
+    for index, entry in enumerate(entries):
+        if index >= count:
+            yield entry
+
+
+def _watch(auditor: Auditor, sources: list[Source], home: AuditHome | None) -> None:
+    """Roots that will be compared."""
+    if home is not None and home.seen is not None:
+        auditor.watch(home.seen.size)
+    for source in sources:
+        size = source.checkpoint_size
+        if size is not None:
+            auditor.watch(size)
+
+
+def _replay(auditor: Auditor, entries: Iterator[bytes], *, quiet: bool) -> None:
+    told = sys.stderr.isatty() and not quiet
+    count = 0
+    for count, entry in enumerate(entries, 1):
+        auditor.take(entry)
+        if told and count % PROGRESS_EVERY == 0:
+            click.echo(f"\r{count} entries", nl=False, err=True)
+    if told and count >= PROGRESS_EVERY:
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _noted(
+    source: Source, checkpoint: bytes, auditor: Auditor, chain_id: bytes, options: Options
+) -> Noted:
+    """What the checkpoint of a copy is worth."""
+    members = auditor.memberships
+    key = auditor.report().federation_key
+    noted = check_note(
+        source.name,
+        checkpoint,
+        chain_id,
+        members,
+        key,
+        source.statements(members),
+        auditor.root_at,
+    )
+    age_s, allowed_s = int(time.time()) - noted.newest_s, options.max_age_s
+    if allowed_s is not None and age_s > allowed_s:
+        text = f"the checkpoint of {source.name} is {age_s} s old; {allowed_s} are allowed"
+        noted.findings.append(
+            Finding(
+                severity=Severity.BROKEN,
+                entry=max(0, noted.size - 1),
+                sequence=0,
+                cycle=0,
+                rule="stale",
+                text=text,
+            )
+        )
+    return noted
+
+
+def _policy(source: Source, auditor: Auditor, chain_id: bytes) -> str | None:
+    """The tlog-policy of the newest epoch, where the members' keys can be had."""
+    membership = auditor.memberships[-1]
+    stated: dict[bytes, LogKeys] = {}
+    for key, data in source.statements([membership]).items():
+        try:
+            stated[key] = open_keys(data, chain_id, key)
+        except DecodeError:
+            continue
+    try:
+        return policy(membership, stated)
+    except DecodeError:
+        return None
+
+
+class _Saving:
+    """An archive that appears under its name only when it is complete."""
+
+    def __init__(self, path: Path, genesis: bytes) -> None:
+        self._path, self._part = path, path.with_name(path.name + ".part")
+        self._genesis = genesis
+
+    def __enter__(self) -> "_Saving":
+        try:
+            self._file = self._part.open("wb")
+        except OSError as error:
+            raise ConfigError(f"--save {self._path}: {error.strerror}") from None
+        start_archive(self._file, self._genesis)
+        return self
+
+    def through(self, entries: Iterator[bytes]) -> Iterator[bytes]:
+        return saved(self._file, entries)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is None:
+            os.replace(self._part, self._path)
+        else:
+            self._part.unlink(missing_ok=True)
