@@ -132,7 +132,7 @@ def near(t: Vector, d: Vector, a: int) -> bool:
 
 
 def agreeing(vectors: list[Vector], a: int) -> list[int]:
-    """The places of those that remain."""
+    """The places of those that remain, in the order in which a walk took them."""
     count = len(vectors)
     for begin in range(min(WALKS_MAX, count)):
         taken = [begin]
@@ -143,7 +143,7 @@ def agreeing(vectors: list[Vector], a: int) -> list[int]:
                 taken.append(at)
                 total = [x + y for x, y in zip(total, vectors[at], strict=True)]
         if 2 * len(taken) > count:
-            return sorted(taken)
+            return taken
     return []
 
 
