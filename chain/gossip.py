@@ -23,6 +23,7 @@ from chain.gossip_events import (
     MessageCame,
     PeerConnected,
     PeerLost,
+    ScriptsChecked,
     Send,
     ServeBlocks,
     ServeHeaders,
@@ -130,6 +131,8 @@ class Gossip:
                 transaction = decode_submitted(event.data)
                 self.relay.submit(transaction)
                 return self._announce_transaction(transaction.txid, None)
+            case ScriptsChecked():
+                return self.sync.scripts_checked(event, now_ms)
             case Tick():
                 return self._on_tick(now_ms)
 

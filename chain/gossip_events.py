@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from chain.records.block import Block
 from chain.records.evidence import Finality
+from chain.scripts import Job, Verdict
 from chain.tree import TipChanged
 from chain.validation import ParentView
 
@@ -63,6 +64,14 @@ class TransactionSubmitted:
     data: bytes
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScriptsChecked:
+    """The answer to `CheckScripts`."""
+
+    block: bytes  # 32, its hash
+    verdict: Verdict
+
+
 Event = (
     PeerConnected
     | PeerLost
@@ -70,6 +79,7 @@ Event = (
     | BlockSubmitted
     | FinalitySubmitted
     | TransactionSubmitted
+    | ScriptsChecked
     | Tick
 )
 
@@ -146,8 +156,16 @@ class ServeHeaders:
     block: bytes
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckScripts:
+    """Run these, beside everything else, and say so with `ScriptsChecked`."""
+
+    block: bytes  # 32, hash of the block that waits for it
+    jobs: tuple[Job, ...]
+
+
 Saved = SaveBlock | SaveFinal | SaveFinality | SaveEvidence
-Taken = Saved | TipChanged | Announce
+Taken = Saved | TipChanged | Announce | CheckScripts
 """What `chain.intake` answers."""
-Effect = Saved | TipChanged | Send | Drop | ServeBlocks | ServeHeaders
+Effect = Saved | TipChanged | Send | Drop | ServeBlocks | ServeHeaders | CheckScripts
 Effects = tuple[Effect, ...]

@@ -12,10 +12,12 @@ from chain.ahead import CoinsAhead
 from chain.bitcoin.ledger import Coins
 from chain.gossip_events import (
     Announce,
+    CheckScripts,
     SaveBlock,
     SaveEvidence,
     SaveFinal,
     SaveFinality,
+    ScriptsChecked,
     Taken,
 )
 from chain.params import Params
@@ -39,6 +41,7 @@ from chain.records.peer_message import encode_inventory
 from chain.records.profile import profile_of
 from chain.records.transaction import Transaction
 from chain.rules.limits import FUTURE_S_MAX
+from chain.scripts import RUN_MAX, WAITING_MAX, Due, Waiting
 from chain.tree import BlockTree, Change, Finalised, TipChanged
 from chain.validation import (
     ParentView,
@@ -73,6 +76,8 @@ class Intake:
         `verified`: see `chain.bitcoin.ledger.connect`.
         """
         self._verified = verified
+        self._run: dict[bytes, None] = {}  # transactions whose scripts were run, oldest first
+        self.waiting: dict[bytes, Waiting] = {}  # blocks whose scripts are being run
         self._ahead, self._stored = CoinsAhead(coins, self.find), stored
         self._unsaved: dict[bytes, Block] = {}  # taken in since the last step
         self.chain_id, self.federation_key, self.params = chain_id, federation_key, params
@@ -91,12 +96,17 @@ class Intake:
         return self.tree.find(block_hash(data[:HEADER_BYTES])) is not None
 
     def block(
-        self, data: bytes, now_ms: int, known: CertifiedHeader | None = None
+        self,
+        data: bytes,
+        now_ms: int,
+        known: CertifiedHeader | None = None,
+        source: int | None = None,
     ) -> tuple[Taken, ...]:
-        """Check and take one block.
+        """Check and take one block; one whose scripts take long becomes `waiting` for them.
 
         Args:
             known: its header, if that was found valid on its parent before.
+            source: the peer that brought it.
 
         Raises:
             DecodeError, BadSignature, Refused: see `validate_block` and `BlockTree.add`; further
@@ -104,7 +114,7 @@ class Intake:
         """
         if self.fault is not None:
             raise Refused("federation-fault", "the federation contradicted itself; see the log")
-        if self.knows(data):
+        if self.knows(data) or block_hash(data[:HEADER_BYTES]) in self.waiting:
             return ()
         block = decode_block(data)
         certified = block.certified_header if known is None else known
@@ -124,7 +134,14 @@ class Intake:
         if block.header.time > now_ms // 1000 + FUTURE_S_MAX:
             raise Refused("from-the-future", f"block time {block.header.time} is too far ahead")
         if parent is not None:
-            check_reward(block, self.params, self.coins_after(parent), self._verified)
+            due = Due()
+            coins = self.coins_after(parent)
+            check_reward(block, self.params, coins, self._was_run, due.add)
+            if due.heavy:
+                self._check_room(known)
+                self.waiting[block.hash] = Waiting(data, known, source, due.ids)
+                return (CheckScripts(block=block.hash, jobs=due.jobs),)
+            due.run()
         self.tree, changes = self.tree.add(certified, wanted=wanted)
         if self.tree.find(block.hash) is None:
             return self._carry(changes)  # evidence against the final block's winner
@@ -134,6 +151,25 @@ class Intake:
         if wanted and self.pending is not None:
             taken += self.finality(self.pending)
         return taken
+
+    def _was_run(self, transaction: Transaction) -> bool:
+        return transaction.wtxid in self._run or (
+            self._verified is not None and self._verified(transaction)
+        )
+
+    def _check_room(self, known: CertifiedHeader | None) -> None:
+        """Raises Refused: "busy"."""
+        if known is None and len(self.waiting) >= WAITING_MAX:
+            raise Refused("busy", "the scripts of other blocks are being run")
+
+    def scripts_checked(self, event: ScriptsChecked) -> Waiting | None:
+        """The block that waited for it, which can be taken now if all was well."""
+        waiting = self.waiting.pop(event.block, None)
+        if waiting is not None and event.verdict is None:
+            self._run |= dict.fromkeys(waiting.ids)
+            while len(self._run) > RUN_MAX:
+                del self._run[next(iter(self._run))]
+        return waiting
 
     def coins_after(self, parent: ParentView) -> Coins:
         """The coins as a block of the tree leaves them."""

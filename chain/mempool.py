@@ -13,6 +13,8 @@ from bft.errors import Refused
 from chain.bitcoin.flags import POLICY
 from chain.bitcoin.ledger import (
     SIGNATURE_COST_MAX,
+    SIGNED_BYTES_MAX,
+    WEIGHT_MAX,
     Coin,
     Coins,
     Outpoint,
@@ -22,6 +24,7 @@ from chain.bitcoin.ledger import (
     inputs_of,
     is_final,
     median_time,
+    signed_bytes,
     weight,
 )
 from chain.bitcoin.script import is_key_hash, is_script_hash, is_unspendable, witness_program
@@ -32,6 +35,8 @@ from chain.records.transaction import Transaction
 FEE_RATE_MIN = 250
 """Smallest unit per 1000 weight: 1 per virtual byte."""
 TRANSACTION_SIGNATURE_COST_MAX = 16_000
+SIGNED_BYTES_PER_WEIGHT = SIGNED_BYTES_MAX // WEIGHT_MAX
+"""So no choice of what waits can exceed a block's limit."""
 POOL_WEIGHT_MAX = 20_000_000
 _WEIGHT_MIN = 4 * 60  # no transaction is lighter
 ANCESTORS_MAX = 25  # a transaction and everything unconfirmed that it builds on
@@ -164,6 +169,8 @@ class Mempool:
         cost = cost_of_signatures(transaction, spent.values())
         if cost > TRANSACTION_SIGNATURE_COST_MAX:
             raise Refused("not-standard", "too many signature operations")
+        if signed_bytes(transaction, spent.values()) > SIGNED_BYTES_PER_WEIGHT * heavy:
+            raise Refused("not-standard", "too many signature operations for its size")
         if fee * 1000 < FEE_RATE_MIN * heavy:
             raise Refused(
                 "fee-too-low", f"a fee of {fee}; at least {-(-FEE_RATE_MIN * heavy // 1000)} needed"

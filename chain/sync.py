@@ -9,7 +9,7 @@ from typing import Protocol
 
 from bft.errors import DecodeError, Refused
 from chain.download import Download
-from chain.gossip_events import Effects, Send, Taken
+from chain.gossip_events import Effects, ScriptsChecked, Send, Taken
 from chain.headers import Body, view_of
 from chain.intake import Intake
 from chain.peer import WANTED_MAX, Peer
@@ -32,7 +32,9 @@ from chain.validation import check_header, verify_certificates
 HEADERS_MS_MAX = 20_000  # then somebody else is asked for headers
 
 # Not the sender's fault, or nobody's: the block is dropped and the peer stays.
-_BENIGN = frozenset({"stale", "unknown-parent", "from-the-future", "too-many", "federation-fault"})
+_BENIGN = frozenset(
+    {"stale", "unknown-parent", "from-the-future", "too-many", "federation-fault", "busy"}
+)
 
 
 class DropPeer(Protocol):
@@ -139,7 +141,7 @@ class Sync:
             self.download.chain.bodies.pop(certified.hash, None)
             source = self.peers.get(body.peer)
             try:
-                taken = self.intake.block(body.data, now_ms, certified)
+                taken = self.intake.block(body.data, now_ms, certified, body.peer)
             except (DecodeError, Refused) as error:
                 if isinstance(error, Refused) and error.code in _BENIGN:
                     return effects + self._give_up()
@@ -147,6 +149,9 @@ class Sync:
                     return effects + self.assign(now_ms)
                 return effects + self._drop(source, f"block: {error}", now_ms, discourage=True)
             effects += self._spread(taken, source) + self._adopt_orphans(now_ms)
+            if certified.hash in self.intake.waiting:
+                self.download.chain.bodies[certified.hash] = body
+                break
         if effects:
             effects += self.ask_on(now_ms)
         return effects
@@ -204,8 +209,26 @@ class Sync:
 
     def take_block(self, data: bytes, source: Peer | None, now_ms: int) -> Effects:
         """One block, then those that waited for it."""
-        taken = self.intake.block(data, now_ms)
+        taken = self.intake.block(data, now_ms, None, None if source is None else source.number)
         return self._spread(taken, source) + self._adopt_orphans(now_ms)
+
+    def scripts_checked(self, event: ScriptsChecked, now_ms: int) -> Effects:
+        """A block that waited for its scripts goes on, or whoever brought it goes."""
+        waiting = self.intake.scripts_checked(event)
+        if waiting is None:
+            return ()
+        source = None if waiting.source is None else self.peers.get(waiting.source)
+        if event.verdict is not None:
+            self.download.chain.bodies.pop(event.block, None)
+            if source is None:
+                return self.assign(now_ms)
+            return self._drop(source, f"block: {event.verdict[1]}", now_ms, discourage=True)
+        if event.block in self.download.chain:
+            return self.connect(now_ms, all_there=True) + self.assign(now_ms)
+        try:
+            return self.take_block(waiting.data, source, now_ms)
+        except (DecodeError, Refused):
+            return ()  # another block became final meanwhile
 
     def _adopt_orphans(self, now_ms: int) -> Effects:
         effects: Effects = ()

@@ -14,7 +14,7 @@ from bft.codec.canonical import decode
 from bft.crypto import bls, identity
 from bft.crypto.merkle import leaf_hash, verify_inclusion
 from bft.errors import BadSignature, DecodeError, Refused
-from chain.bitcoin.ledger import Coins, connect
+from chain.bitcoin.ledger import Coin, Coins, check_scripts, connect
 from chain.params import Params
 from chain.records.block import (
     BLOCK_VERSION,
@@ -235,13 +235,16 @@ def check_reward(
     params: Params,
     coins: Coins | None,
     verified: Callable[[Transaction], bool] | None = None,
+    run: Callable[[Transaction, tuple[Coin, ...]], None] = check_scripts,
 ) -> None:
     """Whether its transactions are valid on `coins`, and its coinbase pays no more than allowed.
+
+    `verified`, `run`: see `chain.bitcoin.ledger.connect`.
 
     Raises:
         Refused: see `chain.bitcoin.ledger.connect`; or "coins-unknown", "reward-too-high".
     """
-    allowed = subsidy(block.certificate.height, params) + _fees(block, coins, verified)
+    allowed = subsidy(block.certificate.height, params) + _fees(block, coins, verified, run)
     if block.coinbase.reward > allowed:
         raise Refused(
             "reward-too-high",
@@ -250,10 +253,15 @@ def check_reward(
         )
 
 
-def _fees(block: Block, coins: Coins | None, verified: Callable[[Transaction], bool] | None) -> int:
+def _fees(
+    block: Block,
+    coins: Coins | None,
+    verified: Callable[[Transaction], bool] | None,
+    run: Callable[[Transaction, tuple[Coin, ...]], None],
+) -> int:
     """What the block's transactions, valid on `coins`, leave to its winner."""
     if coins is not None:
-        return connect(block.transactions, block.certificate.height, coins, verified).fees
+        return connect(block.transactions, block.certificate.height, coins, verified, run).fees
     if len(block.transactions) > 1:
         raise Refused("coins-unknown", "the coins that this block spends are not known here yet")
     return 0

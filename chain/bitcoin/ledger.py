@@ -28,7 +28,11 @@ from chain.records.transaction import FINAL_SEQUENCE, NULL_ID, NULL_INDEX, Trans
 MONEY_MAX = 21_000_000 * 100_000_000
 """No output and no sum is above it."""
 WEIGHT_MAX = 4_000_000
-SIGNATURE_COST_MAX = 80_000  # of a block, BIP 141's unit
+SIGNATURE_COST_MAX = 20_000
+"""Of a block, BIP 141's unit.  A quarter of Bitcoin's 80 000, as our blocks have a quarter of the
+bytes: so long a block may keep a core busy."""
+SIGNED_BYTES_MAX = 2**30
+"""What a block's legacy signature operations may hash: operations times the transaction's bytes."""
 COINBASE_MATURITY = 100
 """Blocks until a reward can be spent; evidence against its winner can void it meanwhile."""
 LEGACY_CHECKS_MAX = 2_500
@@ -184,14 +188,12 @@ def inputs_of(
     return spent, total - paid
 
 
-def check_scripts(transaction: Transaction, spent: Iterable[Coin], flags: Flag = CONSENSUS) -> None:
-    """Whether the scripts of all inputs let them spend `spent`, in their order.
+def count_legacy_checks(transaction: Transaction, spent: Iterable[Coin]) -> int:
+    """Signature operations that its inputs may run outside witness scripts (BIP 54's count).
 
     Raises:
-        Refused: one does not; the codes are those of chain/bitcoin/verify.py.  Or
-            "too-many-signatures": more than LEGACY_CHECKS_MAX.
+        Refused: "too-many-signatures": more than LEGACY_CHECKS_MAX.
     """
-    spent = tuple(spent)
     checks = sum(
         legacy_checks(entry.script, coin.output.script)
         for entry, coin in zip(transaction.inputs, spent, strict=True)
@@ -201,6 +203,24 @@ def check_scripts(transaction: Transaction, spent: Iterable[Coin], flags: Flag =
             "too-many-signatures",
             f"{checks} legacy operations in a transaction; at most {LEGACY_CHECKS_MAX}",
         )
+    return checks
+
+
+def signed_bytes(transaction: Transaction, spent: Iterable[Coin]) -> int:
+    """What its legacy signature operations may hash.  Raises Refused: as `count_legacy_checks`."""
+    checks = count_legacy_checks(transaction, spent)
+    return checks * len(transaction.encode(witness=False)) if checks else 0
+
+
+def check_scripts(transaction: Transaction, spent: Iterable[Coin], flags: Flag = CONSENSUS) -> None:
+    """Whether the scripts of all inputs let them spend `spent`, in their order.
+
+    Raises:
+        Refused: one does not; the codes are those of chain/bitcoin/verify.py.  Or
+            "too-many-signatures": more than LEGACY_CHECKS_MAX.
+    """
+    spent = tuple(spent)
+    count_legacy_checks(transaction, spent)
     hasher = SignatureHasher(transaction)
     for index, coin in enumerate(spent):
         verify_input(hasher, index, coin.output, flags)
@@ -272,17 +292,19 @@ def connect(
     height: int,
     coins: Coins,
     verified: Callable[[Transaction], bool] | None = None,
+    run: Callable[[Transaction, tuple[Coin, ...]], None] = check_scripts,
 ) -> Connected:
     """What a block's transactions, coinbase first, do to the coins that its parent left.
 
     Args:
         verified: whether a transaction's scripts were run before, under CONSENSUS at the least.
+        run: runs them, now or later.
 
     Raises:
         Refused: "second-coinbase", "not-final", "block-too-heavy", "too-many-signatures", or what
             `check_transaction`, `inputs_of`, `check_scripts` and `Overlay.create` raise.
     """
-    overlay, fees, cost = Overlay(coins), 0, 0
+    overlay, fees, cost, hashed = Overlay(coins), 0, 0, 0
     heavy = 4 * (HEADER_BYTES + len(compact_size(len(transactions))))
     parent_time = median_time(coins, height - 1)
     for at, transaction in enumerate(transactions):
@@ -301,8 +323,14 @@ def connect(
         cost += cost_of_signatures(transaction, spent.values())
         if cost > SIGNATURE_COST_MAX:
             raise Refused("too-many-signatures", f"cost {cost}; at most {SIGNATURE_COST_MAX}")
+        coins_in = tuple(spent.values())
+        if at:
+            hashed += signed_bytes(transaction, coins_in)
+        if hashed > SIGNED_BYTES_MAX:
+            text = f"{hashed} bytes to hash for signatures; at most {SIGNED_BYTES_MAX}"
+            raise Refused("too-many-signatures", text)
         if at and not (verified is not None and verified(transaction)):
-            check_scripts(transaction, spent.values())
+            run(transaction, coins_in)
         for outpoint, coin in spent.items():
             overlay.spend(outpoint, coin)
         overlay.create(transaction, height)

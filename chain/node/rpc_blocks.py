@@ -20,7 +20,7 @@ from chain.node.rpc import (
     RpcError,
 )
 from chain.node.rpc_arguments import bytes_of, check_int, hash_of, text
-from chain.records.block import Block, decode_certified_header
+from chain.records.block import HEADER_BYTES, Block, block_hash, decode_certified_header
 from chain.records.transaction import Transaction, TxOut
 
 RESERVED_FIELDS: dict[str, Any] = {"difficulty": 0, "chainwork": "00" * 32}
@@ -134,12 +134,15 @@ class BlockMethods:
             "certificate": describe_certificate(block.certificate),
         }
 
-    def submitblock(self, hexdata: str) -> None:
-        """A block from outside; null if it was taken."""
+    def submitblock(self, hexdata: str) -> str | None:
+        """A block from outside; null if it was taken, "inconclusive" while its scripts are run."""
+        data = bytes_of(hexdata)
         try:
-            self._step(BlockSubmitted(data=bytes_of(hexdata)))
+            self._step(BlockSubmitted(data=data))
         except Unavailable as error:
             raise RpcError(VERIFY_ERROR, str(error)) from None
+        waits = block_hash(data[:HEADER_BYTES]) in self._core.gossip.intake.waiting
+        return "inconclusive" if waits else None
 
     # Coins
 

@@ -6,7 +6,9 @@ import ipaddress
 import logging
 import signal
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 from aiohttp import web
@@ -14,6 +16,7 @@ from aiohttp import web
 from bft.errors import ConfigError, DecodeError, Unavailable
 from chain.federation.server import make_runner
 from chain.gossip_events import (
+    CheckScripts,
     Drop,
     Effect,
     Event,
@@ -24,6 +27,7 @@ from chain.gossip_events import (
     SaveEvidence,
     SaveFinal,
     SaveFinality,
+    ScriptsChecked,
     Send,
     ServeBlocks,
     ServeHeaders,
@@ -41,6 +45,7 @@ from chain.records.peer_message import (
     encode_certheaders,
     encode_inventory,
 )
+from chain.scripts import run_jobs
 from chain.tree import TipChanged
 
 TICK_S = 1
@@ -65,6 +70,7 @@ class NodeService:
         self._numbers = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server | None = None
+        self._worker: ProcessPoolExecutor | None = None  # runs the scripts of heavy blocks
         self._runner: web.AppRunner | None = None
 
     # Life
@@ -105,7 +111,9 @@ class NodeService:
             await self._server.wait_closed()
         if self._runner is not None:
             await self._runner.cleanup()
-        self._server = self._runner = None
+        if self._worker is not None:
+            self._worker.shutdown(wait=False, cancel_futures=True)
+        self._server = self._runner = self._worker = None
         self.core.close()
 
     def _spawn(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[Any]:
@@ -153,6 +161,8 @@ class NodeService:
                 self._serve_blocks(peer, hashes)
             case ServeHeaders(peer=peer, height=height, block=block):
                 self._serve_headers(peer, height, block)
+            case CheckScripts():
+                self._spawn(self._check_scripts(effect))
             case TipChanged(view=view):
                 LOG.info("tip %d %s", view.height, view.hash[::-1].hex())
             case SaveEvidence(fault=True):
@@ -161,6 +171,14 @@ class NodeService:
                 LOG.warning("a winner signed two blocks; the evidence is kept")
             case SaveBlock() | SaveFinal() | SaveFinality():
                 pass  # on disk already
+
+    async def _check_scripts(self, asked: CheckScripts) -> None:
+        """In a process of its own, made when it is needed first."""
+        if self._worker is None:
+            self._worker = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        loop = asyncio.get_running_loop()
+        verdict = await loop.run_in_executor(self._worker, run_jobs, asked.jobs)
+        self.step(ScriptsChecked(block=asked.block, verdict=verdict))
 
     def _send(self, peer: int, command: str, payload: bytes) -> bool:
         """False: it did not go out, and further messages will not either."""
