@@ -1,8 +1,9 @@
-"""`python -m tests.tamper --count 10000 --seed N`: single bytes change; each must be named.
+"""`python -m tests.tamper --count 10000 --seed N`: single bytes change; each is named.
 
-Bytes of a score log, certificates, blocks, evidence, receipts and artifacts.  Every one of them
-matters: there is no encoding here with a byte that means nothing.  Prints which rule named how
-many; ends with 1 if a change went unnoticed, was blamed on something else, or crashed a checker.
+Bytes of a score log, certificates, blocks, evidence, receipts, published files and artifacts.  Each
+must be named by a rule, or be one that a written rule says nothing depends on (published.py).  Prints
+which rule took how many; ends with 1 if a change went unnoticed, was blamed on something else, or
+crashed a checker.
 """
 
 import argparse

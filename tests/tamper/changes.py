@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
-from tests.tamper import artifacts, chains, logs
+from tests.tamper import artifacts, chains, logs, published
 from tests.tamper.subject import Change, Subject
 
 
@@ -24,8 +24,9 @@ def groups() -> tuple[Group, ...]:
     under_key = chains.of_the_log()
     at_the_door = chains.at_the_door()
     return (
-        Group(name="log", share=50, subjects=logs.entries()),
+        Group(name="log", share=45, subjects=logs.entries()),
         Group(name="archive", share=5, subjects=[logs.archive()]),
+        Group(name="files", share=5, subjects=published.files()),
         Group(name="certificates", share=20, subjects=under_key),
         Group(name="blocks", share=20, subjects=at_the_door),
         Group(name="artifacts", share=5, subjects=artifacts.artifacts()),
