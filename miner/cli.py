@@ -26,6 +26,7 @@ _home = click.option(
     show_default="the user's data directory",
     help="Key, settings and certificates of one miner.",
 )
+_DEVICES = ["cpu", "cuda", "mps", "auto"]
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 _federation = click.option(
     "--federation",
@@ -66,7 +67,7 @@ def miner() -> None:
 )
 @_federation
 @click.option("--node", "nodes", multiple=True, metavar="URL", help="A chain node; repeat it.")
-@click.option("--device", type=click.Choice(["cpu"]), default="cpu", show_default=True)
+@click.option("--device", type=click.Choice(_DEVICES), default="cpu", show_default=True)
 @_json
 def init(
     home: Path,
@@ -89,7 +90,7 @@ def init(
 @_home
 @_federation
 @click.option("--node", "nodes", multiple=True, metavar="URL", help="A chain node; repeat it.")
-@click.option("--device", type=click.Choice(["cpu"]), default=None, help="Instead of miner.yaml's.")
+@click.option("--device", type=click.Choice(_DEVICES), help="Instead of miner.yaml's.")
 def run(home: Path, urls: tuple[str, ...], nodes: tuple[str, ...], device: str | None) -> None:
     """Mine until interrupted.  Log on stderr; events in HOME/events.jsonl."""
     import logging

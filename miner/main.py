@@ -83,6 +83,7 @@ def open_workshop(home: MinerHome) -> Workshop:
         home.genesis.job,
         watts_per_core=home.config.watts_per_core,
         niceness=home.config.niceness,
+        device=home.config.device,
     )
 
 

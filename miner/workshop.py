@@ -38,6 +38,7 @@ from miner.profile import Meter
 MESSAGE_BYTES_MAX = 64 * 1024
 PROGRESS_EVERY_S = 0.1
 ERROR_CHARS_MAX = 500
+CHECKPOINT = ".checkpoint"  # after the name of an update that is not finished
 _SEED_TAG = "gristmill/miner/training/v1"
 
 
@@ -101,13 +102,15 @@ Note = Progress | Settled
 class Workshop:
     """The agent's end.  Make it early (see the module's head), attach it to the loop, use it."""
 
-    def __init__(self, job: Job, *, watts_per_core: int, niceness: int) -> None:
+    def __init__(
+        self, job: Job, *, watts_per_core: int, niceness: int, device: str = "cpu"
+    ) -> None:
         """Fork the workshop."""
         self._connection, theirs = Pipe(duplex=True)
         self.pid = os.fork()
         if self.pid == 0:
             self._connection.close()
-            _Bench(theirs, job, watts_per_core, niceness).serve()
+            _Bench(theirs, job, watts_per_core, niceness, device).serve()
         theirs.close()
         self.gone = False  # it died, and no order can be carried out any more
         self._turn = asyncio.Lock()
@@ -212,9 +215,12 @@ class Workshop:
 class _Bench:
     """The workshop's own process: one thread, one child at a time."""
 
-    def __init__(self, agent: Connection, job: Job, watts_per_core: int, niceness: int) -> None:
+    def __init__(
+        self, agent: Connection, job: Job, watts_per_core: int, niceness: int, device: str
+    ) -> None:
         self._agent, self._job = agent, job
         self._watts_per_core, self._niceness = watts_per_core, niceness
+        self._device = device
 
     def serve(self) -> NoReturn:
         """Until the agent is gone.  Never returns into the agent's code."""
@@ -251,7 +257,7 @@ class _Bench:
             notes.close()
             self._agent.close()
             os.close(held)
-            _work(theirs, lifeline, self._job, self._niceness, order)
+            _work(theirs, lifeline, self._job, self._niceness, self._device, order)
         theirs.close()
         os.close(lifeline)
         try:
@@ -307,7 +313,12 @@ def _nothing_used() -> ResourceReport:
 
 
 def _work(
-    notes: Connection, lifeline: int, job: Job, niceness: int, order: TrainOrder | MeasureOrder
+    notes: Connection,
+    lifeline: int,
+    job: Job,
+    niceness: int,
+    device: str,
+    order: TrainOrder | MeasureOrder,
 ) -> NoReturn:
     """Carry out one order, tell the result, end."""
     code = 1
@@ -315,7 +326,7 @@ def _work(
         threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         try:
-            result: Finished | Broken = _result(notes, job, niceness, order)
+            result: Finished | Broken = _result(notes, job, niceness, device, order)
         except (FederationError, OSError, ValueError, MemoryError) as error:
             text = f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX]
             result = Broken(text)
@@ -332,7 +343,11 @@ def _end_with(lifeline: int) -> NoReturn:
 
 
 def _result(
-    notes: Connection, job: Job, niceness: int, order: TrainOrder | MeasureOrder
+    notes: Connection,
+    job: Job,
+    niceness: int,
+    device: str,
+    order: TrainOrder | MeasureOrder,
 ) -> Finished:
     from miner.training.benchmark import measure_capacity
     from miner.training.feedback import FeedbackStore
@@ -340,7 +355,7 @@ def _result(
 
     base = Path(order.base).read_bytes()
     if isinstance(order, MeasureOrder):
-        return Finished(capacity=measure_capacity(job, base))
+        return Finished(capacity=measure_capacity(job, base, device))
     os.nice(niceness)
     unit = decode(WorkUnit, order.unit)
     told_at = 0.0
@@ -356,6 +371,7 @@ def _result(
     records = chunk_records(order.seed, job, unit.chunk)
     seed = tagged_hash(_SEED_TAG, order.seed + order.unit)
     feedback = FeedbackStore(Path(order.feedback)) if order.feedback else None
-    update = train_unit(job, base, unit, records, seed, tell, feedback)
+    checkpoint = Path(order.target + CHECKPOINT)
+    update = train_unit(job, base, unit, records, seed, tell, feedback, checkpoint, device)
     write_durably(Path(order.target), update, mode=0o600)
     return Finished(digest=sha256(update), size=len(update))

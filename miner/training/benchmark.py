@@ -13,7 +13,7 @@ MEASURED_S = 0.3
 _STEPS_FIRST = 4
 
 
-def measure_capacity(job: Job, base: bytes) -> int:
+def measure_capacity(job: Job, base: bytes, device: str = "cpu") -> int:
     """Parameter-samples per second of training the job's largest segment, at least 1.
 
     Trains for about MEASURED_S seconds: longer and longer runs until one is long enough.
@@ -28,7 +28,7 @@ def measure_capacity(job: Job, base: bytes) -> int:
     while True:
         unit = WorkUnit(unit=0, miner=bytes(33), segment=segment, chunk=0, steps=steps)
         start = perf_counter()
-        train_unit(job, base, unit, records, bytes(32))
+        train_unit(job, base, unit, records, bytes(32), device=device)
         elapsed = max(perf_counter() - start, 1e-6)
         if elapsed >= MEASURED_S / 2:
             samples = steps * job.batch_records

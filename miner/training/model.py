@@ -11,7 +11,7 @@ Source for local heads: Belilovsky, Eickenberg, Oyallon, "Decoupled Greedy Learn
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,10 @@ class Model:
     def layers(self) -> int:
         """Layers of the whole model."""
         return family_named(self.job.family).layers(self.sizes)
+
+    def to(self, device: torch.device) -> "Model":
+        """The same on a device."""
+        return replace(self, weights={name: part.to(device) for name, part in self.weights.items()})
 
     def own(self, segment: int) -> dict[str, Tensor]:
         """The segment's tensors."""

@@ -1,6 +1,8 @@
 """Train one work unit: the miner's actual work."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,8 +11,10 @@ from numpy.typing import NDArray
 from chain.records.contribution import WorkUnit
 from chain.records.job import Job
 from chain.rules.sampling import permutation
+from miner.training.checkpoint import Checkpoint, work_digest
 from miner.training.compression import encode_unit
 from miner.training.data import load
+from miner.training.device import autocast, choose_device
 from miner.training.feedback import FeedbackStore
 from miner.training.model import batch, load_model, prefix, segment_loss
 from miner.training.optimizer import optimizer_named
@@ -30,6 +34,8 @@ def train_unit(
     seed: bytes,
     progress: Progress | None = None,
     feedback: FeedbackStore | None = None,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
 ) -> bytes:
     """Train the unit's segment on its chunk, from the base snapshot: one path for all modes.
 
@@ -41,6 +47,8 @@ def train_unit(
         seed: 32 bytes that order the minibatches; any will do.
         progress: called after every step.
         feedback: where sparse updates keep what they did not tell; None: it is lost.
+        checkpoint: a file that holds the unit's state while it is trained, and is resumed from.
+        device: of miner/training/device.py.
 
     Returns:
         The encoded update.
@@ -50,7 +58,7 @@ def train_unit(
         DecodeError: `base` is no snapshot of this job.
         ValueError: training diverged.
     """
-    changes = train_changes(job, base, unit, records, seed, progress)
+    changes = train_changes(job, base, unit, records, seed, progress, checkpoint, device)
     return encode_unit(job, base, unit, changes, feedback)
 
 
@@ -61,24 +69,35 @@ def train_changes(
     records: Sequence[int],
     seed: bytes,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
 ) -> dict[str, NDArray[np.float64]]:
     """Trained minus base weights, by tensor name; arguments and errors as `train_unit`."""
     torch.set_num_threads(1)  # a miner with more cores runs more units
-    model = load_model(job, base, torch.float32)
-    inputs, labels = batch(job, load(job), records, torch.float32)
-    activations = prefix(model, unit.segment, inputs)
+    where = choose_device(device)
+    model = load_model(job, base, torch.float32).to(where)
+    inputs, labels = (part.to(where) for part in batch(job, load(job), records, torch.float32))
+    with autocast(where):
+        activations = prefix(model, unit.segment, inputs)
     start = model.own(unit.segment)
     own = {name: part.clone().requires_grad_() for name, part in start.items()}
     trained = list(own.values())
     optimizer = optimizer_named(job.optimizer, trained, job.learning_rate_ppm / _PPM)
-    batches = minibatches(len(records), job.batch_records, seed)
-    for step in range(1, unit.steps + 1):
-        places = torch.tensor(next(batches))
-        loss = segment_loss(model, unit.segment, own, activations[places], labels[places])
+    kept = Checkpoint(checkpoint, work_digest(job, base, unit, records, seed, str(where)))
+    done = kept.resume(own, optimizer)
+    batches = islice(minibatches(len(records), job.batch_records, seed), done, unit.steps)
+    for step, chosen in enumerate(batches, done + 1):
+        places = torch.tensor(chosen, device=where)
+        with autocast(where):
+            loss = segment_loss(model, unit.segment, own, activations[places], labels[places])
         optimizer.step(torch.autograd.grad(loss, trained))
         if progress:
             progress(step, unit.steps, loss.item())
-    return {name: (own[name].detach() - part).double().numpy() for name, part in start.items()}
+        kept.keep(step, own, optimizer)
+    kept.drop()
+    return {
+        name: (own[name].detach() - part).double().cpu().numpy() for name, part in start.items()
+    }
 
 
 def minibatches(records: int, size: int, seed: bytes) -> Iterator[list[int]]:

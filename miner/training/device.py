@@ -1,0 +1,42 @@
+"""Where training runs: the processor, or an accelerator if the machine has one.
+
+Tested on processors only; on CUDA and MPS the same code runs, but nobody has run it here.  On CUDA
+devices that have bfloat16 matrices multiply in it, while weights and optimiser stay in float32.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from bft.errors import ConfigError
+from miner.config import DEVICES
+
+AUTO = "auto"
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the fastest that there is.
+
+    Raises:
+        ConfigError: no such name, or this machine or this build of torch has none.
+    """
+    if name not in DEVICES:
+        raise ConfigError(f"device is {name!r}; {', '.join(DEVICES)} are known")
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == AUTO:
+        return torch.device(next((kind for kind, found in there.items() if found), "cpu"))
+    if not there.get(name, True):
+        raise ConfigError(f"device is {name}; torch {torch.__version__} finds none here")
+    return torch.device(name)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether it is faster than float32."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Around forward passes."""
+    if not has_bfloat16(device):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
