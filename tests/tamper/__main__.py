@@ -1,9 +1,9 @@
 """`python -m tests.tamper --count 10000 --seed N`: single bytes change; each is named.
 
-Bytes of a score log, certificates, blocks, evidence, receipts, published files and artifacts.  Each
-must be named by a rule, or be one that a written rule says nothing depends on (published.py).  Prints
-which rule took how many; ends with 1 if a change went unnoticed, was blamed on something else, or
-crashed a checker.
+Bytes of a score log, certificates, blocks, evidence, receipts, published files and artifacts.
+Each must be named by a rule, or be one on which by a written rule nothing depends (published.py).
+Prints which rule took how many; ends with 1 if a change went unnoticed, was blamed on something
+else, or crashed a checker.
 """
 
 import argparse
