@@ -69,7 +69,8 @@ def fashion_mnist(path: Path | None, train: int, heldout: int, layout: RecordLay
 def text(path: Path | None, train: int, heldout: int, layout: RecordLayout) -> Dataset:
     """Windows of a text's bytes, one behind the other, the held-out ones last.
 
-    `path` is a file, or a directory whose files are read in the order of their paths.
+    `path` is a file, or a directory whose files are read in the order of their paths; those that
+    are no UTF-8 are left out.
     """
     if path is None:
         raise ConfigError('the data set "text" needs a file or a directory: --data PATH')
@@ -79,14 +80,15 @@ def text(path: Path | None, train: int, heldout: int, layout: RecordLayout) -> D
     wanted = (train + heldout) * layout.width
     found = bytearray()
     for file in files:
-        with file.open("rb") as data:
-            found += data.read(wanted - len(found))
+        if len(found) >= wanted:
+            break
+        found += _utf8(file)
     if len(found) < wanted:
         raise ConfigError(
             f"{path} has {len(found)} bytes; {train} + {heldout} records of {layout.width} "
             f"need {wanted}"
         )
-    records = np.frombuffer(bytes(found), np.uint8).reshape(-1, layout.width)
+    records = np.frombuffer(bytes(found[:wanted]), np.uint8).reshape(-1, layout.width)
     return Dataset(records=records, labels=np.empty(0, np.uint8), scale_shift=0)
 
 
@@ -137,6 +139,19 @@ def _of(
 def _shuffled(table: NDArray[Any]) -> NDArray[Any]:
     """Rows in an order that does not depend on any library."""
     return table[list(permutation(_ORDER, _ORDER_SEED, len(table)))]
+
+
+def _utf8(path: Path) -> bytes:
+    """The file's bytes; none if they are no UTF-8.  Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(DATASET_BYTES_MAX)
+        data.decode()
+    except UnicodeDecodeError:
+        return b""
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    return data
 
 
 def _idx(path: Path, magic: int) -> NDArray[np.uint8]:

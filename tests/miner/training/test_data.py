@@ -215,6 +215,7 @@ def test_text_is_cut_into_windows_in_the_order_of_its_files(tmp_path: Path) -> N
     (home / "b").mkdir(parents=True)
     (home / "b" / "two").write_bytes(bytes(range(30, 60)))
     (home / "a").write_bytes(bytes(range(30)))
+    (home / "binary").write_bytes(b"\xa7\r" + bytes(30))
     made = prepare(TEXT, home)
     assert made.records.ravel().tolist() == list(range(48))
     assert made.records.shape == (6, 8)
