@@ -4,8 +4,8 @@ import struct
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from tests.oracle.primitives import tagged
-from tests.oracle.records import encode, pack
+from tests.oracle.primitives import all_signed, leaf, tagged
+from tests.oracle.records import Malformed, encode, pack
 
 REGTEST_HASH = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
 """Of Bitcoin Core's regtest block 0, as people write it."""
@@ -74,3 +74,33 @@ def key_record_digest(record: Fields) -> bytes:
 def certificate_body(fields: dict[str, Any]) -> bytes:
     """Section 13: 323 bytes, of fields in this order."""
     return struct.pack("<B32sIQIB32sII32s33sQqQQ32s32sQ32s32s", 1, *fields.values())
+
+
+def certificate_holds(data: bytes, key: bytes, chain: bytes) -> bool:
+    """Section 13: 371 bytes, of this chain, with a window, signed by the federation."""
+    if len(data) != 371 or data[0] != 1 or data[1:33] != chain:
+        return False
+    first, last = struct.unpack_from("<II", data, 82)
+    try:
+        signed = all_signed(key, ((tagged("gristmill/certificate/v1", data[:323]), data[323:]),))
+    except Malformed:
+        return False
+    return bool(first <= last and signed)
+
+
+def contribution_holds(row: bytes, index: int, size: int, proof: list[bytes], root: bytes) -> bool:
+    """Section 13 and RFC 9162, 2.1.3.2: the row stands at `index` of `size` under the root."""
+    if index >= size:
+        return False
+    at, last, hashed = index, size - 1, leaf(row)
+    for sibling in proof:
+        if not last:
+            return False
+        if at % 2 or at == last:
+            hashed = sha256(b"\x01" + sibling + hashed).digest()
+            while at and not at % 2:
+                at, last = at // 2, last // 2
+        else:
+            hashed = sha256(b"\x01" + hashed + sibling).digest()
+        at, last = at // 2, last // 2
+    return not last and hashed == root
