@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bft.codec.canonical import Record, encode
@@ -53,6 +53,8 @@ LEAP_MS_FIRST = 60_000  # doubled with every leap
 EVENTS_WAITING_MAX = 1_024
 JITTER = 0.25  # of the interval, so that a thousand miners do not ask at once
 
+Show = Callable[[str, Mapping[str, int | float | str]], None]
+
 log = logging.getLogger("gristmill.miner")
 
 
@@ -60,8 +62,15 @@ class Agent:
     """One miner at work."""
 
     def __init__(
-        self, home: MinerHome, client: FederationClient, workshop: Workshop, nodes: Sequence[str]
+        self,
+        home: MinerHome,
+        client: FederationClient,
+        workshop: Workshop,
+        nodes: Sequence[str],
+        show: Show | None = None,
     ) -> None:
+        """`show` hears of every event."""
+        self._show = show
         self._key, self._genesis, self._config = home.key, home.genesis, home.config
         self._path = home.path
         self._client, self._workshop, self._nodes = client, workshop, nodes
@@ -93,6 +102,8 @@ class Agent:
     def tell(self, event: str, **fields: int | float | str) -> None:
         """One line for dashboards, one for the log."""
         self._events.write(event, fields)
+        if self._show is not None:
+            self._show(event, fields)
         if event != "training":
             log.info("%s %s", event, " ".join(f"{name}={fields[name]}" for name in fields))
 

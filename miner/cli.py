@@ -5,7 +5,7 @@ import importlib.util
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import platformdirs
@@ -13,6 +13,11 @@ import platformdirs
 from bft.errors import ConfigError, FederationError
 
 EVENTS_TOLD = 10
+EVENTS_FOLDED = 100_000  # of the past, into a live picture's totals
+
+if TYPE_CHECKING:
+    from miner.config import MinerHome
+    from miner.view import View
 
 
 def _default_home() -> Path:
@@ -91,8 +96,20 @@ def init(
 @_federation
 @click.option("--node", "nodes", multiple=True, metavar="URL", help="A chain node; repeat it.")
 @click.option("--device", type=click.Choice(_DEVICES), help="Instead of miner.yaml's.")
-def run(home: Path, urls: tuple[str, ...], nodes: tuple[str, ...], device: str | None) -> None:
-    """Mine until interrupted.  Log on stderr; events in HOME/events.jsonl."""
+@click.option("--plain", is_flag=True, help="Lines on stderr even on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Every event as one JSON object a line.")
+def run(
+    home: Path,
+    urls: tuple[str, ...],
+    nodes: tuple[str, ...],
+    device: str | None,
+    plain: bool,
+    as_json: bool,
+) -> None:
+    """Mine until interrupted.
+
+    A live picture on a terminal, else lines on stderr; all events are in HOME/events.jsonl.
+    """
     import logging
 
     import msgspec
@@ -106,8 +123,32 @@ def run(home: Path, urls: tuple[str, ...], nodes: tuple[str, ...], device: str |
     if device is not None:
         config = msgspec.structs.replace(loaded.config, device=device)
         loaded = loaded._replace(config=config)
-    log_to_stderr(logging.INFO)
-    mine(loaded, urls, nodes)
+    view = _view(loaded, plain, as_json)
+    # What the view shows needs no second line below it.
+    log_to_stderr(logging.INFO if view is None else logging.ERROR)
+    mine(loaded, urls, nodes, view=view)
+
+
+def _view(home: "MinerHome", plain: bool, as_json: bool) -> "View | None":
+    """None: the log is enough."""
+    import sys
+
+    from rich.console import Console
+
+    from miner.files import EventFile
+    from miner.picture import Picture, Value
+    from miner.view import JsonView, LiveView
+
+    console = Console()
+    if as_json:
+        return JsonView(sys.stdout)
+    if plain or not console.is_terminal:
+        return None
+    picture = Picture(home.genesis.params)
+    for told in EventFile(home.path).newest(EVENTS_FOLDED):
+        fields = {name: value for name, value in told.items() if isinstance(value, Value)}
+        picture.take(str(told.get("event", "")), fields)
+    return LiveView(console, picture, home.key.public_key)
 
 
 @miner.command()

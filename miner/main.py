@@ -15,6 +15,7 @@ from chain.rules.assignment import units_earned
 from miner.agent import Agent
 from miner.config import MinerHome, load_home
 from miner.files import HomeLock
+from miner.view import NoView, View
 from miner.workshop import Workshop
 
 OK = 0
@@ -61,8 +62,9 @@ def run(
     urls: Sequence[str] = (),
     nodes: Sequence[str] = (),
     ready: Callable[[], object] | None = None,
+    view: View | None = None,
 ) -> None:
-    """As `run_miner`, for a caller that wants the errors.
+    """As `run_miner`, for a caller that wants the errors, and perhaps a `view` on the events.
 
     Raises:
         ConfigError: wrong addresses, or another miner runs in this home.
@@ -71,8 +73,8 @@ def run(
     client = FederationClient(home.genesis, urls or home.config.federation)
     workshop = open_workshop(home)
     try:
-        with HomeLock(home.path):
-            asyncio.run(_run(home, client, workshop, nodes or home.config.nodes, ready))
+        with HomeLock(home.path), view or NoView() as shown:
+            asyncio.run(_run(home, client, workshop, nodes or home.config.nodes, ready, shown))
     finally:
         workshop.close()
 
@@ -114,6 +116,7 @@ async def _run(
     workshop: Workshop,
     nodes: Sequence[str],
     ready: Callable[[], object] | None,
+    view: View,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -121,7 +124,7 @@ async def _run(
         if signal.getsignal(number) is not signal.SIG_IGN:  # else our parent takes care of it
             loop.add_signal_handler(number, stop.set)
     async with client:
-        agent = Agent(home, client, workshop, nodes)
+        agent = Agent(home, client, workshop, nodes, view.tell)
         work = asyncio.create_task(agent.run())
         stopping = asyncio.create_task(stop.wait())
         if ready is not None:

@@ -74,7 +74,14 @@ def _fold(session: Session, event: Event) -> tuple[Session, Effects]:
         case Uploaded():
             update = event.action.update
             work = UnitWork(stage=Stage.UPLOADED, update=update, receipts=event.receipts)
-            return session.with_unit(update.cycle, update.unit, work), ()
+            told = (
+                ("cycle", update.cycle),
+                ("unit", update.unit),
+                ("bytes", update.size),
+                ("receipts", len(event.receipts)),
+            )
+            after = session.with_unit(update.cycle, update.unit, work)
+            return after, (Report("uploaded", told),)
         case ScoresSeen():
             return _on_scores(session, event)
         case CertificateSeen():
@@ -83,8 +90,8 @@ def _fold(session: Session, event: Event) -> tuple[Session, Effects]:
             return _on_block(session, event)
         case ContributionKept():
             cycle = event.action.scored.cycle
-            told = (("cycle", cycle), ("file", event.name))
-            kept = Report("certificate", told) if event.name else Report("not-certified", told[:1])
+            file = (("cycle", cycle), ("file", event.name))
+            kept = Report("certificate", file) if event.name else Report("not-certified", file[:1])
             return _over(session, cycle), (kept,)
         case Failed():
             return _on_failure(session, event)

@@ -72,6 +72,8 @@ class Trial:
     async def cycle(self, kill: Kill | None) -> None:
         """One cycle with one kill, or none.  Raises TimeoutError, AssertionError."""
         federation, cycle = self.federation, self.federation.state.cycle
+        if self._down:  # nobody got tickets, so the cycle before had no block to wait for
+            await self._return()
         async with asyncio.timeout(PATIENCE_S):
             while not federation.closed(cycle):
                 self._go_on(cycle)
