@@ -78,6 +78,8 @@ async def test_a_light_client_follows_what_a_replica_serves(door: str) -> None:
         chain = await asyncio.to_thread(follow_source, start, source)
         assert chain.proven == view_of(HELD[-2])
         assert chain.tip == HELD[-1].certified_header
+    assert len(await asyncio.to_thread(source.headers, 1)) == api.HEADERS_LIMIT_MAX < len(HELD)
+    assert len(await asyncio.to_thread(source.headers, 4)) == len(HELD) - 3
     lower, upper = (await asyncio.to_thread(source.headers, 5))[:2]
     block, levels = prove_block(start, lower, upper)
     txid = HELD[4].transactions[0].txid
