@@ -3,6 +3,7 @@
 Edge: reads, calls the auditor, prints.  No torch, no server.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,9 @@ def options_of(
     return Options(path=path, urls=urls, state=state, trusted=trusted, chain_id=chain_id, **more)
 
 
-@audit.command(epilog="There is more: `gristmill audit policy --help`.")
+@audit.command(
+    epilog="There is more: `gristmill audit explain --help`, `gristmill audit policy --help`."
+)
 @log_options
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="FILE", help="Keep the log as an archive."
@@ -126,6 +129,34 @@ def _print(result: Result, as_json: bool) -> None:
         click.echo(noted.line())
     for line in result.report.lines(result.cycles()):
         click.echo(line)
+
+
+@audit.command()
+@click.argument("miner")
+@log_options
+@click.option("--cycle", type=click.IntRange(min=1), required=True, help="In which cycle.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def explain(miner: str, cycle: int, as_json: bool, **where: Any) -> int:
+    """Show how the score of MINER in one cycle came about.
+
+    MINER is the beginning of an identity key in hex.  The log is replayed up to that cycle, so what
+    is shown has been checked.
+    """
+    options = options_of(**where, details=True, quiet=True, cycle=cycle)
+    with run(options) as result:
+        if not result.report.passed:
+            click.echo(result.report.broken[0].line(), err=True)
+            return FAILED
+        summary = next((each for each in result.cycles() if each.cycle == cycle), None)
+        if summary is None or result.explainer is None:
+            raise ConfigError(f"the log does not reach cycle {cycle}")
+        story = result.explainer.story(miner, summary, result.replicas)
+        if as_json:
+            click.echo(json.dumps({"ok": True, "data": story.to_json()}))
+        else:
+            for line in story.lines():
+                click.echo(line)
+    return PASSED
 
 
 @audit.command()

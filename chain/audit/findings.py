@@ -171,7 +171,7 @@ class AuditReport:
 
     def to_json(self) -> dict[str, Any]:
         """Bytes as hex, in the order of the fields; block hashes reversed, as people see them."""
-        told = {"passed": self.passed, **_plain(asdict(replace(self, cycles=())))}
+        told = {"passed": self.passed, **plain(asdict(replace(self, cycles=())))}
         return told | {"cycles": [plain_cycle(cycle) for cycle in self.cycles]}
 
     def to_text(self) -> str:
@@ -206,7 +206,7 @@ class AuditReport:
 
 def plain_cycle(cycle: CycleSummary) -> dict[str, Any]:
     """For JSON."""
-    told: dict[str, Any] = _plain(asdict(cycle))
+    told: dict[str, Any] = plain(asdict(cycle))
     told["block"] = cycle.block[::-1].hex() if cycle.block is not None else None
     return told
 
@@ -220,7 +220,7 @@ def _millionths(value: int) -> str:
     return f"{value // 1_000_000}.{value % 1_000_000:06d}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """With bytes as hex and enums as their words."""
     match value:
         case bytes():
@@ -228,7 +228,7 @@ def _plain(value: Any) -> Any:
         case Enum():
             return value.value
         case dict():
-            return {name: _plain(item) for name, item in value.items()}
+            return {name: plain(item) for name, item in value.items()}
         case tuple() | list():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
     return value

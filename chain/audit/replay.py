@@ -144,6 +144,11 @@ class Auditor:
             self._take_derived(entry, record)
 
     @property
+    def cycle(self) -> int:
+        """The one to which the next entry belongs; 0 before the first."""
+        return self._cycle
+
+    @property
     def memberships(self) -> tuple[Membership, ...]:
         """Of the newest epochs, the newest last."""
         return tuple(self._memberships)

@@ -15,10 +15,11 @@ import click
 
 from bft.errors import ConfigError, DecodeError, Unavailable
 from chain.audit.archive import saved, start_archive
+from chain.audit.explain import Explainer
 from chain.audit.findings import AuditReport, CycleSummary, Finding, Severity
 from chain.audit.home import AuditHome, Seen
 from chain.audit.noted import Noted, check_note
-from chain.audit.replay import Auditor
+from chain.audit.replay import LOG_ENTRY_BYTES_MAX, Auditor
 from chain.audit.sources import Source, open_directory, open_file, open_url
 from chain.audit.split import Copy, SideBySide
 from chain.audit.spool import Spool
@@ -41,6 +42,7 @@ class Options:
     max_age_s: int | None = None
     details: bool = False
     quiet: bool = False
+    cycle: int | None = None  # explain this one, and audit no further than its end
 
 
 @dataclass(slots=True)
@@ -53,6 +55,8 @@ class Result:
     others: list[Copy] = field(default_factory=list)
     notes: list[Noted] = field(default_factory=list)
     policy: str | None = None
+    explainer: Explainer | None = None
+    replicas: dict[bytes, int] = field(default_factory=dict)  # index by key, of the newest epoch
 
     def cycles(self) -> Iterator[CycleSummary]:
         """All of them, from the first on."""
@@ -84,22 +88,30 @@ def run(options: Options) -> Iterator[Result]:
         if options.save is not None:
             entries = stack.enter_context(_Saving(options.save, genesis)).through(entries)
         _watch(auditor, sources, home)
+        explainer = None
+        if options.cycle is not None:
+            explainer = Explainer(options.cycle)
+            entries = _until(auditor, entries, explainer)
         _replay(auditor, entries, quiet=options.quiet)
         found = list(split.findings)
-        notes = [
-            _noted(source, source.checkpoint, auditor, chain_id, options)
-            for source in sources
-            if source.checkpoint is not None
-        ]
+        notes = (
+            []
+            if explainer is not None
+            else [
+                _noted(source, source.checkpoint, auditor, chain_id, options)
+                for source in sources
+                if source.checkpoint is not None
+            ]
+        )
         for noted in notes:
             found += noted.findings
         for source in sources:
             found += source.mirror.findings if source.mirror is not None else []
         report = auditor.report()
-        if home is not None:
+        if home is not None and explainer is None:
             found += home.compare(auditor, report.entries)
         report = report.with_breaks(found)
-        if home is not None and report.passed and report.log_root is not None:
+        if home is not None and explainer is None and report.passed and report.log_root is not None:
             home.note(Seen(chain_id, report.entries, report.log_root))
         yield Result(
             genesis=genesis,
@@ -108,6 +120,8 @@ def run(options: Options) -> Iterator[Result]:
             others=split.others,
             notes=notes,
             policy=_policy(sources[0], auditor, chain_id),
+            explainer=explainer,
+            replicas=dict(auditor.memberships[-1].index_by_key),
         )
 
 
@@ -190,6 +204,16 @@ def _replay(auditor: Auditor, entries: Iterator[bytes], *, quiet: bool) -> None:
             click.echo(f"\r{count} entries", nl=False, err=True)
     if told and count >= PROGRESS_EVERY:
         click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _until(auditor: Auditor, entries: Iterator[bytes], explainer: Explainer) -> Iterator[bytes]:
+    """The entries up to the end of the cycle that is explained."""
+    for entry in entries:
+        if auditor.cycle > explainer.cycle and auditor.settled:
+            return
+        if auditor.cycle == explainer.cycle:
+            explainer.take(entry, LOG_ENTRY_BYTES_MAX)
+        yield entry
 
 
 def _noted(
