@@ -38,7 +38,7 @@ from miner.profile import Meter
 MESSAGE_BYTES_MAX = 64 * 1024
 PROGRESS_EVERY_S = 0.1
 ERROR_CHARS_MAX = 500
-CHECKPOINT = ".checkpoint"  # after the name of an update that is not finished
+UNFINISHED = ".unfinished"  # after the name of an update that is not finished
 _SEED_TAG = "gristmill/miner/training/v1"
 
 
@@ -371,7 +371,7 @@ def _result(
     records = chunk_records(order.seed, job, unit.chunk)
     seed = tagged_hash(_SEED_TAG, order.seed + order.unit)
     feedback = FeedbackStore(Path(order.feedback)) if order.feedback else None
-    checkpoint = Path(order.target + CHECKPOINT)
-    update = train_unit(job, base, unit, records, seed, tell, feedback, checkpoint, device)
+    unfinished = Path(order.target + UNFINISHED)
+    update = train_unit(job, base, unit, records, seed, tell, feedback, unfinished, device)
     write_durably(Path(order.target), update, mode=0o600)
     return Finished(digest=sha256(update), size=len(update))

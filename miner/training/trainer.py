@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from chain.records.contribution import WorkUnit
 from chain.records.job import Job
 from chain.rules.sampling import permutation
-from miner.training.checkpoint import Checkpoint, work_digest
 from miner.training.compression import encode_unit
 from miner.training.data import load
 from miner.training.device import autocast, choose_device
 from miner.training.feedback import FeedbackStore
 from miner.training.model import batch, load_model, prefix, segment_loss
 from miner.training.optimizer import optimizer_named
+from miner.training.unfinished import Unfinished, work_digest
 
 Progress = Callable[[int, int, float], None]
 """(steps done, steps in all, loss of the last batch in nats)."""
@@ -34,7 +34,7 @@ def train_unit(
     seed: bytes,
     progress: Progress | None = None,
     feedback: FeedbackStore | None = None,
-    checkpoint: Path | None = None,
+    unfinished: Path | None = None,
     device: str = "cpu",
 ) -> bytes:
     """Train the unit's segment on its chunk, from the base snapshot: one path for all modes.
@@ -47,7 +47,7 @@ def train_unit(
         seed: 32 bytes that order the minibatches; any will do.
         progress: called after every step.
         feedback: where sparse updates keep what they did not tell; None: it is lost.
-        checkpoint: a file that holds the unit's state while it is trained, and is resumed from.
+        unfinished: a file that holds the unit's state while it is trained, and is resumed from.
         device: of miner/training/device.py.
 
     Returns:
@@ -58,7 +58,7 @@ def train_unit(
         DecodeError: `base` is no snapshot of this job.
         ValueError: training diverged.
     """
-    changes = train_changes(job, base, unit, records, seed, progress, checkpoint, device)
+    changes = train_changes(job, base, unit, records, seed, progress, unfinished, device)
     return encode_unit(job, base, unit, changes, feedback)
 
 
@@ -69,7 +69,7 @@ def train_changes(
     records: Sequence[int],
     seed: bytes,
     progress: Progress | None = None,
-    checkpoint: Path | None = None,
+    unfinished: Path | None = None,
     device: str = "cpu",
 ) -> dict[str, NDArray[np.float64]]:
     """Trained minus base weights, by tensor name; arguments and errors as `train_unit`."""
@@ -83,7 +83,7 @@ def train_changes(
     own = {name: part.clone().requires_grad_() for name, part in start.items()}
     trained = list(own.values())
     optimizer = optimizer_named(job.optimizer, trained, job.learning_rate_ppm / _PPM)
-    kept = Checkpoint(checkpoint, work_digest(job, base, unit, records, seed, str(where)))
+    kept = Unfinished(unfinished, work_digest(job, base, unit, records, seed, str(where)))
     done = kept.resume(own, optimizer)
     batches = islice(minibatches(len(records), job.batch_records, seed), done, unit.steps)
     for step, chosen in enumerate(batches, done + 1):

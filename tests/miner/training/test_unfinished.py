@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bft.errors import ConfigError
 from chain.records.job import Job
-from miner.training import checkpoint, device, trainer
+from miner.training import device, trainer, unfinished
 from miner.training.device import choose_device
 from miner.training.trainer import train_changes, train_unit
 from tests.miner.training.training_run import GENESIS, JOB, cycle
@@ -27,8 +27,8 @@ class Crash(Exception):
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkpoint after every step."""
-    monkeypatch.setattr(checkpoint.Checkpoint.__init__, "__defaults__", (0.0,))
+    """A unfinished after every step."""
+    monkeypatch.setattr(unfinished.Unfinished.__init__, "__defaults__", (0.0,))
 
 
 def interrupted(job: Job, path: Path, at: int) -> list[int]:
@@ -41,7 +41,7 @@ def interrupted(job: Job, path: Path, at: int) -> list[int]:
             raise Crash
 
     with pytest.raises(Crash):
-        train_unit(job, GENESIS, UNIT, CHUNK, SEED, crash, checkpoint=path)
+        train_unit(job, GENESIS, UNIT, CHUNK, SEED, crash, unfinished=path)
     return done
 
 
@@ -53,7 +53,7 @@ def test_a_resumed_unit_ends_in_the_same_bytes(tmp_path: Path, optimizer: bytes)
     assert interrupted(job, path, 6) == [3, 4, 5, 6], "step 3 crashed before it was kept"
     steps: list[int] = []
     resumed = train_unit(
-        job, GENESIS, UNIT, CHUNK, SEED, lambda step, *_: steps.append(step), checkpoint=path
+        job, GENESIS, UNIT, CHUNK, SEED, lambda step, *_: steps.append(step), unfinished=path
     )
     assert steps == [6, 7, 8]
     assert resumed == whole
@@ -71,30 +71,30 @@ def test_a_process_that_was_killed_resumes(tmp_path: Path) -> None:
             if step == 5:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        train_unit(JOB, GENESIS, UNIT, CHUNK, SEED, die, checkpoint=path)
+        train_unit(JOB, GENESIS, UNIT, CHUNK, SEED, die, unfinished=path)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert path.exists()
-    assert train_unit(JOB, GENESIS, UNIT, CHUNK, SEED, checkpoint=path) == whole
+    assert train_unit(JOB, GENESIS, UNIT, CHUNK, SEED, unfinished=path) == whole
 
 
-def test_a_checkpoint_of_other_work_or_of_nothing_is_not_resumed(tmp_path: Path) -> None:
+def test_a_unfinished_of_other_work_or_of_nothing_is_not_resumed(tmp_path: Path) -> None:
     path = tmp_path / "unit"
     interrupted(JOB, path, 4)
     other = bytes([1]) * 32
     fresh = train_unit(JOB, GENESIS, UNIT, CHUNK, other)
-    assert train_unit(JOB, GENESIS, UNIT, CHUNK, other, checkpoint=path) == fresh
+    assert train_unit(JOB, GENESIS, UNIT, CHUNK, other, unfinished=path) == fresh
     for rubbish in (b"", b"rubbish", b"\xff" * 100):
         path.write_bytes(rubbish)
-        assert train_unit(JOB, GENESIS, UNIT, CHUNK, other, checkpoint=path) == fresh
+        assert train_unit(JOB, GENESIS, UNIT, CHUNK, other, unfinished=path) == fresh
 
 
-def test_a_changed_checkpoint_is_resumed_only_if_it_is_of_this_work(tmp_path: Path) -> None:
+def test_a_changed_unfinished_is_resumed_only_if_it_is_of_this_work(tmp_path: Path) -> None:
     path = tmp_path / "unit"
     interrupted(JOB, path, 4)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    assert train_unit(JOB, GENESIS, UNIT, CHUNK, SEED, checkpoint=path) == train_unit(
+    assert train_unit(JOB, GENESIS, UNIT, CHUNK, SEED, unfinished=path) == train_unit(
         JOB, GENESIS, UNIT, CHUNK, SEED
     )
 

@@ -23,21 +23,21 @@ from miner.files import write_durably
 from miner.training.optimizer import Optimizer
 
 EVERY_S = 5.0
-_TAG = "gristmill/miner/checkpoint/v1"
+_TAG = "gristmill/miner/unfinished/v1"
 _OWN, _STATE = "own.", "state."
 
 
 def work_digest(
     job: Job, base: bytes, unit: WorkUnit, records: Sequence[int], seed: bytes, device: str
 ) -> str:
-    """What a checkpoint is of, in hex."""
+    """What a file is of, in hex."""
     chunk = b"".join(record.to_bytes(4, "big") for record in records)
     parts = (encode(job), base, encode(unit), chunk, seed, device.encode(), torch.__version__)
     hashes = (sha256(part.encode() if isinstance(part, str) else part) for part in parts)
     return tagged_hash(_TAG, b"".join(hashes)).hex()
 
 
-class Checkpoint:
+class Unfinished:
     """The file of one unit; `path` None keeps nothing."""
 
     def __init__(self, path: Path | None, work: str, every_s: float = EVERY_S) -> None:
