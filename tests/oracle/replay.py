@@ -11,6 +11,7 @@ from tests.oracle.records import Malformed, decode, encode, layouts, name_of
 
 CSEQ_WINDOW = 64
 CLIENTS_MAX = 10_000
+ACCEPTED, MALFORMED = "accepted", "malformed"
 LOG, OPERATIONS = (
     ("The score log",),
     ("Operations of miners", "Operations of replicas", "Operations for a change of members"),
@@ -62,6 +63,7 @@ class Replay:
         self.entries = entries
         self.mill = Mill(genesis, self._claims())
         self.clients = Clients()
+        self.outcomes: list[list[str]] = []  # of each request, in order: one word an operation
         self._walk()
         record = self.mill.newest_record
         if record is not None:  # section 5: one key has signed everything, and never changes
@@ -135,25 +137,29 @@ class Replay:
     def _execute(self, request: Fields) -> None:
         client, number = request["client"], request["cseq"]
         if not self.clients.fresh(client, number):
+            self.outcomes.append(["executed-before"])
             return
         try:
             operations = _split(request["operation"])
         except Malformed:
+            self.outcomes.append([MALFORMED])
             return
-        taken = [self._operate(client, operation) for operation in operations]
-        if any(taken):
+        self.outcomes.append([self._operate(client, operation) for operation in operations])
+        if ACCEPTED in self.outcomes[-1]:
             self.clients.mark(client, number)
 
-    def _operate(self, client: bytes, data: bytes) -> bool:
+    def _operate(self, client: bytes, data: bytes) -> str:
         try:
             operation = decode("Operation", data)
             name = named(operation["tag"], OPERATIONS)
             if name is None:
-                return False
+                return MALFORMED
             self.mill.operate(client, name, decode(name, operation["body"]))
-        except (Malformed, Refused):
-            return False
-        return True
+        except Malformed:
+            return MALFORMED
+        except Refused as error:
+            return str(error)
+        return ACCEPTED
 
 
 def _read(leaf: bytes) -> tuple[str, Fields]:
