@@ -17,6 +17,7 @@ from coordinator.service.app import lock_home
 from coordinator.service.blobs import blob_path
 from coordinator.service.journal import Journal
 from coordinator.service.tls import certificate_der
+from miner.training.data import load
 
 DISK_FREE_MIN = 1024**3
 SKEW_MS_MAX = 2_000
@@ -47,6 +48,7 @@ def examine(home: Path) -> list[Finding]:
         ("guard", lambda: _guard(setup)),
         ("certificate", lambda: _certificate(setup)),
         ("model", lambda: _genesis_model(setup)),
+        ("data set", lambda: _data_set(setup)),
         ("disk", lambda: _disk(setup)),
     ]
     if not running:
@@ -98,6 +100,11 @@ def _genesis_model(setup: Setup) -> str:
     if sha256(path.read_bytes()) != digest:
         raise ConfigError(f"{path} is damaged; delete it, peers have it")
     return "the first model is here"
+
+
+def _data_set(setup: Setup) -> str:
+    job = setup.genesis.job
+    return f"{len(load(job).records)} records of {job.dataset.decode(errors='replace')} are here"
 
 
 def _disk(setup: Setup) -> str:

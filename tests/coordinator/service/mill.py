@@ -19,10 +19,13 @@ from coordinator.config import load_setup
 from coordinator.cycle.state import State
 from coordinator.service.app import ReplicaService
 from coordinator.service.work import Pool
+from miner.training.jobs import DIGITS_DATASET
 from tests.patience import PATIENCE_S
 from tests.ports import federation_here
 from tests.sample import JOB, SNAPSHOT, STILL
 
+DIGITS = replace(JOB, dataset_digest=DIGITS_DATASET)
+"""With records that are here."""
 PATIENT = replace(MINIMAL, registration_ms=300, training_ms=3_600_000, reveal_ms=3_600_000)
 """Registration is short, training and reveal stay open until everybody has delivered."""
 BUSY = replace(MINIMAL, registration_ms=50)
@@ -97,7 +100,7 @@ async def running(
     pool: Callable[[], Pool] = NoPool,
 ) -> AsyncIterator[Mill]:
     """A federation, `start` of its replicas (all by default) running."""
-    genesis, homes = federation_here(root, replicas, params, JOB, SNAPSHOT)
+    genesis, homes = federation_here(root, replicas, params, DIGITS, SNAPSHOT)
     mill = Mill(genesis, homes, pool)
     try:
         for index in range(replicas if start is None else start):
