@@ -96,6 +96,7 @@ def init(
 @_federation
 @click.option("--node", "nodes", multiple=True, metavar="URL", help="A chain node; repeat it.")
 @click.option("--device", type=click.Choice(_DEVICES), help="Instead of miner.yaml's.")
+@click.option("--sandbox", is_flag=True, help="Train without network and without other files.")
 @click.option("--plain", is_flag=True, help="Lines on stderr even on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Every event as one JSON object a line.")
 def run(
@@ -103,6 +104,7 @@ def run(
     urls: tuple[str, ...],
     nodes: tuple[str, ...],
     device: str | None,
+    sandbox: bool,
     plain: bool,
     as_json: bool,
 ) -> None:
@@ -120,9 +122,12 @@ def run(
 
     loaded = load_home(home)
     _require_torch()
+    config = loaded.config
     if device is not None:
-        config = msgspec.structs.replace(loaded.config, device=device)
-        loaded = loaded._replace(config=config)
+        config = msgspec.structs.replace(config, device=device)
+    if sandbox:
+        config = msgspec.structs.replace(config, sandbox=True)
+    loaded = loaded._replace(config=config)
     view = _view(loaded, plain, as_json)
     # What the view shows needs no second line below it.
     log_to_stderr(logging.INFO if view is None else logging.ERROR)

@@ -41,6 +41,7 @@ class MinerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     device: str = "cpu"  # one of DEVICES; auto is the fastest that there is
     watts_per_core: Annotated[int, Meta(ge=1, le=1000)] = 15  # where no energy counter is readable
     niceness: Annotated[int, Meta(ge=0, le=19)] = 5  # of training; 19 yields to everything else
+    sandbox: bool = False  # train without network, writing nothing but the update (sandbox.py)
 
 
 class MinerHome(NamedTuple):

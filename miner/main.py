@@ -15,6 +15,7 @@ from chain.rules.assignment import units_earned
 from miner.agent import Agent
 from miner.config import MinerHome, load_home
 from miner.files import HomeLock
+from miner.sandbox import require_sandbox
 from miner.view import NoView, View
 from miner.workshop import Workshop
 
@@ -80,12 +81,19 @@ def run(
 
 
 def open_workshop(home: MinerHome) -> Workshop:
-    """Fork the workshop.  Before any thread, and before the lock, which it must not inherit."""
+    """Fork the workshop.  Before any thread, and before the lock, which it must not inherit.
+
+    Raises:
+        ConfigError: a sandbox is wanted and this machine has none.
+    """
+    if home.config.sandbox:
+        require_sandbox()
     return Workshop(
         home.genesis.job,
         watts_per_core=home.config.watts_per_core,
         niceness=home.config.niceness,
         device=home.config.device,
+        sandbox=home.config.sandbox,
     )
 
 

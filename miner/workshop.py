@@ -34,6 +34,7 @@ from chain.records.job import Job
 from chain.rules.assignment import chunk_records
 from miner.files import write_durably
 from miner.profile import Meter
+from miner.sandbox import confine
 
 MESSAGE_BYTES_MAX = 64 * 1024
 PROGRESS_EVERY_S = 0.1
@@ -103,14 +104,20 @@ class Workshop:
     """The agent's end.  Make it early (see the module's head), attach it to the loop, use it."""
 
     def __init__(
-        self, job: Job, *, watts_per_core: int, niceness: int, device: str = "cpu"
+        self,
+        job: Job,
+        *,
+        watts_per_core: int,
+        niceness: int,
+        device: str = "cpu",
+        sandbox: bool = False,
     ) -> None:
-        """Fork the workshop."""
+        """Fork the workshop.  `sandbox`: who trains is confined (miner/sandbox.py)."""
         self._connection, theirs = Pipe(duplex=True)
         self.pid = os.fork()
         if self.pid == 0:
             self._connection.close()
-            _Bench(theirs, job, watts_per_core, niceness, device).serve()
+            _Bench(theirs, job, watts_per_core, niceness, device, sandbox).serve()
         theirs.close()
         self.gone = False  # it died, and no order can be carried out any more
         self._turn = asyncio.Lock()
@@ -216,11 +223,17 @@ class _Bench:
     """The workshop's own process: one thread, one child at a time."""
 
     def __init__(
-        self, agent: Connection, job: Job, watts_per_core: int, niceness: int, device: str
+        self,
+        agent: Connection,
+        job: Job,
+        watts_per_core: int,
+        niceness: int,
+        device: str,
+        sandbox: bool,
     ) -> None:
         self._agent, self._job = agent, job
         self._watts_per_core, self._niceness = watts_per_core, niceness
-        self._device = device
+        self._device, self._sandbox = device, sandbox
 
     def serve(self) -> NoReturn:
         """Until the agent is gone.  Never returns into the agent's code."""
@@ -257,7 +270,8 @@ class _Bench:
             notes.close()
             self._agent.close()
             os.close(held)
-            _work(theirs, lifeline, self._job, self._niceness, self._device, order)
+            settings = (self._niceness, self._device, self._sandbox)
+            _work(theirs, lifeline, self._job, settings, order)
         theirs.close()
         os.close(lifeline)
         try:
@@ -316,16 +330,18 @@ def _work(
     notes: Connection,
     lifeline: int,
     job: Job,
-    niceness: int,
-    device: str,
+    settings: tuple[int, str, bool],
     order: TrainOrder | MeasureOrder,
 ) -> NoReturn:
-    """Carry out one order, tell the result, end."""
+    """Carry out one order, tell the result, end.  `settings`: niceness, device, sandbox."""
     code = 1
+    niceness, device, sandbox = settings
     try:
-        threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         try:
+            if sandbox:  # before there is another thread
+                confine(_writable(order, device))
+            threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
             result: Finished | Broken = _result(notes, job, niceness, device, order)
         except (FederationError, OSError, ValueError, MemoryError) as error:
             text = f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX]
@@ -334,6 +350,17 @@ def _work(
         code = 0
     finally:
         os._exit(code)
+
+
+def _writable(order: TrainOrder | MeasureOrder, device: str) -> list[Path]:
+    """Directories in which an order's result is written; accelerators are files below /dev."""
+    found = [] if device == "cpu" else [Path("/dev")]
+    if isinstance(order, TrainOrder):
+        found.append(Path(order.target).parent)
+        if order.feedback:
+            Path(order.feedback).mkdir(mode=0o700, parents=True, exist_ok=True)
+            found.append(Path(order.feedback))
+    return found
 
 
 def _end_with(lifeline: int) -> NoReturn:
