@@ -4,6 +4,7 @@ Memory is bounded by one cycle: when a cycle closes, its books are thrown away.
 Pure.  The books change in place; whoever changes them has checked everything before.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bft.codec.canonical import Record
@@ -54,6 +55,7 @@ class CycleBooks:
     units: tuple[WorkUnit, ...] = ()
     commitments: dict[int, bytes] = field(default_factory=dict)  # unit -> 32 bytes
     revealed: set[int] = field(default_factory=set)  # units
+    updates: dict[int, bytes] = field(default_factory=dict)  # unit -> digest that was revealed
     tables: dict[int, EvaluationTable] = field(default_factory=dict)  # replica -> table
     scored: Scored | None = None
     drawn: Drawn | None = None
@@ -138,6 +140,7 @@ class Books:
         self.veterans: tuple[bytes, ...] = ()  # miners that revealed in the cycle before
         self.now = CycleBooks()
         self.judged = Judged()
+        self.check_models: Callable[[Books, tuple[bytes, ...]], None] | None = None
         self.judged_before = Judged()  # the cycle before, for what came late
 
     def write(self, record: Record) -> None:

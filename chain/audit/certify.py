@@ -77,6 +77,8 @@ def _told(digests: tuple[bytes, ...]) -> str:
 def _agree_on(books: Books, digests: tuple[bytes, ...]) -> None:
     """The step that made least loss of those tried; the first, longer one where two are equal."""
     now = books.now
+    if books.check_models is not None:
+        books.check_models(books, digests)
     matching = [
         vote.models
         for vote in now.votes.values()

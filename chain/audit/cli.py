@@ -12,6 +12,7 @@ import click
 
 from bft.errors import ConfigError
 from chain.audit import report_files
+from chain.audit.artifacts import reader
 from chain.audit.run import Options, Result, run
 from chain.rules.founding import open_genesis
 
@@ -157,6 +158,31 @@ def explain(miner: str, cycle: int, as_json: bool, **where: Any) -> int:
             for line in story.lines():
                 click.echo(line)
     return PASSED
+
+
+@audit.command()
+@log_options
+@click.option(
+    "--artifacts",
+    "directories",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Models and updates by digest, as in a replica's `blobs`; --from is asked as well.",
+)
+def models(directories: tuple[Path, ...], **where: Any) -> int:
+    """Replay the log, and make every agreed model once more from its updates.
+
+    Replicas keep updates of the newest cycles only; how many models could be made is told.  Needs
+    numpy.  Ends with status 0 if all of it follows, 6 if anything does not.
+    """
+    from chain.audit.models import ModelCheck  # brings numpy
+
+    check = ModelCheck(reader(directories, where["urls"]))
+    with run(options_of(**where, check_models=check)) as result:
+        _print(result, as_json=False)
+        click.echo(check.line())
+        return PASSED if result.report.passed else FAILED
 
 
 @audit.command()

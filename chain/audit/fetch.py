@@ -70,6 +70,10 @@ class ReplicaLog:
         place = "/" if self.mirrors else f"{LOG_FILES}/"
         return self._get(place + name, FILE_BYTES_MAX)
 
+    def artifact(self, path: str, bytes_max: int) -> bytes:
+        """An artifact's bytes.  Raises Missing, Unavailable, DecodeError (too long)."""
+        return self._get(path, bytes_max)
+
     def entries(self, first: int = 0) -> Iterator[bytes]:
         """All encoded entries that the replica has from `first` on, page after page.
 

@@ -18,6 +18,7 @@ from bft.membership import Membership
 from bft.ordering.batch import Batch, batch_digest, decode_batch
 from bft.ordering.proof import QuorumProof, verify_quorum_proof
 from bft.ordering.request import Request, open_request
+from chain.audit.books import Books
 from chain.audit.certify import Underivable
 from chain.audit.differences import difference
 from chain.audit.findings import (
@@ -84,12 +85,14 @@ class Auditor:
         on_cycle: Callable[[CycleSummary], None] | None = None,
         *,
         details: bool = False,
+        check_models: Callable[[Books, tuple[bytes, ...]], None] | None = None,
     ) -> None:
         """Args:
             genesis: the encoded genesis record.
             on_cycle: takes each cycle's summary when the next one begins, so that memory does not
                 grow with the log; without it they are kept for the report.
             details: summaries say how each unit was measured and how the draw fell.
+            check_models: see chain/audit/models.py; None: their digests are believed.
 
         Raises:
             ConfigError: `genesis` is no genesis record.
@@ -101,6 +104,7 @@ class Auditor:
         self._memberships = deque([self._membership], maxlen=EPOCHS_KEPT)
         self._epochs = [EpochSummary(epoch=0, replicas=self._membership.n, boundary=0)]
         self._fold = Fold(self._genesis)
+        self._fold.books.check_models = check_models
         self._due: deque[Record] = deque()  # derived records that must follow next
         self._derivable = True
         self._entries = 0

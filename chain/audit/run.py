@@ -6,7 +6,7 @@ Edge.
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import click
 
 from bft.errors import ConfigError, DecodeError, Unavailable
 from chain.audit.archive import saved, start_archive
+from chain.audit.books import Books
 from chain.audit.explain import Explainer
 from chain.audit.findings import AuditReport, CycleSummary, Finding, Severity
 from chain.audit.home import AuditHome, Seen
@@ -42,6 +43,7 @@ class Options:
     max_age_s: int | None = None
     details: bool = False
     quiet: bool = False
+    check_models: Callable[[Books, tuple[bytes, ...]], None] | None = None
     cycle: int | None = None  # explain this one, and audit no further than its end
 
 
@@ -78,7 +80,9 @@ def run(options: Options) -> Iterator[Result]:
         genesis = _chosen(sources[0].genesis, options)
         chain_id = open_genesis(genesis).chain_id
         spool = stack.enter_context(Spool())
-        auditor = Auditor(genesis, spool.write, details=options.details)
+        auditor = Auditor(
+            genesis, spool.write, details=options.details, check_models=options.check_models
+        )
         home = None
         if options.state is not None:
             home = AuditHome(options.state)

@@ -111,6 +111,7 @@ def hear_reveal(books: Books, miner: bytes, reveal: UpdateReveal) -> bool:
     )
     if counts:
         books.now.revealed.add(unit.unit)
+        books.now.updates[unit.unit] = reveal.digest
     return counts
 
 
