@@ -45,10 +45,9 @@ def test_a_log_with_a_change_of_members() -> None:
     assert len(oracle.used) == 11  # two activations, a sharing, and four signatures a cycle
 
 
-@pytest.mark.parametrize("fault", ["absent-winner", "lying-scorer"])
-def test_a_simulated_federations_log(fault: str) -> None:
+def test_a_simulated_federations_log() -> None:
     """`python -m tests.oracle` replays as many, of all kinds, as you like."""
-    oracle = replay(scenarios.run(fault, 7, cycles=1)).mill
+    oracle = replay(scenarios.run("absent-winner", 7, cycles=1)).mill
     assert oracle.cycle == 2 and oracle.tip.height == 1
 
 
