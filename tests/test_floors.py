@@ -63,6 +63,7 @@ PURE = (
 EDGES = (
     "chain/audit/artifacts.py",
     "chain/audit/cli.py",
+    "chain/audit/evidence_files.py",
     "chain/audit/fetch.py",
     "chain/audit/home.py",
     "chain/audit/report_files.py",

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bft.errors import ConfigError
+from bft.errors import ConfigError, DecodeError, Refused
 from chain.audit import report_files
 from chain.audit.artifacts import reader
 from chain.audit.run import Options, Result, run
@@ -84,7 +84,7 @@ def options_of(
 
 
 @audit.command(
-    epilog="There is more: `gristmill audit explain --help`, `gristmill audit policy --help`."
+    epilog="There is more: `gristmill audit explain`, `check` and `policy`, each with --help."
 )
 @log_options
 @click.option(
@@ -94,9 +94,20 @@ def options_of(
 @click.option(
     "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a report for people."
 )
+@click.option(
+    "--evidence",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write what proves each accusation, for `audit check`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 def replay(
-    save: Path | None, max_age: int | None, html: Path | None, as_json: bool, **where: Any
+    save: Path | None,
+    max_age: int | None,
+    html: Path | None,
+    evidence: Path | None,
+    as_json: bool,
+    **where: Any,
 ) -> int:
     """Replay the score log and name what does not follow.
 
@@ -106,7 +117,14 @@ def replay(
     of it follows, 6 if anything does not.
     """
     detailed = html is not None or as_json
-    options = options_of(**where, save=save, max_age_s=max_age, details=detailed, quiet=as_json)
+    options = options_of(
+        **where,
+        save=save,
+        max_age_s=max_age,
+        details=detailed,
+        evidence=evidence,
+        quiet=as_json,
+    )
     with run(options) as result:
         _print(result, as_json)
         if html is not None:
@@ -157,6 +175,35 @@ def explain(miner: str, cycle: int, as_json: bool, **where: Any) -> int:
         else:
             for line in story.lines():
                 click.echo(line)
+    return PASSED
+
+
+@audit.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--federation-key", metavar="HEX", help="The key that you trust.  [default: its own]")
+def check(bundle: Path, federation_key: str | None) -> int:
+    """Check BUNDLE, the evidence of one accusation, alone: no log, no network.
+
+    Ends with status 0 if it proves what it says, 6 if not.
+    """
+    from chain.audit.evidence import EVIDENCE_BYTES_MAX, check_evidence, open_evidence
+
+    try:
+        pinned = None if federation_key is None else bytes.fromhex(federation_key)
+    except ValueError:
+        raise click.UsageError("--federation-key is no hex") from None
+    with bundle.open("rb") as file:
+        data = file.read(EVIDENCE_BYTES_MAX + 1)
+    try:
+        evidence = open_evidence(data)
+        lines = check_evidence(evidence, pinned)
+    except (Refused, DecodeError) as error:
+        click.echo(f"it proves nothing: {error}")
+        return FAILED
+    for line in lines:
+        click.echo(line)
+    if pinned is None:
+        click.echo("note: nothing was pinned; compare the chain, or say --federation-key", err=True)
     return PASSED
 
 

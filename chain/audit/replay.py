@@ -153,6 +153,11 @@ class Auditor:
         return self._cycle
 
     @property
+    def accusations(self) -> list[Finding]:
+        """Those that the report lists, in the order in which they were found."""
+        return [each for each in self._findings if each.severity is Severity.ACCUSATION]
+
+    @property
     def memberships(self) -> tuple[Membership, ...]:
         """Of the newest epochs, the newest last."""
         return tuple(self._memberships)

@@ -16,6 +16,7 @@ import click
 from bft.errors import ConfigError, DecodeError, Unavailable
 from chain.audit.archive import saved, start_archive
 from chain.audit.books import Books
+from chain.audit.evidence_files import EvidenceFiles
 from chain.audit.explain import Explainer
 from chain.audit.findings import AuditReport, CycleSummary, Finding, Severity
 from chain.audit.home import AuditHome, Seen
@@ -44,6 +45,7 @@ class Options:
     details: bool = False
     quiet: bool = False
     check_models: Callable[[Books, tuple[bytes, ...]], None] | None = None
+    evidence: Path | None = None  # directory for bundles
     cycle: int | None = None  # explain this one, and audit no further than its end
 
 
@@ -96,6 +98,8 @@ def run(options: Options) -> Iterator[Result]:
         if options.cycle is not None:
             explainer = Explainer(options.cycle)
             entries = _until(auditor, entries, explainer)
+        if options.evidence is not None:
+            entries = _keeping(auditor, entries, EvidenceFiles(options.evidence, genesis))
         _replay(auditor, entries, quiet=options.quiet)
         found = list(split.findings)
         notes = (
@@ -208,6 +212,18 @@ def _replay(auditor: Auditor, entries: Iterator[bytes], *, quiet: bool) -> None:
             click.echo(f"\r{count} entries", nl=False, err=True)
     if told and count >= PROGRESS_EVERY:
         click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _keeping(auditor: Auditor, entries: Iterator[bytes], files: EvidenceFiles) -> Iterator[bytes]:
+    """The same entries; bundles are written when the cycle after the accusation's has begun."""
+    cycle = 0
+    for entry in entries:
+        files.keeper.take(entry, auditor.cycle, LOG_ENTRY_BYTES_MAX)
+        yield entry
+        if auditor.cycle != cycle:
+            cycle = auditor.cycle
+            files.write(auditor.accusations, before=cycle)
+    files.write(auditor.accusations, before=cycle + 1)
 
 
 def _until(auditor: Auditor, entries: Iterator[bytes], explainer: Explainer) -> Iterator[bytes]:
