@@ -168,6 +168,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     params = replace(
         STILL,
         miners_max=miners,
+        newcomer_units=miners,
         registration_ms=max(5_000, REGISTRATION_MS_EACH * miners),
         training_ms=3_600_000,
         reveal_ms=3_600_000,

@@ -5,7 +5,7 @@ Everything of it is real but the numbers in its tables: measuring and the outer 
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ from bft.crypto.hashing import sha256, tagged_hash
 from chain.params import Params
 from chain.records.evaluation import EvaluationRow, NextModel, ScoreRow
 from chain.records.job import Job
+from chain.rules.audits import ONE
 from coordinator.main import run_replica
 
 if TYPE_CHECKING:
-    from coordinator.evaluation.evaluator import Candidate
+    from coordinator.evaluation.evaluator import Batches, Candidate
 
 GAIN, ADVANTAGE = 60_000, 6_000  # micro-nats of the worst unit; the best has twice as much
 LOSS = 1_000_000
@@ -31,8 +32,7 @@ class StatedPool:
         params: Params,
         base: bytes,
         items: Sequence["Candidate"],
-        challenge: Sequence[int],
-        own: Mapping[int, Sequence[int]],
+        shared: "Batches",
     ) -> tuple[EvaluationRow, ...]:
         """One row per item, the same at every replica; a missing update is invalid."""
         return tuple(_row(item) for item in items)
@@ -66,6 +66,8 @@ def _row(item: "Candidate") -> EvaluationRow:
         valid=1,
         gain=GAIN + int.from_bytes(seed[:4], "big") % GAIN,
         advantage=ADVANTAGE + int.from_bytes(seed[4:8], "big") % ADVANTAGE,
+        norm=len(item.update),
+        replay=ONE if item.chunk else 0,
     )
 
 

@@ -39,14 +39,24 @@ class Params(Record):
     # Measuring.  The evaluated step is the update times 2**-step_shift.
     step_shift: U8
     challenge_records: U32  # held-out records in a challenge batch
-    own_records: U32  # records of the unit's own chunk in its advantage test
+    own_records: U32  # records of the unit's own chunk in its own-data test
+    control_records: U32  # training records that they are compared with
     tolerance_micronats: U63  # honest replicas' losses differ by no more than this
 
     # Scoring.  See chain/rules/scoring.py.
     volume_shift: U8
     gain_reference_micronats: U63  # before any cycle has set a trailing reference
-    advantage_reference_micronats: U63
-    reference_floor_micronats: U63  # no trailing reference falls below
+    advantage_reference: U63  # the same, of the own-data test, in 2**-16
+    reference_floor: U63  # no trailing reference falls below, micro-nats and 2**-16
+
+    # Audits: replicas train some units again.  See chain/rules/audits.py.
+    audit_share: U32  # of the revealed units, in 2**-16, rounded up to whole units
+    audit_cosine: U32  # an honest update's cosine with the replica's own is at least this, 2**-16
+    barred_cycles: U32  # so long a miner whose unit fails cannot register
+
+    # Who gets work.  See chain/rules/standing.py.
+    newcomer_units: U32  # units a cycle for capacity that is not proven yet
+    standing_cycles: U32  # so long a miner that is away keeps what it has proven
 
     # Reward.
     subsidy: U63  # of the first block, in the smallest unit
@@ -72,12 +82,18 @@ MAIN = Params(
     ranks_max=8,
     step_shift=2,
     challenge_records=256,
-    own_records=64,
+    own_records=256,
+    control_records=512,
     tolerance_micronats=1_000,
     volume_shift=20,
     gain_reference_micronats=10_000,
-    advantage_reference_micronats=10_000,
-    reference_floor_micronats=200,
+    advantage_reference=16_384,
+    reference_floor=200,
+    audit_share=1 << 10,
+    audit_cosine=64_881,
+    barred_cycles=72,
+    newcomer_units=256,
+    standing_cycles=72,
     subsidy=5_000_000_000,
     halving_interval=210_000,
     profile=0,
@@ -101,12 +117,18 @@ MINIMAL = Params(
     ranks_max=4,
     step_shift=2,
     challenge_records=256,
-    own_records=144,
+    own_records=240,
+    control_records=720,
     tolerance_micronats=1_000,
     volume_shift=0,
-    gain_reference_micronats=700_000,
-    advantage_reference_micronats=90_000,
-    reference_floor_micronats=200,
+    gain_reference_micronats=450_000,
+    advantage_reference=10_000,
+    reference_floor=200,
+    audit_share=1 << 13,
+    audit_cosine=64_881,
+    barred_cycles=16,
+    newcomer_units=64,
+    standing_cycles=16,
     subsidy=5_000_000_000,
     halving_interval=150,
     profile=0,

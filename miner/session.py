@@ -231,7 +231,7 @@ def _on_scores(session: Session, event: ScoresSeen) -> tuple[Session, Effects]:
                 ("cycle", row.cycle),
                 ("unit", row.unit),
                 ("gain_micronats", row.gain),
-                ("advantage_micronats", row.advantage),
+                ("advantage", row.advantage),
                 ("coverage", row.coverage),
                 ("quality", row.quality),
                 ("tickets", row.tickets),

@@ -27,11 +27,11 @@ from typing import NoReturn
 import msgspec
 
 from bft.codec.canonical import decode, encode
-from bft.crypto.hashing import sha256, tagged_hash
+from bft.crypto.hashing import sha256
 from bft.errors import FederationError, Unavailable
 from chain.records.contribution import ResourceReport, WorkUnit
 from chain.records.job import Job
-from chain.rules.assignment import chunk_records
+from chain.rules.assignment import chunk_records, training_seed
 from miner.files import write_durably
 from miner.profile import Meter
 from miner.sandbox import confine
@@ -40,7 +40,6 @@ MESSAGE_BYTES_MAX = 64 * 1024
 PROGRESS_EVERY_S = 0.1
 ERROR_CHARS_MAX = 500
 UNFINISHED = ".unfinished"  # after the name of an update that is not finished
-_SEED_TAG = "gristmill/miner/training/v1"
 
 
 class TrainOrder(msgspec.Struct, frozen=True, tag="train"):
@@ -396,7 +395,7 @@ def _result(
             notes.send_bytes(msgspec.json.encode(progress))
 
     records = chunk_records(order.seed, job, unit.chunk)
-    seed = tagged_hash(_SEED_TAG, order.seed + order.unit)
+    seed = training_seed(order.seed, unit)
     feedback = FeedbackStore(Path(order.feedback)) if order.feedback else None
     unfinished = Path(order.target + UNFINISHED)
     update = train_unit(job, base, unit, records, seed, tell, feedback, unfinished, device)

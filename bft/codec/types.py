@@ -9,6 +9,7 @@ U16 = Annotated[int, Meta(ge=0, le=2**16 - 1)]
 U32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 U63 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """Counters and times.  63 bits, so that every language's signed 64-bit integer holds it."""
+I32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 I64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]

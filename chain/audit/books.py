@@ -12,7 +12,7 @@ from bft.crypto.merkle import Frontier
 from bft.dkg.transcript import Transcript, open_session
 from chain.audit.findings import Finding, Severity
 from chain.records.block import block_hash, genesis_header
-from chain.records.contribution import Profile, WorkUnit
+from chain.records.contribution import Profile, Standing, WorkUnit
 from chain.records.evaluation import EvaluationRow, EvaluationTable, References, SnapshotVote
 from chain.records.federation import FederationKey, Genesis
 from chain.records.membership import Propose, VoidReason
@@ -29,6 +29,7 @@ from chain.records.score_log import (
 )
 from chain.rules.limits import PROPOSAL_CYCLES
 from chain.rules.scoring import initial_references
+from chain.rules.standing import is_barred
 
 What = tuple[int, int, int]
 """Names a federation signature: purpose, subject, rank (chain/records/votes.py)."""
@@ -52,6 +53,7 @@ class CycleBooks:
     """One cycle, from its assignment on."""
 
     seed: bytes = b""
+    challenge: bytes = b""  # randomness of the challenge round
     units: tuple[WorkUnit, ...] = ()
     commitments: dict[int, bytes] = field(default_factory=dict)  # unit -> 32 bytes
     revealed: set[int] = field(default_factory=set)  # units
@@ -137,6 +139,7 @@ class Books:
         self.tip_hash = block_hash(genesis_header(genesis))
         self.tip_time = genesis.created_ms // 1000
         self.registrations: dict[bytes, Profile] = {}  # for the next assignment
+        self.standings: dict[bytes, Standing] = {}  # what miners have proven
         self.veterans: tuple[bytes, ...] = ()  # miners that revealed in the cycle before
         self.now = CycleBooks()
         self.judged = Judged()
@@ -172,7 +175,8 @@ class Books:
         self.write(CycleClosed(cycle=self.cycle, reason=int(reason)))
         revealed = {self.now.units[unit].miner for unit in self.now.revealed}
         self.open_cycle(self.cycle + 1)
-        self.veterans = tuple(sorted(revealed))
+        awaited = {miner for miner in revealed if not is_barred(self.standings, miner, self.cycle)}
+        self.veterans = tuple(sorted(awaited))
 
     def expire_proposal(self) -> None:
         """A proposal that waits for approvals too long is void with the end of a cycle."""

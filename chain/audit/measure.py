@@ -12,6 +12,7 @@ from chain.audit.signing import signed, want_beacon
 from chain.records.evaluation import EvaluationTable
 from chain.records.phase import Phase
 from chain.records.score_log import BeaconRound, CloseReason, Drawn, Scored
+from chain.rules.audits import ONE, audited_units
 from chain.rules.beacon import randomness
 from chain.rules.limits import EXTENSIONS_MAX
 from chain.rules.lottery import draw
@@ -22,8 +23,10 @@ from chain.rules.scoring import (
     deviations,
     next_references,
     score,
+    struck,
     tickets_by_miner,
 )
+from chain.rules.standing import next_standings
 
 
 def move_challenge(books: Books) -> bool:
@@ -32,7 +35,7 @@ def move_challenge(books: Books) -> bool:
     if signature is None:
         return False
     books.write(BeaconRound(round=challenge_round(books.cycle), signature=signature))
-    books.randomness = randomness(signature)
+    books.randomness = books.now.challenge = randomness(signature)
     books.enter(Phase.EVALUATION)
     return True
 
@@ -48,7 +51,7 @@ def hear_table(books: Books, author: int, table: EvaluationTable) -> bool:
         and table.cycle == books.cycle
         and author not in books.now.tables
         and units == sorted(books.now.revealed)
-        and all(row.valid in (0, 1) for row in table.rows)
+        and all(row.valid in (0, 1) and row.replay <= ONE for row in table.rows)
     )
     if counts:
         books.now.tables[author] = table
@@ -89,7 +92,9 @@ def move_evaluation(books: Books) -> bool:
         return extend_or_close(books, CloseReason.NO_QUORUM_OF_TABLES)
     agreed = agree(now.tables)
     units = {unit.unit: unit for unit in now.units}
-    rows = score(books.cycle, units, agreed, books.references, books.params, books.job)
+    audited = audited_units(now.challenge, sorted(now.revealed), books.params, books.job)
+    rows = score(books.cycle, units, agreed, books.references, books.params, books.job, audited)
+    caught = struck(units, agreed, audited, books.params)
     now.scored = Scored(
         cycle=books.cycle,
         evaluators=tuple(sorted(now.tables)),
@@ -97,9 +102,15 @@ def move_evaluation(books: Books) -> bool:
         rows=rows,
         tickets_total=sum(row.tickets for row in rows),
         contributions_root=merkle_root([encode(row) for row in rows]),
+        struck=caught,
     )
     books.write(now.scored)
     books.references = next_references(books.references, rows, books.params)
+    books.standings = next_standings(
+        books.cycle, books.standings, now.units, rows, caught, books.params
+    )
+    for miner in caught:
+        books.registrations.pop(miner, None)
     books.judged.rows, books.judged.tables = agreed, now.tables
     here = books.entry
     for replica in sorted(now.tables):

@@ -23,6 +23,7 @@ from chain.rules.assignment import assign, units_earned
 from chain.rules.families.registry import segment_parameters
 from chain.rules.limits import RECEIPT_BYTES_MAX
 from chain.rules.rounds import challenge_round
+from chain.rules.standing import is_barred, proven
 
 
 def hear_register(books: Books, miner: bytes, register: Register) -> bool:
@@ -30,11 +31,12 @@ def hear_register(books: Books, miner: bytes, register: Register) -> bool:
     if books.phase < Phase.REGISTRATION:
         return False
     upcoming = books.cycle if books.phase is Phase.REGISTRATION else books.cycle + 1
-    counts = (
+    counts = bool(
         register.cycle == upcoming
         and not is_replica(books, miner)
         and miner not in books.registrations
-        and len(books.registrations) < books.params.miners_max
+        and not is_barred(books.standings, miner, register.cycle)
+        and (proven(books.standings, miner) or len(books.registrations) < books.params.miners_max)
         and units_earned(register.profile, books.params) > 0
     )
     if counts:
@@ -62,7 +64,7 @@ def move_registration(books: Books) -> bool:
         return True
     seed = books.randomness
     books.now.seed = seed
-    books.now.units = assign(seed, books.registrations, books.params, books.job)
+    books.now.units = assign(seed, books.registrations, books.standings, books.params, books.job)
     books.write(Assigned(cycle=books.cycle, seed=seed, base=books.model, units=books.now.units))
     books.registrations = {}
     books.enter(Phase.TRAINING)

@@ -39,6 +39,15 @@ class WorkUnit(Record):
     steps: U32
 
 
+class Standing(Record):
+    """What a miner's finished work says for the next cycles (chain/rules/standing.py)."""
+
+    units: U16  # that earned tickets in the last cycle in which it had any
+    segment: U16  # that it trained then
+    cycle: U63  # that cycle
+    barred_until: U63  # the first cycle in which it may have work again; 0: it is not barred
+
+
 class UpdateCommitment(Record):
     """The miner binds itself to an update that nobody can see yet."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from bft.codec.canonical import Record
-from bft.codec.types import I64, U8, U16, U32, U63, Bytes32, IdentityKey
+from bft.codec.types import I32, I64, U8, U16, U32, U63, Bytes32, IdentityKey
 
 UNITS_MAX = 10_000
 """Work units of one cycle: a replica's table of so many rows still fits into one request."""
@@ -19,8 +19,12 @@ class EvaluationRow(Record):
 
     unit: U32
     valid: U8  # 1 when the bytes decode to an update of the unit's segment
-    gain: I64  # loss that the damped update removes on the challenge batch, micro-nats
-    advantage: I64  # gain on the unit's own chunk minus gain on the challenge batch, micro-nats
+    gain: I32  # loss that the damped update removes on the challenge batch, micro-nats
+    advantage: (
+        I64  # own records improve more than control records: -2**16 (never) .. 2**16 (always)
+    )
+    norm: U32 = 0  # of the decoded update, see chain/rules/norms.py
+    replay: U32 = 0  # cosine with the update that this replica trained itself, 2**-16; if audited
 
 
 class EvaluationTable(Record):
@@ -45,18 +49,23 @@ class ScoreRow(Record):
     samples: U63  # assigned: records times steps' share of them
     valid: U8
     gain: I64  # median, micro-nats
-    advantage: I64  # median, micro-nats
+    advantage: I64  # median, -2**16 .. 2**16
     volume: U63  # V
-    coverage: U32  # c, 0 .. 2**16
+    coverage: U32  # c, 0 .. 2**17
     quality: U32  # q, 0 .. 2**16
     tickets: U63  # w
+    norm: U32 = 0  # median
+    cap: U32 = 0  # norm to which the update is scaled down; 0: none
+    audited: U8 = 0  # 1 when the challenge round drew the unit for an audit
+    replay: U32 = 0  # median, 2**-16; 0 unless audited
 
 
 class References(Record):
-    """Trailing gains and advantages of one segment: what counts as full quality and coverage."""
+    """What counts as full work on one segment: trailing values of the cycles before."""
 
     gain: U63  # micro-nats
-    advantage: U63
+    advantage: U63  # 2**-16
+    norm: U32 = 0  # the largest norm that counts; 0: none known yet
 
 
 HALVINGS_MAX = 2

@@ -135,6 +135,7 @@ class Scored(Record):
     rows: tuple[ScoreRow, ...]  # by unit, ascending
     tickets_total: U63
     contributions_root: Bytes32
+    struck: tuple[IdentityKey, ...]  # miners whose audited unit failed, ascending
 
 
 class Rank(Record):

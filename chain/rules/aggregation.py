@@ -24,6 +24,7 @@ from chain.rules.jobs import (
     check_job,
 )
 from chain.rules.merging import Source, merge
+from chain.rules.norms import limited
 from chain.rules.tensors import Tensor, decode_tensors, encode_tensors
 from chain.rules.updates import (
     VELOCITY,
@@ -122,7 +123,7 @@ def _source(job: Job, segment: int, scored: Scored) -> Source:
         raise ValueError(f"quality {row.quality}; at most {QUALITY_MAX}")
 
     def read() -> Change:
-        return decode_change(job, segment, scored.read())
+        return limited(decode_change(job, segment, scored.read()), row.cap)
 
     return Source(unit=row.unit, quality=row.quality, read=read)
 

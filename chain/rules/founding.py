@@ -11,11 +11,12 @@ from chain.records.block import TIME_MAX
 from chain.records.evaluation import UNITS_MAX
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
 from chain.records.profile import profile_of
+from chain.rules.audits import ONE
 from chain.rules.families.registry import segment_parameters
 from chain.rules.jobs import check_job
 from chain.rules.limits import FUTURE_S_MAX, WINDOW_FACTOR
 from chain.rules.membership import check_members, text
-from chain.rules.scoring import TICKETS_MAX
+from chain.rules.scoring import COVERAGE_MAX, QUALITY_MAX, TICKETS_MAX
 
 GENESIS_VERSION = 1
 WINDOW_MAX = 1024  # batches; of so many a replica can prove what it prepared
@@ -78,12 +79,22 @@ def _check_positive(genesis: Genesis) -> None:
         ("params.unit_capacity", params.unit_capacity),
         ("params.ranks_max", params.ranks_max),
         ("params.gain_reference_micronats", params.gain_reference_micronats),
-        ("params.advantage_reference_micronats", params.advantage_reference_micronats),
+        ("params.advantage_reference", params.advantage_reference),
+        ("params.challenge_records", params.challenge_records),
+        ("params.own_records", params.own_records),
+        ("params.control_records", params.control_records),
+        ("params.newcomer_units", params.newcomer_units),
         ("job.chunk_records", job.chunk_records),
         ("job.outer_rate_denominator", job.outer_rate_denominator),
     ):
         if value < 1:
             raise ConfigError(f"{name} is {value}; it must be at least 1")
+    for name, value in (
+        ("params.audit_share", params.audit_share),
+        ("params.audit_cosine", params.audit_cosine),
+    ):
+        if value > ONE:
+            raise ConfigError(f"{name} is {value}; it must be at most {ONE}, which stands for 1")
     if job.chunk_records > job.train_records:
         raise ConfigError(
             f"job.chunk_records is {job.chunk_records}; there are {job.train_records} records"
@@ -122,8 +133,9 @@ def _check_tickets(genesis: Genesis) -> None:
     units = min(UNITS_MAX, job.train_records // job.chunk_records)
     parameters = max(segment_parameters(job, segment) for segment in range(job.segments))
     volume = parameters * job.steps * job.batch_records >> params.volume_shift
-    if units * volume > TICKETS_MAX:
+    most = volume * COVERAGE_MAX * COVERAGE_MAX * QUALITY_MAX >> 48
+    if units * most > TICKETS_MAX:
         raise ConfigError(
-            f"{units} units of volume {volume} make more than 2**63 - 1 tickets; "
+            f"{units} units of volume {volume} can make more than 2**63 - 1 tickets; "
             f"params.volume_shift is {params.volume_shift} and must be larger"
         )

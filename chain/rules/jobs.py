@@ -32,7 +32,7 @@ BY_COORDINATE = (b"median", b"trimmed-mean")
 AGGREGATIONS = (b"mean", b"median", *TRIMMING)
 COMPRESSIONS = (b"int8", b"topk")
 PRIVACIES = (b"none",)
-EVALUATIONS = (b"fp64",)
+EVALUATIONS = (b"fp64", b"fp32")
 
 
 def check_job(job: Job) -> None:

@@ -3,28 +3,35 @@
 For one work unit, in integers:
 
     V = parameters * samples >> volume_shift       what was assigned
-    c = clamp(2**16 * advantage / reference)       that the unit's own data was trained on
-    q = clamp(2**16 * gain / reference)            that the update helps on data nobody knew
-    tickets = V * c * q >> 32
+    c = clamp(2**16 * advantage / reference)       own data was trained on, at most 2
+    q = clamp(2**16 * gain / reference)            unknown data gains, at most 1
+    tickets = V * c * c * q >> 48
 
-Gain and advantage are lower medians over the replicas' tables.  c and q are capped at 2**16, so
-there is no prize for concentration, and both fall when work is skimped, so a split or lazy unit
-earns less per unit of work.
-Source: paper, section IV-A; docs/PROTOCOL.md, "Scores".
+Gain and advantage are lower medians over the replicas' tables.  The advantage of a part of the work
+falls with its square root at most, because what an update learns of one record drowns in what it
+learns of all the others; so coverage counts twice, and half a unit earns less than half of its
+tickets.  A unit that was drawn for an audit and is another update than its training gives costs all
+tickets of its miner (chain/rules/audits.py).
+Source: paper, section IV-A; docs/PROTOCOL.md, "Scores"; docs/SCORING.md has the measurements.
 Pure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from chain.params import Params
 from chain.records.contribution import WorkUnit
 from chain.records.evaluation import EvaluationRow, EvaluationTable, References, ScoreRow
 from chain.records.job import Job
+from chain.rules.audits import failed
 from chain.rules.families.registry import segment_parameters
 
 ONE = 1 << 16
 """Full coverage or quality."""
+COVERAGE_MAX = 2 * ONE
+QUALITY_MAX = ONE
 TICKETS_MAX = 2**63 - 1
+TRAILING_SHIFT = 2
+"""References move by 2**-TRAILING_SHIFT of the way to what a cycle measured."""
 
 
 def lower_median(values: Sequence[int]) -> int:
@@ -43,14 +50,29 @@ def agree(tables: Mapping[int, EvaluationTable]) -> tuple[EvaluationRow, ...]:
             valid=lower_median([row.valid for row in rows]),
             gain=lower_median([row.gain for row in rows]),
             advantage=lower_median([row.advantage for row in rows]),
+            norm=lower_median([row.norm for row in rows]),
+            replay=lower_median([row.replay for row in rows]),
         )
         for rows in zip(*(table.rows for table in ordered), strict=True)
     )
 
 
-def clamp_ratio(value: int, reference: int) -> int:
-    """2**16 * value / reference, rounded down, within 0 .. 2**16.  `reference` is at least 1."""
-    return max(0, min(ONE, value * ONE // reference))
+def clamp_ratio(value: int, reference: int, most: int = ONE) -> int:
+    """2**16 * value / reference, rounded down, within 0 .. most.  `reference` is at least 1."""
+    return max(0, min(most, value * ONE // reference))
+
+
+def struck(
+    units: Mapping[int, WorkUnit],
+    agreed: Sequence[EvaluationRow],
+    audited: Collection[int],
+    params: Params,
+) -> tuple[bytes, ...]:
+    """Identity keys of the miners whose audited unit failed, ascending."""
+    caught = {
+        units[row.unit].miner for row in agreed if row.unit in audited and failed(row, params)
+    }
+    return tuple(sorted(caught))
 
 
 def score(
@@ -60,15 +82,27 @@ def score(
     references: Sequence[References],
     params: Params,
     job: Job,
+    audited: Collection[int] = (),
 ) -> tuple[ScoreRow, ...]:
     """One row per measured unit, in the order of `agreed`.
 
     Args:
         units: unit number -> assignment.
         references: by segment.
+        audited: the units that were drawn for an audit.
     """
+    caught = struck(units, agreed, audited, params)
     return tuple(
-        _score_unit(cycle, units[row.unit], row, references[units[row.unit].segment], params, job)
+        _score_unit(
+            cycle,
+            units[row.unit],
+            row,
+            references[units[row.unit].segment],
+            params,
+            job,
+            row.unit in audited,
+            units[row.unit].miner in caught,
+        )
         for row in agreed
     )
 
@@ -80,12 +114,15 @@ def _score_unit(
     reference: References,
     params: Params,
     job: Job,
+    audited: bool,
+    caught: bool,
 ) -> ScoreRow:
     parameters = segment_parameters(job, unit.segment)
     samples = unit.steps * job.batch_records
     volume = parameters * samples >> params.volume_shift
-    coverage = clamp_ratio(row.advantage, reference.advantage) if row.valid else 0
-    quality = clamp_ratio(row.gain, reference.gain) if row.valid else 0
+    coverage = clamp_ratio(row.advantage, reference.advantage, COVERAGE_MAX) if row.valid else 0
+    quality = clamp_ratio(row.gain, reference.gain, QUALITY_MAX) if row.valid else 0
+    tickets = 0 if caught else min(TICKETS_MAX, volume * coverage * coverage * quality >> 48)
     return ScoreRow(
         cycle=cycle,
         unit=unit.unit,
@@ -99,7 +136,11 @@ def _score_unit(
         volume=volume,
         coverage=coverage,
         quality=quality,
-        tickets=min(TICKETS_MAX, volume * coverage * quality >> 32),
+        tickets=tickets,
+        norm=row.norm,
+        cap=reference.norm,
+        audited=int(audited),
+        replay=row.replay if audited else 0,
     )
 
 
@@ -115,7 +156,7 @@ def tickets_by_miner(rows: Sequence[ScoreRow]) -> dict[bytes, int]:
 def initial_references(params: Params, job: Job) -> tuple[References, ...]:
     """What counts as full before any cycle was measured; one per segment."""
     first = References(
-        gain=params.gain_reference_micronats, advantage=params.advantage_reference_micronats
+        gain=params.gain_reference_micronats, advantage=params.advantage_reference, norm=0
     )
     return (first,) * job.segments
 
@@ -123,37 +164,56 @@ def initial_references(params: Params, job: Job) -> tuple[References, ...]:
 def next_references(
     references: Sequence[References], rows: Sequence[ScoreRow], params: Params
 ) -> tuple[References, ...]:
-    """Each segment's medians of this cycle's positive measurements, for the next cycle.
+    """Each segment's references moved towards this cycle's medians, for the next cycle.
 
-    A segment that nobody improved keeps its references; none falls below the floor.
+    Over the units with tickets; norms, as they were before the cap, only of those with at least
+    half of full quality, so that nobody shrinks the steps of all by idle ones.  What no unit tells
+    stays as it is; no gain or advantage falls below the floor.
     """
-    floor = params.reference_floor_micronats
     after = []
     for segment, before in enumerate(references):
-        own = [row for row in rows if row.segment == segment and row.valid]
-        gains = [row.gain for row in own if row.gain > 0]
-        advantages = [row.advantage for row in own if row.advantage > 0]
+        own = [row for row in rows if row.segment == segment and row.tickets]
+        good = [row for row in own if 2 * row.quality >= QUALITY_MAX]
+        gain = trailing(before.gain, [row.gain for row in own])
+        advantage = trailing(before.advantage, [row.advantage for row in own])
         after.append(
             References(
-                gain=max(floor, lower_median(gains)) if gains else before.gain,
-                advantage=max(floor, lower_median(advantages)) if advantages else before.advantage,
+                gain=max(params.reference_floor, gain),
+                advantage=max(params.reference_floor, advantage),
+                norm=trailing(before.norm, [row.norm for row in good]),
             )
         )
     return tuple(after)
 
 
+def trailing(before: int, values: Sequence[int]) -> int:
+    """A quarter of the way from `before` to the lower median, rounded down.
+
+    Without values `before` stays; where there is none (0), the median is the first.
+    """
+    if not values:
+        return before
+    median = lower_median(values)
+    return before + (median - before >> TRAILING_SHIFT) if before else median
+
+
 def deviations(
     tables: Mapping[int, EvaluationTable], agreed: Sequence[EvaluationRow], params: Params
 ) -> list[tuple[int, int, int]]:
-    """(replica, unit, micro-nats) of every measurement farther from the median than tolerated.
+    """(replica, unit, distance) of every measurement farther from the median than tolerated.
 
-    The larger of the gain's and the advantage's distance; a wrong validity counts as 2**63 - 1.
+    The largest distance of gain (micro-nats), advantage and replay (2**-16); a wrong validity or
+    norm, which are exact, counts as 2**63 - 1.
     """
     found = []
     for replica in sorted(tables):
         for row, median in zip(tables[replica].rows, agreed, strict=True):
-            distance = max(abs(row.gain - median.gain), abs(row.advantage - median.advantage))
-            if row.valid != median.valid:
+            distance = max(
+                abs(row.gain - median.gain),
+                abs(row.advantage - median.advantage),
+                abs(row.replay - median.replay),
+            )
+            if (row.valid, row.norm) != (median.valid, median.norm):
                 distance = TICKETS_MAX
             if distance > params.tolerance_micronats:
                 found.append((replica, row.unit, distance))

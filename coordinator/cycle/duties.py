@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 from chain.records.contribution import WorkUnit
 from chain.records.evaluation import ScoreRow
-from chain.rules.assignment import challenge_records, chunk_records, own_records
+from chain.rules.assignment import (
+    challenge_records,
+    chunk_records,
+    control_records,
+    own_records,
+)
+from chain.rules.audits import audited_units
 from coordinator.cycle.phases.clock import RESHARING_MS, duration_ms
 from coordinator.cycle.phases.membership import Stage, stage
 from coordinator.cycle.phases.resharing import under_way
@@ -83,7 +89,11 @@ class Measurement:
     base: bytes  # digest of the model that the miners started from
     candidates: tuple[tuple[WorkUnit, Reveal], ...]  # by unit, ascending
     challenge: tuple[int, ...]  # record indices
+    control: tuple[int, ...]  # record indices, some perhaps of a unit's own chunk
     own: dict[int, tuple[int, ...]]  # unit -> record indices
+    caps: tuple[int, ...]  # by segment: the largest norm that counts; 0: any
+    seed: bytes  # of the assignment, 32 bytes
+    audited: dict[int, tuple[int, ...]]  # unit -> records of its whole chunk, to train again
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +140,23 @@ def duties(rules: Rules, state: State, index: int) -> tuple[Duty, ...]:
 def measurement(rules: Rules, state: State) -> Measurement:
     """The work behind `Measure`, in the evaluation phase."""
     revealed = sorted(state.reveals)
-    own = {
-        unit: own_records(
-            state.challenge,
-            unit,
-            chunk_records(state.seed, rules.job, state.units[unit].chunk),
-            rules.params,
-        )
-        for unit in revealed
+    chunks = {
+        unit: chunk_records(state.seed, rules.job, state.units[unit].chunk) for unit in revealed
     }
+    audited = audited_units(state.challenge, revealed, rules.params, rules.job)
     return Measurement(
         cycle=state.cycle,
         base=state.model,
         candidates=tuple((state.units[unit], state.reveals[unit]) for unit in revealed),
         challenge=challenge_records(state.challenge, rules.params, rules.job),
-        own=own,
+        control=control_records(state.challenge, rules.params, rules.job),
+        own={
+            unit: own_records(state.challenge, unit, chunk, rules.params)
+            for unit, chunk in chunks.items()
+        },
+        caps=tuple(reference.norm for reference in state.references),
+        seed=state.seed,
+        audited={unit: chunks[unit] for unit in audited},
     )
 
 

@@ -16,7 +16,7 @@ from bft.crypto.merkle import Frontier
 from bft.dkg.transcript import Transcript, open_session
 from bft.membership import Membership
 from chain.params import Params
-from chain.records.contribution import Profile, WorkUnit
+from chain.records.contribution import Profile, Standing, WorkUnit
 from chain.records.evaluation import EvaluationTable, References, SnapshotVote
 from chain.records.federation import FederationKey, Genesis, MemberRecord
 from chain.records.job import Job
@@ -138,6 +138,7 @@ class State(Record, kw_only=True):
     registrations: dict[IdentityKey, Profile] = field(
         default_factory=dict
     )  # for the next assignment
+    standings: dict[IdentityKey, Standing] = field(default_factory=dict)  # what miners have proven
     veterans: tuple[IdentityKey, ...] = ()  # miners that revealed in the cycle before
     seed: Bytes32 = bytes(32)  # of the assignment in force
     units: tuple[WorkUnit, ...] = ()

@@ -1,15 +1,19 @@
 """What one update is worth, measured: losses of its segment before and after a damped step.
 
-Each unit is measured at base + update * 2**-step_shift, on the cycle's challenge batch and on
-records of the unit's own chunk, by the loss that the segment learns by (miner/training/model.py);
-what stands before its span is computed only once.  64-bit floating point: honest replicas
-differ by about 1e-15 nats, far below the micro-nats that they sign.
+Each unit is measured at base + update * 2**-step_shift, the update scaled down to its segment's
+cap, by the loss that the segment learns by (miner/training/model.py): its mean over the cycle's
+challenge batch, and record by record over the unit's own data and over control records.  What
+stands before the segment's span is computed only once for the batches that units share.
+
+In 64-bit floating point honest replicas differ by about 1e-15 nats, in 32-bit by 1e-7; they sign
+micro-nats.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +22,12 @@ from chain.params import Params
 from chain.records.contribution import WorkUnit
 from chain.records.evaluation import EvaluationRow
 from chain.records.job import Job
-from chain.rules.updates import decode_snapshot, decode_update
+from chain.rules.changes import Change
+from chain.rules.norms import limited, norm
+from chain.rules.updates import by_name, decode_change, decode_snapshot
+from coordinator.cycle.duties import Measurement
+from coordinator.evaluation.coverage import Losses, advantage
+from coordinator.evaluation.replay import replay
 from miner.training.data import load
 from miner.training.dataset import Dataset
 from miner.training.families.family import Weights
@@ -29,42 +38,69 @@ from miner.training.model import (
     model_logits,
     prefix,
     read_weights,
-    segment_loss,
+    record_losses,
 )
 
 MICRO = 1_000_000
-LOSS_NATS_MAX = 1e6  # a loss above is no measurement: the update counts as invalid
+DTYPES = {b"fp64": torch.float64, b"fp32": torch.float32}
+GAIN_MAX = 2**31 - 1  # micro-nats that a row can hold; no honest gain comes near
+LOSS_NATS_MAX = 1e6  # a record's loss above is no measurement: the update counts as invalid
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One revealed unit and its update's bytes; None when this replica could not get them."""
+    """One revealed unit, its update's bytes, and on which data it is measured."""
 
     unit: WorkUnit
-    update: bytes | None
+    update: bytes | None  # None when this replica could not get them
+    own: Sequence[int] = ()  # records of the unit's chunk, at least one
+    cap: int = 0  # the largest norm that counts, see chain/rules/norms.py; 0: any
+    chunk: Sequence[int] = ()  # all records of its chunk if the unit is audited, else none
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """What all units of a cycle are measured with."""
+
+    challenge: Sequence[int]  # held-out records, at least one
+    control: Sequence[int]  # training records; those of a unit's own chunk are left out for it
+    seed: bytes = bytes(32)  # of the assignment
+
+
+def candidates(measurement: Measurement, updates: Sequence[bytes | None]) -> list[Candidate]:
+    """What a replica owes a cycle, with the bytes that it could get, in the same order."""
+    return [
+        Candidate(
+            unit=unit,
+            update=update,
+            own=measurement.own[unit.unit],
+            cap=measurement.caps[unit.segment],
+            chunk=measurement.audited.get(unit.unit, ()),
+        )
+        for (unit, _), update in zip(measurement.candidates, updates, strict=True)
+    ]
+
+
+def batches(measurement: Measurement) -> Batches:
+    """What all of them are measured with."""
+    return Batches(measurement.challenge, measurement.control, measurement.seed)
 
 
 def evaluate(
-    job: Job,
-    params: Params,
-    base: bytes,
-    items: Sequence[Candidate],
-    challenge: Sequence[int],
-    own: Mapping[int, Sequence[int]],
+    job: Job, params: Params, base: bytes, items: Sequence[Candidate], shared: Batches
 ) -> tuple[EvaluationRow, ...]:
     """One row per item, in their order.
 
     Args:
         base: the snapshot that the miners started from.
-        challenge: indices of the challenge batch's records, at least one.
-        own: unit number -> indices of its own records, at least one.
+        shared: the same for all units of the cycle, whatever part of them is measured here.
 
     Raises:
         ConfigError: data set or model family are not to be had here.
         DecodeError: `base` is no snapshot of this job.
     """
-    bench = _Bench(job, params, base, challenge)
-    return tuple(bench.measure(item, own[item.unit.unit]) for item in items)
+    bench = _Bench(job, params, base, shared)
+    return tuple(bench.measure(item) for item in items)
 
 
 def heldout(job: Job, snapshot: bytes) -> tuple[int, int, int]:
@@ -88,66 +124,87 @@ def heldout(job: Job, snapshot: bytes) -> tuple[int, int, int]:
     return round(loss * MICRO), correct, labels.numel()
 
 
-class _Bench:
-    """The base model and its challenge batch; per segment, activations and losses kept."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    """Records as a segment sees them, and their losses before any update."""
 
-    def __init__(self, job: Job, params: Params, base: bytes, challenge: Sequence[int]) -> None:
+    activations: Tensor
+    labels: Tensor
+    before: Losses  # (B,) nats
+
+
+class _Bench:
+    """The base model and the shared batches; per segment, activations and losses kept."""
+
+    def __init__(self, job: Job, params: Params, base: bytes, shared: Batches) -> None:
         torch.set_num_threads(1)  # one worker, one thread: sums in one order
-        self._job, self._params = job, params
+        self._job, self._params, self._base, self._batches = job, params, base, shared
+        self._dtype = DTYPES[job.evaluation]
         self._dataset: Dataset = load(job)
         self._weights = decode_snapshot(job, base)
-        self._model = load_model(job, base, torch.float64)
-        self._challenge = challenge
-        self._prefixes: dict[int, tuple[Tensor, Tensor, float]] = {}
+        self._model = load_model(job, base, self._dtype)
+        self._shared: dict[tuple[int, str], _Measured] = {}
 
-    def measure(self, item: Candidate, own: Sequence[int]) -> EvaluationRow:
-        """Gain and advantage of one update; zeros when it is invalid."""
-        invalid = EvaluationRow(unit=item.unit.unit, valid=0, gain=0, advantage=0)
+    def measure(self, item: Candidate) -> EvaluationRow:
+        """Gain, advantage, norm and perhaps replay of one update; zeros when it is invalid."""
+        unit, segment = item.unit.unit, item.unit.segment
+        invalid = EvaluationRow(unit=unit, valid=0, gain=0, advantage=0, norm=0, replay=0)
         if item.update is None or len(item.update) > self._params.update_bytes_max:
             return invalid
-        segment = item.unit.segment
         try:
-            after = self._stepped(segment, item.update)
+            change = decode_change(self._job, segment, item.update)
         except DecodeError:
             return invalid
-        inputs, labels, loss_before = self._prefix(segment)
-        own_inputs, own_labels = self._inputs(segment, own)
-        losses = (
-            loss_before,
-            self._loss(segment, after, inputs, labels),
-            self._loss(segment, self._model.own(segment), own_inputs, own_labels),
-            self._loss(segment, after, own_inputs, own_labels),
-        )
-        if not all(isfinite(loss) and loss <= LOSS_NATS_MAX for loss in losses):
+        after = self._stepped(segment, limited(change, item.cap))
+        challenge = self._of(segment, "challenge", self._batches.challenge)
+        control = self._of(segment, "control", self._batches.control)
+        own = self._records(segment, item.own)
+        removed = [self._removed(segment, after, part) for part in (challenge, own, control)]
+        if not all(np.isfinite(part).all() for part in removed):
             return invalid
-        gain = round((losses[0] - losses[1]) * MICRO)
-        own_gain = round((losses[2] - losses[3]) * MICRO)
-        return EvaluationRow(unit=item.unit.unit, valid=1, gain=gain, advantage=own_gain - gain)
+        strangers = ~np.isin(np.asarray(self._batches.control, np.int64), item.own)
+        return EvaluationRow(
+            unit=unit,
+            valid=1,
+            gain=max(-GAIN_MAX, min(GAIN_MAX, round(float(removed[0].mean()) * MICRO))),
+            advantage=advantage(removed[1], removed[2][strangers]),
+            norm=norm(change),
+            replay=self._replayed(item, change) if item.chunk else 0,
+        )
 
-    def _stepped(self, segment: int, update: bytes) -> Weights:
-        """The segment's tensors after a step of update * 2**-step_shift.  Raises DecodeError."""
-        deltas = decode_update(self._job, segment, update)
+    def _replayed(self, item: Candidate, change: Change) -> int:
+        unit, seed = item.unit, self._batches.seed
+        return replay(self._job, self._base, unit, item.chunk, seed, change)
+
+    def _stepped(self, segment: int, change: Change) -> Weights:
+        """The segment's tensors after a step of the update * 2**-step_shift."""
         shift = self._params.step_shift
+        deltas = by_name(self._job, segment, change.part(0, change.elements))
         # In units 2**-(fraction_bits + step_shift), so that the damped step is exact.
         moved = {
             name: (self._weights[name].astype(delta.dtype) << shift) + delta
             for name, delta in deltas.items()
         }
-        return read_weights(self._job, moved, torch.float64, extra_bits=shift)
+        return read_weights(self._job, moved, self._dtype, extra_bits=shift)
 
-    def _prefix(self, segment: int) -> tuple[Tensor, Tensor, float]:
-        """The challenge batch as the segment sees it, its labels, and the loss before."""
-        if segment not in self._prefixes:
-            inputs, labels = self._inputs(segment, self._challenge)
-            loss = self._loss(segment, self._model.own(segment), inputs, labels)
-            self._prefixes[segment] = inputs, labels, loss
-        return self._prefixes[segment]
+    def _of(self, segment: int, name: str, records: Sequence[int]) -> _Measured:
+        """A shared batch as the segment sees it."""
+        if (segment, name) not in self._shared:
+            self._shared[segment, name] = self._records(segment, records)
+        return self._shared[segment, name]
 
-    def _inputs(self, segment: int, records: Sequence[int]) -> tuple[Tensor, Tensor]:
-        inputs, labels = batch(self._job, self._dataset, records, torch.float64)
-        return prefix(self._model, segment, inputs), labels
+    def _records(self, segment: int, records: Sequence[int]) -> _Measured:
+        inputs, labels = batch(self._job, self._dataset, records, self._dtype)
+        activations = prefix(self._model, segment, inputs)
+        before = self._losses(segment, self._model.own(segment), activations, labels)
+        return _Measured(activations, labels, before)
 
-    def _loss(self, segment: int, own: Weights, activations: Tensor, labels: Tensor) -> float:
-        """Mean loss of the segment, nats per prediction."""
-        with torch.no_grad():
-            return segment_loss(self._model, segment, own, activations, labels).item()
+    def _removed(self, segment: int, after: Weights, part: _Measured) -> Losses:
+        """(B,) nats that the update removes from each record's loss; NaN where it is absurd."""
+        losses = self._losses(segment, after, part.activations, part.labels)
+        possible = (part.before <= LOSS_NATS_MAX) & (losses <= LOSS_NATS_MAX)
+        return np.where(possible, part.before - losses, np.nan)
+
+    def _losses(self, segment: int, own: Weights, activations: Tensor, labels: Tensor) -> Losses:
+        losses = record_losses(self._model, segment, own, activations, labels)
+        return losses.double().numpy()

@@ -5,7 +5,7 @@ A worker that is not done in time, or dies, is killed and replaced; nobody else 
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -15,7 +15,7 @@ from bft.errors import Busy, FederationError, Unavailable
 from chain.params import Params
 from chain.records.evaluation import EvaluationRow, NextModel, ScoreRow
 from chain.records.job import Job
-from coordinator.evaluation.evaluator import Candidate
+from coordinator.evaluation.evaluator import Batches, Candidate
 from coordinator.evaluation.process import WorkerProcess
 from coordinator.evaluation.worker import (
     MESSAGE_BYTES_MAX,
@@ -62,8 +62,7 @@ class EvaluationPool:
         params: Params,
         base: bytes,
         items: Sequence[Candidate],
-        challenge: Sequence[int],
-        own: Mapping[int, Sequence[int]],
+        shared: Batches,
     ) -> tuple[EvaluationRow, ...]:
         """One row per item, in their order (see `evaluator.evaluate`).
 
@@ -77,9 +76,7 @@ class EvaluationPool:
         """
         self._admit(len(items))
         try:
-            parts = [
-                self._measure(job, params, base, part, challenge, own) for part in _parts(items)
-            ]
+            parts = [self._measure(job, params, base, part, shared) for part in _parts(items)]
             rows = await asyncio.gather(*parts)
         finally:
             self._queued -= len(items)
@@ -143,16 +140,17 @@ class EvaluationPool:
         params: Params,
         base: bytes,
         items: Sequence[Candidate],
-        challenge: Sequence[int],
-        own: Mapping[int, Sequence[int]],
+        shared: Batches,
     ) -> tuple[EvaluationRow, ...]:
         """Rows of one task's items; divided when its worker is lost."""
         task = EvaluateTask(
             job=job,
             params=params,
             base=base,
-            items=tuple(_item(item, own[item.unit.unit]) for item in items),
-            challenge=tuple(challenge),
+            items=tuple(map(_item, items)),
+            challenge=tuple(shared.challenge),
+            control=tuple(shared.control),
+            seed=shared.seed,
         )
         try:
             return (await self._run(Task(evaluate=task, step=None))).rows
@@ -160,8 +158,9 @@ class EvaluationPool:
             if self._closed:
                 raise
         if len(items) == 1:
-            return (EvaluationRow(unit=items[0].unit.unit, valid=0, gain=0, advantage=0),)
-        alone = [self._measure(job, params, base, [item], challenge, own) for item in items]
+            unit = items[0].unit.unit
+            return (EvaluationRow(unit=unit, valid=0, gain=0, advantage=0, norm=0, replay=0),)
+        alone = [self._measure(job, params, base, [item], shared) for item in items]
         return tuple(row for (row,) in await asyncio.gather(*alone))
 
     async def _run(self, task: Task) -> Answer:
@@ -192,9 +191,15 @@ class EvaluationPool:
             self._idle.put(worker)
 
 
-def _item(item: Candidate, own: Sequence[int]) -> Item:
-    held = item.update is not None
-    return Item(unit=item.unit, held=int(held), update=item.update or b"", own=tuple(own))
+def _item(item: Candidate) -> Item:
+    return Item(
+        unit=item.unit,
+        held=int(item.update is not None),
+        update=item.update or b"",
+        own=tuple(item.own),
+        cap=item.cap,
+        chunk=tuple(item.chunk),
+    )
 
 
 def _step(row: ScoreRow, update: bytes | Path) -> Step:

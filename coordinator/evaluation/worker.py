@@ -16,7 +16,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from bft.codec.canonical import Record, decode, encode
-from bft.codec.types import U8, U32, Bytes32
+from bft.codec.types import U8, U32, U63, Bytes32
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError, FederationError
 from chain.params import Params
@@ -24,7 +24,7 @@ from chain.records.contribution import WorkUnit
 from chain.records.evaluation import EvaluationRow, NextModel, ScoreRow
 from chain.records.job import Job
 from chain.rules.aggregation import Scored
-from coordinator.evaluation.evaluator import Candidate, evaluate
+from coordinator.evaluation.evaluator import Batches, Candidate, evaluate
 from coordinator.evaluation.stepping import make_models
 
 MESSAGE_BYTES_MAX = 1 << 30
@@ -37,6 +37,8 @@ class Item(Record):
     held: U8
     update: bytes
     own: tuple[U32, ...]
+    cap: U63
+    chunk: tuple[U32, ...]
 
 
 class EvaluateTask(Record):
@@ -47,6 +49,8 @@ class EvaluateTask(Record):
     base: bytes
     items: tuple[Item, ...]
     challenge: tuple[U32, ...]
+    control: tuple[U32, ...]
+    seed: Bytes32
 
 
 class Step(Record):
@@ -113,9 +117,12 @@ def _answer(data: bytes) -> Answer:
 
 
 def _rows(task: EvaluateTask) -> tuple[EvaluationRow, ...]:
-    items = [Candidate(item.unit, item.update if item.held else None) for item in task.items]
-    own = {item.unit.unit: item.own for item in task.items}
-    return evaluate(task.job, task.params, task.base, items, task.challenge, own)
+    items = [
+        Candidate(item.unit, item.update if item.held else None, item.own, item.cap, item.chunk)
+        for item in task.items
+    ]
+    batches = Batches(challenge=task.challenge, control=task.control, seed=task.seed)
+    return evaluate(task.job, task.params, task.base, items, batches)
 
 
 def _stepped(task: StepTask) -> Stepped:

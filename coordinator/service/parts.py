@@ -69,4 +69,5 @@ class ScoredParts:
             rows=tuple(record.rows[index] for index in self.indices(miner)),
             tickets_total=record.tickets_total,
             contributions_root=record.contributions_root,
+            struck=tuple(key for key in record.struck if key == miner),
         )

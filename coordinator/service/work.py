@@ -29,7 +29,7 @@ from coordinator.service.blobs import BLOB_BYTES_MAX, BlobStore, StorageFull
 from coordinator.service.bulk import gather
 
 if TYPE_CHECKING:
-    from coordinator.evaluation.evaluator import Candidate
+    from coordinator.evaluation.evaluator import Batches, Candidate
 
 FETCH_S = 20.0  # one peer's answer
 SILENCE_S = 5.0  # without a byte of it
@@ -53,8 +53,7 @@ class Pool(Protocol):
         params: Params,
         base: bytes,
         items: Sequence["Candidate"],
-        challenge: Sequence[int],
-        own: Mapping[int, Sequence[int]],
+        shared: "Batches",
     ) -> tuple[EvaluationRow, ...]:
         """One row per item, in their order."""
 
@@ -219,7 +218,7 @@ class PoolWorker:
         Raises:
             FederationError: the pool failed ATTEMPTS times.
         """
-        from coordinator.evaluation.evaluator import Candidate  # brings torch
+        from coordinator.evaluation.evaluator import batches, candidates  # brings torch
 
         base = await self._artifacts.get(measurement.base, BLOB_BYTES_MAX)
         patience_s = self._params.evaluation_ms / 1000 / EVALUATION_SHARE
@@ -231,15 +230,10 @@ class PoolWorker:
                 for _, reveal in measurement.candidates
             )
         )
-        items = [
-            Candidate(unit=unit, update=update)
-            for (unit, _), update in zip(measurement.candidates, updates, strict=True)
-        ]
+        items, shared = candidates(measurement, updates), batches(measurement)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                rows = await self._pool.evaluate(
-                    self._job, self._params, base, items, measurement.challenge, measurement.own
-                )
+                rows = await self._pool.evaluate(self._job, self._params, base, items, shared)
                 return Evaluated(cycle=measurement.cycle, rows=rows)
             except FederationError as error:
                 log.error(

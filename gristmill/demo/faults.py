@@ -1,6 +1,6 @@
 """Faults that the demonstration causes on purpose.  None of this is in what operators run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from chain.params import Params
 from chain.records.evaluation import EvaluationRow
 from chain.records.job import Job
-from coordinator.evaluation.evaluator import Candidate
+from coordinator.evaluation.evaluator import Batches, Candidate
 from coordinator.evaluation.pool import EvaluationPool
 
 LIE_MICRONATS = 5_000_000
@@ -24,12 +24,11 @@ class LyingPool(EvaluationPool):
         params: Params,
         base: bytes,
         items: Sequence[Candidate],
-        challenge: Sequence[int],
-        own: Mapping[int, Sequence[int]],
+        shared: Batches,
         **options: Any,
     ) -> tuple[EvaluationRow, ...]:
         """The honest table, bent in favour of one miner."""
-        rows = await super().evaluate(job, params, base, items, challenge, own, **options)
+        rows = await super().evaluate(job, params, base, items, shared, **options)
         return tuple(
             replace(
                 row,

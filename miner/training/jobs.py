@@ -22,6 +22,8 @@ DIGITS_DATASET = bytes.fromhex("541d01f6f20808cd8b171a3a218611a30f4e0dea0dc24c55
 def digits_job() -> tuple[Job, bytes]:
     """Handwritten digits: three segments of width 256, a tenth of a second of training in a unit.
 
+    A unit sees each record of its chunk once, so that who skips steps skips data.
+
     Returns:
         The job and the bytes of its first snapshot.
     """
@@ -36,11 +38,11 @@ def digits_job() -> tuple[Job, bytes]:
         dataset_digest=DIGITS_DATASET,
         train_records=1440,
         heldout_records=357,
-        chunk_records=144,
+        chunk_records=240,
         optimizer=b"adamw",
-        steps=200,
-        batch_records=32,
-        learning_rate_ppm=1_000,
+        steps=120,
+        batch_records=2,
+        learning_rate_ppm=2_000,
         outer_rate_numerator=1,
         outer_rate_denominator=2,
         outer_momentum=0,

@@ -123,6 +123,25 @@ def segment_loss(
     return cross_entropy(_through(model, {**model.weights, **own}, where, activations), labels)
 
 
+def record_losses(
+    model: Model, segment: int, own: Weights, activations: Tensor, labels: Tensor
+) -> Tensor:
+    """(B,): each record's mean cross-entropy in nats per prediction; arguments of `segment_loss`.
+
+    Without gradient, slice by slice, as `prefix`.
+    """
+    where, weights = span(model.job, segment), {**model.weights, **own}
+    parts, start = [], 0
+    with torch.no_grad():
+        for part in _slices(model, activations):
+            logits = _through(model, weights, where, part)
+            told = labels[start : start + len(part)]
+            start += len(part)
+            flat = functional.cross_entropy(logits.flatten(0, -2), told.flatten(), reduction="none")
+            parts.append(flat.view(len(part), -1).mean(dim=1))
+    return torch.cat(parts)
+
+
 def model_logits(model: Model, inputs: Tensor) -> Tensor:
     """(B, classes) or (B, predictions, classes): the whole model's answer; without gradient."""
     whole = Span(0, model.layers, HEAD)

@@ -39,7 +39,7 @@ from chain.validation import ParentView, validate_block
 from coordinator.cycle import duties
 from coordinator.cycle.machine import Answer, execute
 from coordinator.cycle.state import Rules, opening_state
-from coordinator.evaluation.evaluator import Candidate, evaluate
+from coordinator.evaluation.evaluator import batches, candidates, evaluate
 from coordinator.evaluation.stepping import make_models
 from coordinator.service.parts import AssignedParts, ScoredParts
 from miner.training.jobs import digits_job
@@ -180,9 +180,8 @@ class SmallFederation:
             self.rules.job,
             self.rules.params,
             self.blobs[job.base],
-            [Candidate(unit, self.blobs.get(reveal.digest)) for unit, reveal in job.candidates],
-            job.challenge,
-            job.own,
+            candidates(job, [self.blobs.get(reveal.digest) for _, reveal in job.candidates]),
+            batches(job),
         )
         return EvaluationTable(cycle=cycle, rows=rows)
 

@@ -229,7 +229,7 @@ MILL = (
         ORACLE,
         (
             "chain/rules/scoring.py",
-            "    return max(0, min(ONE, value * ONE // reference))\n",
+            "    return max(0, min(most, value * ONE // reference))\n",
             "    return max(0, value * ONE // reference)\n",
         ),
     ),
@@ -239,13 +239,39 @@ MILL = (
         ORACLE,
         (
             "chain/rules/scoring.py",
-            "    quality = clamp_ratio(row.gain, reference.gain) if row.valid else 0\n",
-            "    quality = clamp_ratio(row.gain, reference.gain)\n",
+            "reference.gain, QUALITY_MAX) if row.valid else 0\n",
+            "reference.gain, QUALITY_MAX)\n",
         ),
         (
             "chain/rules/scoring.py",
-            "    coverage = clamp_ratio(row.advantage, reference.advantage) if row.valid else 0\n",
-            "    coverage = clamp_ratio(row.advantage, reference.advantage)\n",
+            "reference.advantage, COVERAGE_MAX) if row.valid else 0\n",
+            "reference.advantage, COVERAGE_MAX)\n",
+        ),
+    ),
+    Mutant(
+        "failed-audit-pays",
+        "a miner whose audited unit fails gets nothing",
+        ORACLE,
+        (
+            "chain/rules/scoring.py",
+            "    tickets = 0 if caught else min(",
+            "    tickets = min(",
+        ),
+    ),
+    Mutant(
+        "cap-ignored",
+        "an update counts up to the trailing norm",
+        ("tests/chain/rules/test_norms.py",),
+        ("chain/rules/norms.py", "    if not cap or size <= cap:\n", "    if True:\n"),
+    ),
+    Mutant(
+        "barred-miner-works",
+        "who failed an audit gets no work for a while",
+        REFUSALS,
+        (
+            f"{PHASES}/registration.py",
+            "    if is_barred(state.standings, miner, register.cycle):\n",
+            "    if False:\n",
         ),
     ),
     Mutant(
@@ -254,7 +280,7 @@ MILL = (
         ORACLE,
         (
             "chain/rules/scoring.py",
-            "volume * coverage * quality >> 32",
+            "volume * coverage * coverage * quality >> 48",
             "volume * quality >> 16",
         ),
     ),
@@ -280,8 +306,8 @@ MILL = (
         (*ORACLE, "tests/chain/rules"),
         (
             "chain/rules/scoring.py",
-            "                gain=max(floor, lower_median(gains)) if gains",
-            "                gain=lower_median(gains) if gains",
+            "                gain=max(params.reference_floor, gain),\n",
+            "                gain=gain,\n",
         ),
     ),
     Mutant(

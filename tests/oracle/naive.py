@@ -24,21 +24,20 @@ def median(values: list[int]) -> int:
     return next(value for count, value in enumerate(ascending, 1) if count >= needed)
 
 
-def agreed(tables: dict[int, EvaluationTable]) -> list[tuple[int, int, int, int]]:
-    """(unit, valid, gain, advantage) of every unit: medians over the replicas."""
+def agreed(tables: dict[int, EvaluationTable]) -> list[tuple[int, ...]]:
+    """(unit, valid, gain, advantage, norm, replay) of every unit: medians over the replicas."""
     units = [row.unit for row in next(iter(tables.values())).rows]
     rows = []
     for unit in units:
         told = [row for table in tables.values() for row in table.rows if row.unit == unit]
-        valid = median([row.valid for row in told])
-        gain = median([row.gain for row in told])
-        rows.append((unit, valid, gain, median([row.advantage for row in told])))
+        columns = ("valid", "gain", "advantage", "norm", "replay")
+        rows.append((unit, *(median([getattr(row, name) for row in told]) for name in columns)))
     return rows
 
 
-def share_of(value: int, reference: int) -> Fraction:
-    """value / reference in steps of 2**-16, rounded down, within 0..1."""
-    ratio = min(Fraction(1), max(Fraction(0), Fraction(value, reference)))
+def share_of(value: int, reference: int, most: int = 1) -> Fraction:
+    """value / reference in steps of 2**-16, rounded down, within 0..most."""
+    ratio = min(Fraction(most), max(Fraction(0), Fraction(value, reference)))
     return Fraction(floor(ratio * FULL), FULL)
 
 
@@ -51,7 +50,7 @@ def tickets(
     params: Params,
     job: Job,
 ) -> int:
-    """V c q: volume times coverage times quality; nothing for an invalid update."""
+    """V c c q: volume times coverage twice times quality; nothing for an invalid update."""
     if not valid:
         return 0
     sizes = {size.name: size.value for size in job.sizes}
@@ -60,8 +59,8 @@ def tickets(
     assert sizes[b"depth"] == job.segments  # one layer a segment
     parameters = inputs * width + width + width * classes + classes
     volume = floor(Fraction(parameters * unit.steps * job.batch_records, 2**params.volume_shift))
-    coverage, quality = share_of(advantage, references[1]), share_of(gain, references[0])
-    return min(2**63 - 1, floor(volume * coverage * quality))
+    coverage, quality = share_of(advantage, references[1], 2), share_of(gain, references[0])
+    return min(2**63 - 1, floor(volume * coverage * coverage * quality))
 
 
 def words(tag: str, seed: bytes, counter: int) -> int:

@@ -7,11 +7,11 @@ from msgspec.structs import replace
 from chain.params import MINIMAL
 from chain.records.contribution import WorkUnit
 from chain.records.evaluation import EvaluationRow, EvaluationTable, References
-from chain.rules.scoring import agree, clamp_ratio, lower_median, score
+from chain.rules.scoring import agree, clamp_ratio, lower_median, score, struck
 from tests.chain.audit.mill import JOB, key
 from tests.oracle import naive
 
-losses = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(-50_000, 200_000))
+losses = st.one_of(st.integers(-(2**31), 2**31 - 1), st.integers(-50_000, 200_000))
 positive = st.integers(1, 2**40)
 
 
@@ -28,6 +28,8 @@ def tables(draw: st.DrawFn) -> dict[int, EvaluationTable]:
                     valid=draw(st.integers(0, 1)),
                     gain=draw(losses),
                     advantage=draw(losses),
+                    norm=draw(st.integers(0, 2**32 - 1)),
+                    replay=draw(st.integers(0, 2**16)),
                 )
                 for unit in units
             ),
@@ -45,7 +47,10 @@ def test_the_median_is_the_middle_value_the_lower_of_two(values: list[int]) -> N
 @settings(deadline=None)
 @given(tables())
 def test_medians_are_taken_column_by_column(given_tables: dict[int, EvaluationTable]) -> None:
-    rows = [(row.unit, row.valid, row.gain, row.advantage) for row in agree(given_tables)]
+    rows = [
+        (row.unit, row.valid, row.gain, row.advantage, row.norm, row.replay)
+        for row in agree(given_tables)
+    ]
     assert rows == naive.agreed(given_tables)
 
 
@@ -57,7 +62,7 @@ def test_a_ratio_is_clamped_and_rounded_down(value: int, reference: int) -> None
 
 @settings(deadline=None)
 @given(tables(), positive, positive, st.integers(0, 30), st.integers(0, 2**32 - 1))
-def test_tickets_are_volume_times_coverage_times_quality(
+def test_tickets_are_volume_times_coverage_twice_times_quality(
     given_tables: dict[int, EvaluationTable], gain: int, advantage: int, shift: int, steps: int
 ) -> None:
     params = replace(MINIMAL, volume_shift=shift)
@@ -76,5 +81,33 @@ def test_tickets_are_volume_times_coverage_times_quality(
     rows = score(1, units, medians, references, params, JOB)
     assert [row.tickets for row in rows] == [
         naive.tickets(units[unit], valid, told_gain, told_advantage, (gain, advantage), params, JOB)
-        for unit, valid, told_gain, told_advantage in naive.agreed(given_tables)
+        for unit, valid, told_gain, told_advantage, _, _ in naive.agreed(given_tables)
     ]
+
+
+@settings(deadline=None)
+@given(tables(), st.sets(st.integers(0, 50)), st.integers(0, 2**16))
+def test_an_audited_unit_that_fails_costs_all_tickets_of_its_miner(
+    given_tables: dict[int, EvaluationTable], audited: set[int], cosine: int
+) -> None:
+    params = replace(MINIMAL, audit_cosine=cosine)
+    medians = agree(given_tables)
+    miners = [key(f"miner {number}").public_key for number in range(3)]
+    units = {
+        row.unit: WorkUnit(
+            unit=row.unit, miner=miners[row.unit % 3], segment=0, chunk=row.unit, steps=9
+        )
+        for row in medians
+    }
+    references = (References(gain=1, advantage=1),) * JOB.segments
+    caught = {
+        units[unit].miner
+        for unit, valid, _, _, _, replay in naive.agreed(given_tables)
+        if unit in audited and valid and replay < cosine
+    }
+    assert struck(units, medians, audited, params) == tuple(sorted(caught))
+    free = score(1, units, medians, references, params, JOB)
+    rows = score(1, units, medians, references, params, JOB, audited)
+    for row, before in zip(rows, free, strict=True):
+        assert row.tickets == (0 if row.miner in caught else before.tickets)
+        assert row.audited == (row.unit in audited)

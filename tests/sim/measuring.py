@@ -6,6 +6,7 @@ Honest replicas' numbers differ by at most `noise` micro-nats, as different hard
 from bft.crypto.hashing import tagged_hash
 from chain.records.evaluation import EvaluationRow, NextModel
 from chain.records.job import Job
+from chain.rules.audits import ONE
 from chain.rules.families.registry import heldout_predictions
 from coordinator.cycle.duties import Measurement, OuterStep
 from coordinator.effects import Evaluated, Stepped
@@ -26,6 +27,7 @@ def evaluated(measurement: Measurement, replica: int, noise: Noise) -> Evaluated
     for unit, reveal in measurement.candidates:
         seed = reveal.digest + unit.unit.to_bytes(4, "big")
         own = seed + bytes([replica])
+        audited = unit.unit in measurement.audited
         rows.append(
             EvaluationRow(
                 unit=unit.unit,
@@ -34,6 +36,8 @@ def evaluated(measurement: Measurement, replica: int, noise: Noise) -> Evaluated
                 advantage=6_000
                 + number("advantage", seed, 6_000)
                 + number("advantage-noise", own, noise + 1),
+                norm=1_000_000 + number("norm", seed, 1_000),
+                replay=ONE - number("replay-noise", own, 64) if audited else 0,
             )
         )
     return Evaluated(cycle=measurement.cycle, rows=tuple(rows))

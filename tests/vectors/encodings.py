@@ -15,7 +15,7 @@ from bft.ordering.request import Request
 from chain.records.block import block_hash, genesis_header
 from chain.records.commands import COMMANDS_MAX, Commands, encode_commands
 from chain.records.contribution import Profile, Register, UpdateCommitment, commitment_digest
-from chain.records.evaluation import EvaluationRow
+from chain.records.evaluation import EvaluationRow, ScoreRow
 from chain.records.operations import encode_operation
 from chain.records.receipt import ExecutionReceipt, ReceiptSignature, RequestReceipt
 from chain.records.score_log import BeaconRound, CycleClosed, encode_leaf, hash_leaf
@@ -30,7 +30,26 @@ BYTES = (0, 1, 255, 256)
 
 
 def _row(gain: int) -> EvaluationRow:
-    return EvaluationRow(unit=1, valid=1, gain=gain, advantage=0)
+    return EvaluationRow(unit=1, valid=1, gain=gain, advantage=0, norm=0, replay=0)
+
+
+def _score(gain: int) -> ScoreRow:
+    """The record with a 64-bit signed field."""
+    return ScoreRow(
+        cycle=1,
+        unit=1,
+        miner=MINERS[0].public_key,
+        segment=0,
+        parameters=1,
+        samples=1,
+        valid=1,
+        gain=gain,
+        advantage=0,
+        volume=1,
+        coverage=0,
+        quality=0,
+        tickets=0,
+    )
 
 
 def _operation(size: int) -> Request:
@@ -43,22 +62,22 @@ def _named(record: Record) -> dict[str, Any]:
 
 def records() -> dict[str, Any]:
     """Accepted encodings, and bytes that are none."""
-    row = encode(_row(5))  # 94 01 01 05 00
+    row = encode(_row(5))  # 96 01 01 05 00 00 00
     profile = encode(Profile(device=b"cpu", capacity=5, memory_bytes=6))  # 93 c4 03 "cpu" 05 06
     refused = {
         "empty": ("EvaluationRow", b""),
         "cut off": ("EvaluationRow", row[:-1]),
         "a byte behind the record": ("EvaluationRow", row + b"\0"),
-        "a field too few": ("EvaluationRow", b"\x93" + row[1:-1]),
-        "a field too many": ("EvaluationRow", b"\x95" + row[1:] + b"\0"),
+        "a field too few": ("EvaluationRow", b"\x95" + row[1:-1]),
+        "a field too many": ("EvaluationRow", b"\x97" + row[1:] + b"\0"),
         "an integer in a longer form": ("EvaluationRow", row[:3] + b"\xcc\x05" + row[4:]),
         "a positive integer in a signed form": ("EvaluationRow", row[:3] + b"\xd0\x05" + row[4:]),
         "a float": ("EvaluationRow", row[:3] + b"\xcb" + bytes(8) + row[4:]),
         "nil for an integer": ("EvaluationRow", row[:3] + b"\xc0" + row[4:]),
         "true for an integer": ("EvaluationRow", row[:3] + b"\xc3" + row[4:]),
-        "an array in a longer form": ("EvaluationRow", b"\xdc\x00\x04" + row[1:]),
-        "a map for the array": ("EvaluationRow", b"\x84" + row[1:]),
-        "below an unsigned field": ("EvaluationRow", b"\x94\xff" + row[2:]),
+        "an array in a longer form": ("EvaluationRow", b"\xdc\x00\x06" + row[1:]),
+        "a map for the array": ("EvaluationRow", b"\x86" + row[1:]),
+        "below an unsigned field": ("EvaluationRow", b"\x96\xff" + row[2:]),
         "above an 8-bit field": ("EvaluationRow", row[:2] + b"\xcd\x01\x00" + row[3:]),
         "above a signed field": ("EvaluationRow", row[:3] + b"\xcf" + b"\xff" * 8 + row[4:]),
         "text for bytes": ("Profile", b"\x93\xa3cpu" + profile[6:]),
@@ -67,7 +86,8 @@ def records() -> dict[str, Any]:
         "bytes too many": ("Profile", b"\x93\xc4\x41" + b"c" * 65 + profile[6:]),
     }
     return {
-        "accepted": [_named(_row(value)) for value in INTEGERS]
+        "accepted": [_named(_row(5))]
+        + [_named(_score(value)) for value in INTEGERS]
         + [_named(_operation(size)) for size in BYTES]
         + [_named(Profile(device=b"cpu", capacity=5, memory_bytes=6))],
         "refused": [

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from bft.codec.canonical import encode
 from bft.crypto.hashing import sha256
 from bft.crypto.merkle import merkle_root
-from chain.records.contribution import Profile, WorkUnit
+from chain.records.contribution import Profile, Standing, WorkUnit
 from chain.records.evaluation import EvaluationRow, EvaluationTable
-from chain.rules import assignment, scoring
+from chain.rules import assignment, audits, scoring
 from chain.rules.lottery import draw
 from chain.rules.sampling import Stream, permutation, sample
 from tests.vectors.cast import JOB, MINERS, PARAMS
@@ -36,21 +36,32 @@ def sampling() -> dict[str, Any]:
 
 
 def assignments() -> list[dict[str, Any]]:
-    """Units for one unit a miner at most, and for several, with more capacity than data."""
+    """Units for one unit a miner at most, for several, with more capacity than data, and where
+    miners have proven something.
+    """
     profiles = {
         miner.public_key: Profile(device=b"cpu", capacity=capacity, memory_bytes=1)
         for miner, capacity in zip(MINERS, CAPACITIES, strict=True)
     }
     found = []
-    for most in (1, 3):
-        params = replace(PARAMS, units_per_miner_max=most)
-        units = assignment.assign(SEED, profiles, params, JOB)
+    shown = {
+        miner.public_key: Standing(units=units, segment=segment, cycle=CYCLE, barred_until=0)
+        for miner, (units, segment) in zip(MINERS, ((2, 1), (0, 0), (1, 1)), strict=False)
+    }
+    for most, standings, newcomers in ((1, {}, 64), (3, {}, 64), (3, shown, 2), (3, shown, 64)):
+        params = replace(PARAMS, units_per_miner_max=most, newcomer_units=newcomers)
+        units = assignment.assign(SEED, profiles, standings, params, JOB)
         found.append(
             {
                 "seed": SEED,
                 "units_per_miner_max": most,
                 "unit_capacity": params.unit_capacity,
                 "job": JOB,
+                "newcomer_units": newcomers,
+                "standings": {
+                    key.hex(): {"units": standings[key].units, "segment": standings[key].segment}
+                    for key in sorted(standings)
+                },
                 "capacities": {key.hex(): profiles[key].capacity for key in sorted(profiles)},
                 "units": units,
             }
@@ -60,7 +71,9 @@ def assignments() -> list[dict[str, Any]]:
 
 def data() -> dict[str, Any]:
     """Which records a chunk, the challenge batch and a unit's own test have."""
-    params = replace(PARAMS, challenge_records=6, own_records=4)
+    params = replace(PARAMS, challenge_records=6, own_records=4, control_records=5)
+    unit = WorkUnit(unit=5, miner=MINERS[0].public_key, segment=1, chunk=2, steps=JOB.steps)
+    revealed = (0, 2, 3, 5, 8)
     chunk = assignment.chunk_records(SEED, JOB, 2)
     return {
         "seed": SEED,
@@ -72,6 +85,20 @@ def data() -> dict[str, Any]:
         "own_count": params.own_records,
         "unit": 5,
         "own_records": assignment.own_records(SEED, 5, chunk, params),
+        "control_count": params.control_records,
+        "control_records": assignment.control_records(SEED, params, JOB),
+        "assigned": unit,
+        "training_seed": assignment.training_seed(SEED, unit),
+        "revealed": revealed,
+        "audits": [
+            {
+                "audit_share": share,
+                "units": audits.audited_units(
+                    SEED, revealed, replace(params, audit_share=share), JOB
+                ),
+            }
+            for share in (0, 1, 1 << 15, 1 << 16)
+        ],
     }
 
 
@@ -91,29 +118,45 @@ UNITS = {
 }
 
 
+AUDITED = (0, 3)
+REPLAYS = {0: 65_500, 3: 50_000}
+"""Cosines of the audited units; the second one is another update than its training gives."""
+
+
 def scores() -> dict[str, Any]:
     """From tables to rows, tickets, the contributions root and the next references."""
     tables = {
         replica: EvaluationTable(
             cycle=CYCLE,
             rows=tuple(
-                EvaluationRow(unit=unit, valid=said[0], gain=said[1], advantage=said[2])
+                EvaluationRow(
+                    unit=unit,
+                    valid=said[0],
+                    gain=said[1],
+                    advantage=said[2],
+                    norm=(1_000 + unit) * said[0],
+                    replay=(REPLAYS[unit] - replica) * said[0] if unit in AUDITED else 0,
+                )
                 for unit, said in enumerate(told[replica] for told in MEASURED)
             ),
         )
         for replica in range(4)
     }
-    references = scoring.initial_references(PARAMS, JOB)
+    references = tuple(
+        replace(first, norm=norm)
+        for first, norm in zip(scoring.initial_references(PARAMS, JOB), (0, 900), strict=True)
+    )
     found = []
     for counted in ((0, 1, 2, 3), (0, 1, 3)):
         agreed = scoring.agree({replica: tables[replica] for replica in counted})
-        rows = scoring.score(CYCLE, UNITS, agreed, references, PARAMS, JOB)
+        rows = scoring.score(CYCLE, UNITS, agreed, references, PARAMS, JOB, AUDITED)
         tickets = scoring.tickets_by_miner(rows)
         found.append(
             {
                 "counted": counted,
                 "agreed": agreed,
                 "rows": rows,
+                "struck": scoring.struck(UNITS, agreed, AUDITED, PARAMS),
                 "tickets": {miner.hex(): tickets[miner] for miner in sorted(tickets)},
                 "contributions_root": merkle_root([encode(row) for row in rows]),
                 "next_references": scoring.next_references(references, rows, PARAMS),
@@ -122,7 +165,9 @@ def scores() -> dict[str, Any]:
     return {
         "job": JOB,
         "volume_shift": PARAMS.volume_shift,
-        "reference_floor_micronats": PARAMS.reference_floor_micronats,
+        "reference_floor": PARAMS.reference_floor,
+        "audited": AUDITED,
+        "audit_cosine": PARAMS.audit_cosine,
         "references": references,
         "units": list(UNITS.values()),
         "tables": [tables[replica] for replica in range(4)],

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from hashlib import sha256
-from math import floor
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -222,24 +222,45 @@ def test_assignment() -> None:
             for key in keys
         }
         order = [keys[place] for place in shuffled(tag, seed, len(keys))]
-        dealt: list[str] = []
-        while any(left.values()):
-            for key in order:
-                if left[key]:
-                    left[key] -= 1
-                    dealt.append(key)
-        dealt = dealt[: job["train_records"] // job["chunk_records"]]
+        shown, fits = case["standings"], job["train_records"] // job["chunk_records"]
+        due = {key: min(left[key], shown.get(key, {"units": 0})["units"]) for key in order}
+        rest = {key: left[key] - due[key] for key in order}
+        dealt = rounds(order, due)[:fits]
+        dealt += rounds(order, rest)[: min(case["newcomer_units"], fits - len(dealt))]
         first = below(words(tag + "/segment", seed), job["segments"])
+        ring = [(first + place) % job["segments"] for place in range(job["segments"])]
+        free = [ring[place % len(ring)] for place in range(len(dealt))]  # one for each unit
+        held: list[int | None] = []
+        for key in dealt:
+            kept = shown.get(key, {"units": 0, "segment": 0})
+            stays = kept["units"] > 0 and kept["segment"] in free
+            held.append(kept["segment"] if stays else None)
+            if stays:
+                free.remove(kept["segment"])
+        at = 0
+        for unit, segment in enumerate(held):
+            if segment is None:
+                while ring[at % len(ring)] not in free:
+                    at += 1
+                held[unit] = ring[at % len(ring)]
+                free.remove(ring[at % len(ring)])
+                at += 1
         assert case["units"] == [
             {
                 "unit": unit,
                 "miner": miner,
-                "segment": (unit + first) % job["segments"],
+                "segment": held[unit],
                 "chunk": unit,
                 "steps": job["steps"],
             }
             for unit, miner in enumerate(dealt)
         ]
+
+
+def rounds(order: list[str], wanted: dict[str, int]) -> list[str]:
+    """One to each that still wants one, again and again."""
+    most = max(wanted.values(), default=0)
+    return [key for turn in range(most) for key in order if wanted[key] > turn]
 
 
 def test_data() -> None:
@@ -253,29 +274,48 @@ def test_data() -> None:
     assert [train + place for place in held[: case["challenge_count"]]] == case["challenge_records"]
     own = shuffled("gristmill/evaluation/own/v1", seed + struct.pack(">I", case["unit"]), size)
     assert [chunk[place] for place in own[: case["own_count"]]] == case["own_records"]
+    control = shuffled("gristmill/evaluation/control/v1", seed, train)
+    assert control[: case["control_count"]] == case["control_records"]
+    unit = [b(v) if n == "miner" else v for n, v in case["assigned"].items()]
+    seeded = tagged("gristmill/training/seed/v1", seed + pack(unit))
+    assert seeded.hex() == case["training_seed"]
+    drawn = shuffled("gristmill/audit/v1", seed, len(case["revealed"]))
+    for audit in case["audits"]:
+        count = ceil(len(drawn) * Fraction(audit["audit_share"], 2**16))
+        assert audit["units"] == sorted(case["revealed"][place] for place in drawn[:count])
 
 
 def median(values: list[int]) -> int:
     return sorted(values)[(len(values) - 1) // 2]
 
 
-def share(value: int, reference: int) -> int:
-    return floor(min(Fraction(1), max(Fraction(0), Fraction(value, reference))) * 2**16)
+def share(value: int, reference: int, most: int) -> int:
+    return floor(min(Fraction(most), max(Fraction(0), Fraction(value, reference))) * 2**16)
 
 
 def test_scores() -> None:
     case = V["scores"]
     for result in case["results"]:
         counted = [case["tables"][replica]["rows"] for replica in result["counted"]]
+        struck = {
+            row["miner"]
+            for row in result["rows"]
+            if row["audited"] and row["valid"] and row["replay"] < case["audit_cosine"]
+        }
+        assert sorted(struck) == result["struck"]
         for unit, (assigned, row) in enumerate(zip(case["units"], result["rows"], strict=True)):
-            for column in ("valid", "gain", "advantage"):
+            for column in ("valid", "gain", "advantage", "norm"):
                 assert row[column] == median([table[unit][column] for table in counted])
+            assert row["audited"] == (unit in case["audited"])
+            told = median([table[unit]["replay"] for table in counted])
+            assert row["replay"] == (told if row["audited"] else 0)
             reference = case["references"][assigned["segment"]]
-            c = share(row["advantage"], reference["advantage"]) * row["valid"]
-            q = share(row["gain"], reference["gain"]) * row["valid"]
+            assert row["cap"] == reference["norm"]
+            c = share(row["advantage"], reference["advantage"], 2) * row["valid"]
+            q = share(row["gain"], reference["gain"], 1) * row["valid"]
             assert (row["coverage"], row["quality"]) == (c, q)
             volume = row["parameters"] * row["samples"] >> case["volume_shift"]
-            assert row["tickets"] == volume * c * q >> 32
+            assert row["tickets"] == (volume * c * c * q >> 48) * (row["miner"] not in struck)
         rows = [
             pack([integer(v) if n != "miner" else b(v) for n, v in row.items()])
             for row in result["rows"]

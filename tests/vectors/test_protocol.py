@@ -18,7 +18,7 @@ from bft.ordering.request import Request
 from chain.receipts import open_execution_receipt, verify_receipt
 from chain.records.commands import split_operations
 from chain.records.contribution import Profile, Register
-from chain.records.evaluation import EvaluationRow
+from chain.records.evaluation import EvaluationRow, ScoreRow
 from chain.validation import verify_certificate, verify_contribution
 from tests.vectors.cast import MEMBERSHIP
 from tests.vectors.generate import PATH, text
@@ -26,7 +26,7 @@ from tests.vectors.plain import plain
 
 VECTORS: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
 RECORDS: dict[str, type[Record]] = {
-    kind.__name__: kind for kind in (EvaluationRow, Profile, Register, Request)
+    kind.__name__: kind for kind in (EvaluationRow, Profile, Register, Request, ScoreRow)
 }
 bytes_of = bytes.fromhex
 

@@ -4,6 +4,7 @@ Pure.
 """
 
 from chain.records.score_log import CloseReason, CycleClosed
+from chain.rules.standing import is_barred
 from coordinator.cycle.draft import Draft
 from coordinator.cycle.phases.membership import expire
 from coordinator.cycle.state import Phase
@@ -15,10 +16,11 @@ def close(draft: Draft, reason: CloseReason) -> Draft:
     state = draft.state
     draft = draft.log(CycleClosed(cycle=state.cycle, reason=int(reason)))
     revealed = {state.units[unit].miner for unit in sorted(state.reveals)}
+    awaited = [m for m in sorted(revealed) if not is_barred(state.standings, m, state.cycle + 1)]
     return draft.enter(
         Phase.REGISTRATION,
         cycle=state.cycle + 1,
-        veterans=tuple(sorted(revealed)),
+        veterans=tuple(awaited),
         seed=bytes(32),
         units=(),
         commitments={},

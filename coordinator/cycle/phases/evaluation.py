@@ -8,10 +8,12 @@ from bft.crypto.merkle import merkle_root
 from bft.errors import Refused
 from chain.records.evaluation import EvaluationTable
 from chain.records.score_log import BeaconRound, CloseReason, Scored
+from chain.rules.audits import ONE, audited_units
 from chain.rules.beacon import randomness
 from chain.rules.limits import EXTENSIONS_MAX
 from chain.rules.rounds import challenge_round
-from chain.rules.scoring import agree, next_references, score
+from chain.rules.scoring import agree, next_references, score, struck
+from chain.rules.standing import next_standings
 from coordinator.cycle.draft import Draft
 from coordinator.cycle.phases import signing
 from coordinator.cycle.phases.clock import timed_out
@@ -34,7 +36,8 @@ def on_table(rules: Rules, draft: Draft, author: int, table: EvaluationTable) ->
     """Take one replica's table; it must measure exactly the revealed units, in order.
 
     Raises:
-        Refused: "wrong-cycle", "twice", "wrong-units", "out-of-range".
+        Refused: "wrong-cycle", "twice", "wrong-units", "out-of-range" (valid is no truth value, or
+            a cosine above 1).
     """
     state = draft.state
     if table.cycle != state.cycle:
@@ -45,6 +48,8 @@ def on_table(rules: Rules, draft: Draft, author: int, table: EvaluationTable) ->
         raise Refused("wrong-units", "a table lists exactly the revealed units, ascending")
     if any(row.valid not in (0, 1) for row in table.rows):
         raise Refused("out-of-range", "valid is 0 or 1")
+    if any(row.replay > ONE for row in table.rows):
+        raise Refused("out-of-range", f"replay is at most {ONE}")
     return draft.set(tables={**state.tables, author: table})
 
 
@@ -59,7 +64,10 @@ def advance_evaluation(rules: Rules, draft: Draft) -> Draft:
                 return draft.extend()
             return close(draft, CloseReason.NO_QUORUM_OF_TABLES)
     units = {unit.unit: unit for unit in state.units}
-    rows = score(state.cycle, units, agree(state.tables), state.references, rules.params, rules.job)
+    agreed, params = agree(state.tables), rules.params
+    audited = audited_units(state.challenge, sorted(state.reveals), params, rules.job)
+    rows = score(state.cycle, units, agreed, state.references, params, rules.job, audited)
+    caught = struck(units, agreed, audited, params)
     scored = Scored(
         cycle=state.cycle,
         evaluators=tuple(sorted(state.tables)),
@@ -67,9 +75,15 @@ def advance_evaluation(rules: Rules, draft: Draft) -> Draft:
         rows=rows,
         tickets_total=sum(row.tickets for row in rows),
         contributions_root=merkle_root([encode(row) for row in rows]),
+        struck=caught,
     )
     draft = draft.log(scored).set(
-        scored=scored, references=next_references(state.references, rows, rules.params)
+        scored=scored,
+        references=next_references(state.references, rows, params),
+        standings=next_standings(state.cycle, state.standings, state.units, rows, caught, params),
+        registrations={
+            miner: profile for miner, profile in state.registrations.items() if miner not in caught
+        },
     )
     if scored.tickets_total == 0:
         return close(draft, CloseReason.NO_TICKETS)

@@ -7,6 +7,7 @@ from bft.errors import Refused
 from chain.records.contribution import Register
 from chain.records.score_log import Assigned, CloseReason
 from chain.rules.assignment import assign, units_earned
+from chain.rules.standing import is_barred, proven
 from coordinator.cycle.draft import Draft
 from coordinator.cycle.phases.clock import timed_out
 from coordinator.cycle.phases.closing import close
@@ -23,7 +24,8 @@ def on_register(rules: Rules, draft: Draft, miner: bytes, register: Register) ->
     """Take one miner's registration; a second one of the same miner is refused.
 
     Raises:
-        Refused: "wrong-cycle", "twice", "full", "too-small" (earns no unit), "replica".
+        Refused: "wrong-cycle", "twice", "full" (for newcomers), "too-small" (earns no unit),
+            "barred" (failed an audit), "replica".
     """
     state, params = draft.state, rules.params
     if register.cycle != registering(state):
@@ -35,7 +37,12 @@ def on_register(rules: Rules, draft: Draft, miner: bytes, register: Register) ->
         raise Refused("replica", "a replica's key cannot mine")
     if miner in state.registrations:
         raise Refused("twice", "this miner is registered")
-    if len(state.registrations) >= params.miners_max:
+    if is_barred(state.standings, miner, register.cycle):
+        until = state.standings[miner].barred_until
+        raise Refused(
+            "barred", f"a unit of this miner failed an audit; cycle {until} is open to it"
+        )
+    if len(state.registrations) >= params.miners_max and not proven(state.standings, miner):
         raise Refused("full", f"{params.miners_max} miners are registered")
     if units_earned(register.profile, params) == 0:
         raise Refused(
@@ -53,7 +60,7 @@ def advance(rules: Rules, draft: Draft) -> Draft:
         return draft
     if not state.registrations:
         return close(draft, CloseReason.NO_MINERS)
-    units = assign(state.randomness, state.registrations, rules.params, rules.job)
+    units = assign(state.randomness, state.registrations, state.standings, rules.params, rules.job)
     draft = draft.log(
         Assigned(cycle=state.cycle, seed=state.randomness, base=state.model, units=units)
     )

@@ -42,6 +42,7 @@ from chain.records.operations import encode_operation
 from chain.records.phase import Phase
 from chain.records.score_log import LogEntry, encode_leaf
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
+from chain.rules.audits import ONE, audited_units
 from chain.rules.families.registry import segment_parameters
 from chain.rules.reward import subsidy
 from coordinator.cycle import duties
@@ -353,15 +354,22 @@ class Mill:
         return self.table_of(replica, gain=60_000, advantage=7_000)
 
     def table_of(self, replica: int, gain: int, advantage: int) -> EvaluationTable:
-        """Measurements around these, each unit's a little higher; nothing where they are 0."""
+        """Measurements around these, each unit's a little higher; nothing where they are 0.
+
+        Every audited unit's update is what its training gives.
+        """
+        revealed = sorted(self.state.reveals)
+        audited = audited_units(self.state.challenge, revealed, self.rules.params, self.rules.job)
         rows = tuple(
             EvaluationRow(
                 unit=unit,
                 valid=1,
                 gain=gain and gain + 1_000 * unit + replica,
                 advantage=advantage and advantage + 100 * unit - replica,
+                norm=1_000_000 + unit,
+                replay=ONE if unit in audited else 0,
             )
-            for unit in sorted(self.state.reveals)
+            for unit in revealed
         )
         return EvaluationTable(cycle=self.state.cycle, rows=rows)
 

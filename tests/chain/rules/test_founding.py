@@ -67,7 +67,7 @@ def test_names_are_text(name: bytes) -> None:
         "unit_capacity",
         "ranks_max",
         "gain_reference_micronats",
-        "advantage_reference_micronats",
+        "advantage_reference",
     ],
 )
 def test_no_divisor_and_no_bound_of_the_parameters_is_nothing(field: str) -> None:

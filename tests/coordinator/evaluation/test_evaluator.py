@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from bft.errors import DecodeError
 from chain.params import MINIMAL
+from chain.records.evaluation import EvaluationRow
 from chain.rules.aggregation import outer_step
 from chain.rules.families.registry import segment_shapes
 from chain.rules.tensors import Tensor, encode_tensors
@@ -18,7 +19,7 @@ from chain.rules.updates import (
     decode_snapshot,
     update_layout,
 )
-from coordinator.evaluation.evaluator import Candidate, evaluate, heldout
+from coordinator.evaluation.evaluator import Batches, Candidate, evaluate, heldout
 from miner.training.compression import encode_update
 from tests.chain.rules.training_job import row
 from tests.miner.training.training_run import GENESIS, JOB, cycle
@@ -45,8 +46,8 @@ def test_the_gain_is_that_of_the_damped_step() -> None:
     unit = next(number for number in NOW.units if NOW.units[number].segment == last)
     params, job = replace(MINIMAL, step_shift=0), replace(JOB, outer_rate_denominator=1)
     pool = range(JOB.train_records, JOB.train_records + JOB.heldout_records)
-    item = Candidate(NOW.units[unit], UPDATES[unit])
-    (measured,) = evaluate(job, params, GENESIS, [item], pool, {unit: pool})
+    item = Candidate(NOW.units[unit], UPDATES[unit], pool)
+    (measured,) = evaluate(job, params, GENESIS, [item], Batches(challenge=pool, control=pool))
     (after,) = outer_step(job, GENESIS, [(row(unit, last, 1), UPDATES[unit])], bytes(32))
     gained = heldout(job, GENESIS)[0] - heldout(job, after)[0]
     assert abs(measured.gain - gained) <= 1
@@ -92,22 +93,19 @@ INVALID = {
 
 @pytest.mark.parametrize("update", INVALID.values(), ids=INVALID)
 def test_what_is_no_update_is_invalid_and_harms_nobody_else(update: bytes | None) -> None:
-    items = [Candidate(NOW.units[0], update), Candidate(NOW.units[1], UPDATES[1])]
-    pool = range(JOB.train_records, JOB.train_records + 32)
-    own = {unit: NOW.chunk(unit) for unit in (0, 1)}
-    bad, good = evaluate(JOB, MINIMAL, GENESIS, items, pool, own)
-    assert (bad.unit, bad.valid, bad.gain, bad.advantage) == (0, 0, 0, 0)
+    items = [NOW.candidate(0, update), NOW.candidate(1, UPDATES[1])]
+    bad, good = evaluate(JOB, MINIMAL, GENESIS, items, NOW.batches())
+    assert bad == EvaluationRow(unit=0, valid=0, gain=0, advantage=0, norm=0, replay=0)
     assert good.valid == 1
     assert good.gain > 0
 
 
 def test_an_update_at_the_size_limit_is_measured_and_one_past_it_is_invalid() -> None:
     size = len(UPDATES[0])
-    pool, own = range(1440, 1450), {0: NOW.chunk(0)}
     for limit, valid in ((size, 1), (size - 1, 0)):
         params = replace(MINIMAL, update_bytes_max=limit)
-        item = Candidate(NOW.units[0], UPDATES[0])
-        (measured,) = evaluate(JOB, params, GENESIS, [item], pool, own)
+        item = NOW.candidate(0, UPDATES[0])
+        (measured,) = evaluate(JOB, params, GENESIS, [item], NOW.batches())
         assert measured.valid == valid
 
 
@@ -128,15 +126,14 @@ def test_an_absurd_loss_is_no_measurement() -> None:
     }
     last = JOB.segments - 1
     unit = next(number for number in NOW.units if NOW.units[number].segment == last)
-    pool, own = range(1440, 1450), {unit: NOW.chunk(unit)}
-    item = Candidate(NOW.units[unit], UPDATES[unit])
-    (measured,) = evaluate(JOB, MINIMAL, encode_tensors(extreme), [item], pool, own)
+    item = NOW.candidate(unit, UPDATES[unit])
+    (measured,) = evaluate(JOB, MINIMAL, encode_tensors(extreme), [item], NOW.batches())
     assert (measured.valid, measured.gain, measured.advantage) == (0, 0, 0)
 
 
 def test_a_base_that_is_no_snapshot_is_refused() -> None:
     with pytest.raises(DecodeError):
-        evaluate(JOB, MINIMAL, GENESIS[:-1], [], range(1440, 1450), {})
+        evaluate(JOB, MINIMAL, GENESIS[:-1], [], NOW.batches())
     with pytest.raises(DecodeError):
         heldout(JOB, GENESIS[:-1])
 

@@ -18,7 +18,7 @@ from bft.errors import Busy, FederationError, Unavailable
 from chain.params import MINIMAL
 from chain.records.evaluation import EvaluationRow
 from chain.rules.aggregation import outer_step
-from coordinator.evaluation.evaluator import Candidate, heldout
+from coordinator.evaluation.evaluator import Batches, Candidate, heldout
 from coordinator.evaluation.pool import TASK_UNITS_MAX, EvaluationPool
 from coordinator.evaluation.stepping import model_loss
 from tests.chain.rules.training_job import row
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.integration
 NOW = cycle(GENESIS, 1)
 POOL_RECORDS = range(JOB.train_records, JOB.train_records + 32)
 OWN = {unit: NOW.chunk(unit)[:32] for unit in NOW.units}
+SHARED = Batches(challenge=POOL_RECORDS, control=range(64))
 UPDATE = NOW.train(0)
 ROOT = Path(__file__).resolve().parents[3]
 """How long a test waits for what comes in a fraction of it, before it fails."""
@@ -43,23 +44,22 @@ async def pool() -> AsyncIterator[EvaluationPool]:
 
 
 async def measure(pool: EvaluationPool, items: Iterable[Candidate]) -> tuple[EvaluationRow, ...]:
-    return await pool.evaluate(JOB, MINIMAL, GENESIS, list(items), POOL_RECORDS, OWN)
+    return await pool.evaluate(JOB, MINIMAL, GENESIS, list(items), SHARED)
 
 
 async def test_workers_measure_what_this_process_measures(pool: EvaluationPool) -> None:
     from coordinator.evaluation.evaluator import evaluate
 
-    items = [Candidate(NOW.units[0], UPDATE), Candidate(NOW.units[1], None)]
+    items = [Candidate(NOW.units[0], UPDATE, OWN[0]), Candidate(NOW.units[1], None, OWN[1])]
     rows = await measure(pool, items)
-    assert rows == evaluate(JOB, MINIMAL, GENESIS, items, POOL_RECORDS, OWN)
+    assert rows == evaluate(JOB, MINIMAL, GENESIS, items, SHARED)
     assert [found.valid for found in rows] == [1, 0]
 
 
 async def test_rows_keep_the_order_of_many_tasks(pool: EvaluationPool) -> None:
     units = [replace(NOW.units[0], unit=number) for number in range(2 * TASK_UNITS_MAX + 1)]
-    own = {unit.unit: OWN[0] for unit in units}
-    items = [Candidate(unit, UPDATE) for unit in units]
-    rows = await pool.evaluate(JOB, MINIMAL, GENESIS, items, POOL_RECORDS, own)
+    items = [Candidate(unit, UPDATE, OWN[0]) for unit in units]
+    rows = await pool.evaluate(JOB, MINIMAL, GENESIS, items, SHARED)
     assert [found.unit for found in rows] == list(range(len(units)))
     assert len({(found.gain, found.advantage) for found in rows}) == 1
 
@@ -107,7 +107,7 @@ async def test_no_units_are_no_rows(pool: EvaluationPool) -> None:
 async def test_a_base_that_is_no_snapshot_is_told_and_the_worker_lives(
     pool: EvaluationPool,
 ) -> None:
-    await measure(pool, [Candidate(NOW.units[0], UPDATE)])
+    await measure(pool, [Candidate(NOW.units[0], UPDATE, OWN[0])])
     before = pool.pids
     with pytest.raises(FederationError, match="bytes came"):
         await pool.outer_step(JOB, GENESIS[:-1], [], bytes(32), ())
@@ -116,11 +116,11 @@ async def test_a_base_that_is_no_snapshot_is_told_and_the_worker_lives(
 
 async def test_a_killed_worker_is_replaced_and_its_unit_measured_again() -> None:
     pool = EvaluationPool(1)
-    item = Candidate(NOW.units[0], UPDATE)
+    item = Candidate(NOW.units[0], UPDATE, OWN[0])
     rows = await measure(pool, [item])
     (pid,) = pool.pids
     os.kill(pid, signal.SIGSTOP)  # it takes the task and never answers
-    waiting = asyncio.create_task(measure(pool, [item, Candidate(NOW.units[1], None)]))
+    waiting = asyncio.create_task(measure(pool, [item, Candidate(NOW.units[1], None, OWN[1])]))
     await asyncio.to_thread(_killed_while_waiting, pid)
     assert (await waiting)[0] == rows[0]
     assert pool.pids != (pid,)
@@ -136,7 +136,9 @@ def _killed_while_waiting(pid: int) -> None:
 async def test_a_unit_that_no_worker_finishes_counts_as_invalid_here() -> None:
     """A time limit that no process can keep."""
     pool = EvaluationPool(1, timeout_s=0)
-    rows = await measure(pool, [Candidate(NOW.units[0], UPDATE), Candidate(NOW.units[1], UPDATE)])
+    rows = await measure(
+        pool, [Candidate(NOW.units[0], UPDATE, OWN[0]), Candidate(NOW.units[1], UPDATE, OWN[1])]
+    )
     assert [(found.unit, found.valid, found.gain) for found in rows] == [(0, 0, 0), (1, 0, 0)]
     with pytest.raises(Unavailable, match="not done in time"):
         await pool.outer_step(JOB, GENESIS, [], bytes(32), ())
@@ -145,7 +147,7 @@ async def test_a_unit_that_no_worker_finishes_counts_as_invalid_here() -> None:
 
 async def test_a_full_queue_refuses_and_then_serves_again() -> None:
     pool = EvaluationPool(1, queue_max=2)
-    items = [Candidate(NOW.units[unit], None) for unit in range(3)]
+    items = [Candidate(NOW.units[unit], None, OWN[unit]) for unit in range(3)]
     with pytest.raises(Busy, match="more than 2"):
         await measure(pool, items)
     assert len(await measure(pool, items[:2])) == 2
@@ -155,21 +157,21 @@ async def test_a_full_queue_refuses_and_then_serves_again() -> None:
 
 async def test_a_closed_pool_leaves_no_process_and_refuses() -> None:
     pool = EvaluationPool(2)
-    await measure(pool, [Candidate(NOW.units[0], None)])
+    await measure(pool, [Candidate(NOW.units[0], None, OWN[0])])
     watches = [os.pidfd_open(pid) for pid in pool.pids]
     await pool.close()
     await asyncio.to_thread(wait_for_end, watches)
     assert pool.pids == ()
     with pytest.raises(Unavailable, match="closed"):
-        await measure(pool, [Candidate(NOW.units[0], None)])
+        await measure(pool, [Candidate(NOW.units[0], None, OWN[0])])
     await pool.close()
 
 
 async def test_closing_does_not_wait_for_a_busy_worker() -> None:
     pool = EvaluationPool(1)
-    await measure(pool, [Candidate(NOW.units[0], None)])
+    await measure(pool, [Candidate(NOW.units[0], None, OWN[0])])
     os.kill(pool.pids[0], signal.SIGSTOP)
-    waiting = asyncio.create_task(measure(pool, [Candidate(NOW.units[0], UPDATE)]))
+    waiting = asyncio.create_task(measure(pool, [Candidate(NOW.units[0], UPDATE, OWN[0])]))
     await asyncio.wait([waiting], timeout=0)  # lets the task begin
     await pool.close()
     with pytest.raises(Unavailable):
@@ -188,7 +190,7 @@ def wait_for_end(watches: list[int]) -> None:
 PROGRAM = """
 import asyncio, multiprocessing, os, sys
 from chain.params import MINIMAL
-from coordinator.evaluation.evaluator import Candidate
+from coordinator.evaluation.evaluator import Batches, Candidate
 from coordinator.evaluation.pool import EvaluationPool
 from miner.training.jobs import digits_job
 from chain.records.contribution import WorkUnit
@@ -198,9 +200,9 @@ JOB, GENESIS = digits_job()
 async def measure():
     pool = EvaluationPool(2)
     unit = WorkUnit(unit=0, miner=bytes(33), segment=0, chunk=0, steps=1)
-    item = Candidate(unit, None)
+    item, shared = Candidate(unit, None), Batches(challenge=range(1440, 1460), control=range(9))
     await asyncio.gather(*(
-        pool.evaluate(JOB, MINIMAL, GENESIS, [item], range(1440, 1460), {0: (0,)}) for _ in "ab"
+        pool.evaluate(JOB, MINIMAL, GENESIS, [item], shared) for _ in "ab"
     ))
     parents = set()
     for pid in pool.pids:

@@ -17,6 +17,7 @@ from chain.params import MINIMAL
 from chain.records.contribution import ResourceReport, UpdateReveal, UploadAuthorization
 from chain.records.evaluation import EvaluationRow, NextModel
 from chain.records.phase import Phase
+from chain.rules.audits import ONE
 from chain.rules.families.registry import segment_parameters
 from tests.coordinator.service.mill import Mill, Miner
 
@@ -46,7 +47,7 @@ class EasyPool:
         self.models = 0
 
     async def evaluate(
-        self, job: Any, params: Any, base: bytes, items: Sequence[Any], challenge: Any, own: Any
+        self, job: Any, params: Any, base: bytes, items: Sequence[Any], shared: Any
     ) -> tuple[EvaluationRow, ...]:
         """See `Pool`."""
         if self.measuring:
@@ -54,7 +55,9 @@ class EasyPool:
         if any(item.update is None for item in items):
             raise Unavailable("an update is missing")
         return tuple(
-            EvaluationRow(unit=item.unit.unit, valid=1, gain=10**6, advantage=10**6)
+            EvaluationRow(
+                unit=item.unit.unit, valid=1, gain=10**6, advantage=2**15, norm=9, replay=ONE
+            )
             for item in items
         )
 

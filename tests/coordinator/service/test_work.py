@@ -171,7 +171,7 @@ class FlakyPool:
             raise Unavailable("a worker died")
 
     async def evaluate(
-        self, job: Any, params: Any, base: bytes, items: Sequence[Any], challenge: Any, own: Any
+        self, job: Any, params: Any, base: bytes, items: Sequence[Any], shared: Any
     ) -> tuple[EvaluationRow, ...]:
         self._fail()
         assert base == SNAPSHOT
@@ -206,7 +206,11 @@ def measurement(place: Place, size: int = len(UPDATE)) -> Measurement:
         base=place.genesis.job.genesis_model,
         candidates=((UNIT, Reveal(digest=DIGEST, size=size)),),
         challenge=(1, 2),
+        control=(5, 6),
         own={0: (3, 4)},
+        caps=(7, 8, 9),
+        seed=bytes(32),
+        audited={},
     )
 
 

@@ -11,6 +11,7 @@ from chain.params import MINIMAL
 from chain.records.evaluation import References, ScoreRow
 from chain.rules.families.registry import segment_shapes
 from chain.rules.scoring import initial_references
+from chain.rules.updates import decode_update
 from coordinator.evaluation.evaluator import heldout
 from miner.training.compression import encode_update
 from miner.training.trainer import train_unit
@@ -84,6 +85,7 @@ def test_copies_of_another_units_update_earn_a_fraction_of_honest_work(run: Run)
 
 
 def test_half_the_work_earns_less_than_all_of_it(run: Run) -> None:
+    """Without any audit; benchmarks/cheating.py has the whole table."""
     lazy = honest = 0
     for now, _, references, rows, _ in run:
         skimped = []
@@ -94,6 +96,19 @@ def test_half_the_work_earns_less_than_all_of_it(run: Run) -> None:
         lazy += sum(row.tickets for row in now.score(skimped, references))
         honest += sum(row.tickets for row in rows)
     assert 10 * lazy < 9 * honest
+
+
+def test_scaling_an_update_up_pays_nothing(run: Run) -> None:
+    """Ten times the honest change, from the second cycle on, when norms are known."""
+    for now, updates, references, rows, _ in run[1:]:
+        louder = []
+        for number, unit in sorted(now.units.items()):
+            changes = decode_update(JOB, unit.segment, updates[number])
+            told = {name: part * 10 / 2**JOB.fraction_bits for name, part in changes.items()}
+            louder.append((number, encode_update(JOB, unit.segment, told)))
+        earned = sum(row.tickets for row in now.score(louder, references))
+        honest = sum(row.tickets for row in rows)
+        assert 4 * earned < 5 * honest
 
 
 def test_a_copy_for_another_segment_of_another_shape_is_invalid(run: Run) -> None:

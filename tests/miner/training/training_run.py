@@ -8,9 +8,16 @@ from chain.params import MINIMAL
 from chain.records.contribution import Profile, WorkUnit
 from chain.records.evaluation import EvaluationRow, References, ScoreRow
 from chain.rules.aggregation import outer_step
-from chain.rules.assignment import assign, challenge_records, chunk_records, own_records
+from chain.rules.assignment import (
+    assign,
+    challenge_records,
+    chunk_records,
+    control_records,
+    own_records,
+    training_seed,
+)
 from chain.rules.scoring import next_references, score
-from coordinator.evaluation.evaluator import Candidate, evaluate
+from coordinator.evaluation.evaluator import Batches, Candidate, evaluate
 from miner.training.jobs import digits_job
 from miner.training.trainer import train_unit
 
@@ -33,17 +40,32 @@ class Cycle:
 
     def train(self, unit: int) -> bytes:
         """An honest update."""
-        return train_unit(JOB, self.base, self.units[unit], self.chunk(unit), self.seed)
+        return train_unit(
+            JOB,
+            self.base,
+            self.units[unit],
+            self.chunk(unit),
+            training_seed(self.seed, self.units[unit]),
+        )
+
+    def candidate(self, unit: int, update: bytes | None, cap: int = 0) -> Candidate:
+        """One unit, with all of its chunk as own records."""
+        own = own_records(sha256(self.seed), unit, self.chunk(unit), MINIMAL)
+        return Candidate(self.units[unit], update, own, cap)
+
+    def batches(self) -> Batches:
+        """What all units are measured with."""
+        randomness = sha256(self.seed)
+        return Batches(
+            challenge=challenge_records(randomness, MINIMAL, JOB),
+            control=control_records(randomness, MINIMAL, JOB),
+            seed=self.seed,
+        )
 
     def measure(self, updates: Iterable[tuple[int, bytes]]) -> tuple[EvaluationRow, ...]:
         """Rows for (unit, update) pairs; one unit may come with several updates."""
-        randomness = sha256(self.seed)
-        own = {
-            unit: own_records(randomness, unit, self.chunk(unit), MINIMAL) for unit in self.units
-        }
-        items = [Candidate(self.units[unit], data) for unit, data in updates]
-        challenge = challenge_records(randomness, MINIMAL, JOB)
-        return evaluate(JOB, MINIMAL, self.base, items, challenge, own)
+        items = [self.candidate(unit, data) for unit, data in updates]
+        return evaluate(JOB, MINIMAL, self.base, items, self.batches())
 
     def score(
         self, updates: Iterable[tuple[int, bytes]], references: tuple[References, ...]
@@ -56,7 +78,7 @@ def cycle(base: bytes, number: int) -> Cycle:
     """Cycle `number` from this snapshot."""
     seed = sha256(b"cycle %d" % number)
     miners = {bytes([index]) * 33: PROFILE for index in range(MINERS)}
-    units = assign(seed, miners, MINIMAL, JOB)
+    units = assign(seed, miners, {}, MINIMAL, JOB)
     return Cycle(base=base, seed=seed, units={unit.unit: unit for unit in units})
 
 
