@@ -229,7 +229,8 @@ def _format(record: msgspec.Struct) -> bytes:
 def _load(path: Path, kind: type[_R], bytes_max: int) -> _R:
     try:
         with path.open("rb") as opened:
-            data = opened.read(bytes_max + 1)
+            size = os.fstat(opened.fileno()).st_size  # no more is allocated than is there
+            data = opened.read(min(size, bytes_max) + 1)
     except FileNotFoundError:
         raise ConfigError(f"{path} is not there; `gristmill wallet init` makes a wallet") from None
     except OSError as error:
