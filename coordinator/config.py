@@ -113,6 +113,13 @@ class Standby(_Settings, frozen=True):
     lease_s: Annotated[int, Meta(ge=2, le=60)] = 5  # a standby takes over at most so much later
 
 
+class WitnessSettings(_Settings, frozen=True):
+    """A witness outside the federation (C2SP tlog-witness) that cosigns checkpoints of the log."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=512, pattern="^https?://")]
+    vkey: Annotated[str, Meta(min_length=1, max_length=512)]  # of the type cosignature/v1
+
+
 class ReplicaConfig(_Settings, frozen=True):
     """All settings of one replica."""
 
@@ -123,6 +130,7 @@ class ReplicaConfig(_Settings, frozen=True):
     limits: Limits = Limits()
     evaluation: Evaluation = Evaluation()
     guard: GuardSettings = GuardSettings()
+    witnesses: Annotated[tuple[WitnessSettings, ...], Meta(max_length=16)] = ()
     standby: Standby | None = None  # None: this is the only process with this identity
     passphrase: PassphraseSource = UNSAID  # of the keys, where they are encrypted
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -138,6 +146,7 @@ kind: Replica
 # evaluation: {workers: 1}
 # guard: {path: guard.db}                           # better on another disk than the journal
 # standby: {etcd: ["127.0.0.1:2379"]}               # several processes with this identity
+# witnesses: [{url: "https://witness.example", vkey: "NAME+ID+KEY"}]   # cosign the score log too
 # log_level: info                                   # debug, info, warning or error
 # Where the passphrase of the keys is: {file: PATH}, {credential: NAME}, {command: [ARGV...]}
 # passphrase: {credential: gristmill-passphrase}

@@ -38,9 +38,10 @@ from chain.tlog.checkpoint import (
     verify_line,
 )
 from chain.tlog.keys import STATEMENT_BYTES_MAX, LogKeys, open_keys
-from chain.tlog.note import Line, decode_lines, decode_note
-from chain.tlog.tiles import CERTIFIED, CHECKPOINT, SERVED, File, TileTree
+from chain.tlog.note import Line, Note, decode_lines, decode_note, merged
+from chain.tlog.tiles import CERTIFIED, CHECKPOINT, SERVED, File, Hashes, TileTree
 from coordinator.log_keys import LogSigners
+from coordinator.service.witness import Witness
 
 ROOTS_KEPT = 4_096  # entries behind the newest at which a certificate's root is compared
 POINTS_KEPT = 64  # the newest; others may still ask for our word on them
@@ -108,11 +109,14 @@ class Publisher:
         peers: Sequence[Peer],
         fetch: Fetch,
         federation_key: Callable[[], bytes | None],
+        witnesses: Sequence[Witness] = (),
     ) -> None:
         """Args:
         peers: the other members of `membership`.
         federation_key: 96 bytes, None before activation.
+        witnesses: outside the federation; their lines stand under checkpoints when they give them.
         """
+        self._witnesses = tuple(witnesses)
         self._files, self._entries, self._membership = files, entries, membership
         self._signers, self._peers, self._fetch = signers, peers, fetch
         self._federation_key = federation_key
@@ -228,23 +232,40 @@ class Publisher:
         key = self._federation_key()
         if point.certificate and key is not None:
             lines.append(certificate_line(self._origin, key, point.certificate))
-        note = note_of(checkpoint, *lines).encode()
-        await asyncio.to_thread(self._write, point, note)
+        note = note_of(checkpoint, *lines)
+        await asyncio.to_thread(self._write, point, note.encode())
+        if self._witnesses:
+            await self._witness(point, checkpoint, note)
+
+    async def _witness(self, point: Point, checkpoint: Checkpoint, note: Note) -> None:
+        """Have those outside sign as well; the checkpoint stands without them."""
+        hashes = Hashes(checkpoint.size, self._files.read)
+        lines = []
+        for witness in self._witnesses:
+            line = await witness.cosign(checkpoint, note, hashes.consistency)
+            if line is not None:
+                lines.append(line)
+        if lines:
+            signed = Note(note.text, merged(note.lines, lines))
+            await asyncio.to_thread(self._files.write, self._heads(point, signed.encode()))
 
     def _write(self, point: Point, note: bytes) -> None:
         """Tiles first, then what names them; older partial files go, but for the last ones."""
         partial = self._tree.partial_at(point.size, self._files.read)
         self._files.write(partial)
         if point.certificate:
-            self._files.write([(CERTIFIED, note)])
             self._certified = point.size
             self._partial_certified = [path for path, _ in partial]
-        if point.size > self.published:
-            self._files.write([(CHECKPOINT, note)])
-            self.published = point.size
+        self.published = max(self.published, point.size)
+        self._files.write(self._heads(point, note))
         self._partial = [*self._partial[-PUBLICATIONS_KEPT:], [path for path, _ in partial]]
         kept = [*self._partial, self._partial_certified]
         self._files.sweep(path for paths in kept for path in paths)
+
+    def _heads(self, point: Point, note: bytes) -> list[File]:
+        """The files that a checkpoint goes to."""
+        heads = [(CERTIFIED, note)] if point.certificate else []
+        return [*heads, (CHECKPOINT, note)] if point.size >= self.published else heads
 
     async def _gather(self, checkpoint: Checkpoint) -> dict[bytes, Line]:
         """Cosignatures by identity key: ours, and those that come in time."""

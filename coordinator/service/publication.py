@@ -1,13 +1,17 @@
 """The published log of one replica: its directory, its door, and, at a member, who publishes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
 
 from bft.codec.canonical import Record, encode
 from bft.crypto.identity import PrivateKey
+from bft.errors import ConfigError, DecodeError
 from chain.records.federation import Genesis
 from chain.records.score_log import Certified, CycleClosed
+from chain.tlog.note import COSIGNATURE_V1, decode_vkey
+from coordinator.config import WitnessSettings
 from coordinator.epochs import Place
 from coordinator.log_keys import LogSigners
 from coordinator.service.index import LogIndex
@@ -15,6 +19,7 @@ from coordinator.service.log_files import GENESIS_FILE, LogDoor, LogFiles
 from coordinator.service.log_publisher import Peer, Publisher
 from coordinator.service.outflow import Outflow
 from coordinator.service.standing import Standing
+from coordinator.service.witness import Witness
 from coordinator.service.work import Artifacts
 
 
@@ -29,13 +34,21 @@ class Publication:
         self._outflow = Outflow(answers_bytes)
 
     def join(
-        self, place: Place, identity: PrivateKey, artifacts: Artifacts, standing: Standing
+        self,
+        place: Place,
+        identity: PrivateKey,
+        artifacts: Artifacts,
+        standing: Standing,
+        witnesses: Sequence[WitnessSettings] = (),
     ) -> None:
         """Be a member: cosign and publish.
 
         Args:
             artifacts: fetches from peers.
             standing: keeps the state, from which the federation's key is known.
+
+        Raises:
+            ConfigError: the key of a witness is none.
         """
         own, members = identity.public_key, place.epoch.members
         peers = [Peer(m.key, f"http://{m.api.decode('ascii')}") for m in members if m.key != own]
@@ -52,6 +65,7 @@ class Publication:
             peers,
             artifacts.fetch,
             federation_key,
+            [_witness(each) for each in witnesses],
         )
 
     def routes(self) -> list[web.RouteDef]:
@@ -67,3 +81,14 @@ class Publication:
         """Until it is cancelled; at once over at a replica without a vote."""
         if self._publisher is not None:
             await self._publisher.run()
+
+
+def _witness(settings: WitnessSettings) -> Witness:
+    """Raises ConfigError."""
+    try:
+        verifier = decode_vkey(settings.vkey)
+    except DecodeError as error:
+        raise ConfigError(f"witnesses: {settings.url}: {error}") from None
+    if verifier.kind != COSIGNATURE_V1:
+        raise ConfigError(f"witnesses: {settings.vkey} is not of the type cosignature/v1 (04)")
+    return Witness(settings.url, verifier)

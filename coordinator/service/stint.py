@@ -296,7 +296,9 @@ class MemberStint(Stint):
         self.lag = Lag(self.runtime, self._artifacts)
         self.links = make_links(setup, place, self.runtime, self.lag)
         self._furnish(lambda: self.links.up)
-        self._publication.join(place, setup.identity, self._artifacts, self.standing)
+        self._publication.join(
+            place, setup.identity, self._artifacts, self.standing, setup.config.witnesses
+        )
         self.runtime.coins = self._ledger.coins
         self._miners = MinerApi(
             self.runtime,

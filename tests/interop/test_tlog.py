@@ -1,19 +1,27 @@
-"""A program that we did not write accepts our log and cosignatures, and refuses a tampered copy.
+"""Programs that we did not write accept our log and cosignatures, and refuse a tampered copy.
 
-aics-tlog verifies C2SP checkpoints, tiles and proofs.
+aics-tlog verifies C2SP checkpoints, tiles and proofs; aics-witness is a C2SP tlog-witness.
 """
 
 import asyncio
 import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chain.tlog.tiles import bundle_path, tile_path
-from tests.chain.tlog.publishing import cosigner, log_signer, mill, publish
+from chain.tlog.checkpoint import Checkpoint, note_of, sign, verify_line
+from chain.tlog.note import Note, decode_vkey
+from chain.tlog.tiles import Hashes, bundle_path, tile_path
+from coordinator.service.witness import Witness
+from tests.chain.tlog.publishing import cosigner, log_signer, mill, publish, write_entries
 from tests.interop.tools import HERE
 from tests.patience import PATIENCE_S
+from tests.ports import claim_ports
 
 TOOLS = HERE / ".venv" / "bin"
 AUDIT = """
@@ -99,3 +107,65 @@ async def test_it_refuses_a_tampered_copy(tmp_path: Path, kind: str) -> None:
     path.write_bytes(data)
     said = await rehash(tmp_path, checkpoint.size, checkpoint.root)
     assert said.startswith("refused: ")
+
+
+@asynccontextmanager
+async def witnessing(home: Path) -> AsyncIterator[tuple[str, str]]:
+    """(URL, vkey) of a running witness that knows our log."""
+    (port,) = claim_ports(1)
+    config = home / "witness.json"
+    program = TOOLS / "aics-witness"
+    address, vkey = f"127.0.0.1:{port}", log_signer(mill(), 0).verifier.vkey
+    status, out = await told(
+        program, "init", "-c", config, "--name", "witness.example/w1", "--listen", address
+    )
+    assert status == 0, out
+    origin = log_signer(mill(), 0).name
+    status, out = await told(program, "add-log", "-c", config, "--origin", origin, "--vkey", vkey)
+    assert status == 0, out
+    _, out = await told(program, "status", "-c", config)
+    own = next(word for word in re.split(r'[\s"]+', out) if word.startswith("witness.example/w1+"))
+    process = await asyncio.create_subprocess_exec(
+        *(str(program), "serve", "-c", str(config)),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.05)
+                    continue
+                writer.close()
+                break
+        yield f"http://{address}", own
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def grown(home: Path, size: int) -> tuple[Checkpoint, Note, Hashes]:
+    """The log's first entries in files, and our word for them."""
+    tree = write_entries(home, mill().entries[:size])
+    checkpoint = Checkpoint(log_signer(mill(), 0).name, size, tree.root())
+    note = note_of(checkpoint, sign(checkpoint, log_signer(mill(), 0)))
+    return checkpoint, note, Hashes(size, lambda name: (home / name).read_bytes())
+
+
+async def test_a_witness_signs_as_the_log_grows_and_not_when_it_was_rewritten(
+    tmp_path: Path,
+) -> None:
+    async with witnessing(tmp_path) as (url, vkey):
+        ours = Witness(url, decode_vkey(vkey))
+        for size in (5, 12, 30):
+            checkpoint, note, hashes = grown(tmp_path / str(size), size)
+            line = await ours.cosign(checkpoint, note, hashes.consistency)
+            assert line is not None and verify_line(checkpoint, line, decode_vkey(vkey))
+        forgetful = Witness(url, decode_vkey(vkey))
+        checkpoint, note, hashes = grown(tmp_path / "40", 40)
+        assert await forgetful.cosign(checkpoint, note, hashes.consistency), "it was told 30"
+        other = replace(checkpoint, size=41, root=bytes(32))
+        lie = note_of(other, sign(other, log_signer(mill(), 0)))
+        assert await ours.cosign(other, lie, hashes.consistency) is None

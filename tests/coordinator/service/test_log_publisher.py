@@ -1,6 +1,7 @@
 """The log is published as tiles under checkpoints that a strong quorum cosigned."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
@@ -13,17 +14,19 @@ from chain.federation.api import LOG_FILES
 from chain.records.score_log import LogEntry
 from chain.tlog.checkpoint import (
     Checkpoint,
+    cosign,
     decode_checkpoint,
     verify_certificate_line,
     verify_line,
 )
 from chain.tlog.keys import open_keys
-from chain.tlog.note import decode_note
+from chain.tlog.note import COSIGNATURE_V1, Signer, decode_note
 from chain.tlog.tiles import TileTree, bundle_path, decode_bundle, widths
 from coordinator.log_keys import LogSigners
 from coordinator.service import log_publisher
 from coordinator.service.log_files import LogFiles
 from coordinator.service.log_publisher import Peer, Publisher
+from coordinator.service.witness import Witness
 from tests.chain.audit.mill import Mill
 from tests.coordinator.service.mill import BUSY, running
 from tests.patience import PATIENCE_S
@@ -49,7 +52,7 @@ class Members:
         self.logs = [Log(mill.entries) for _ in range(4)]
         self.publishers = [self.make(index) for index in range(4)]
 
-    def make(self, index: int) -> Publisher:
+    def make(self, index: int, witnesses: Sequence[Witness] = ()) -> Publisher:
         keys = [signers.keys.replica for signers in self.signers]
         made = self.mill.state.federation_key
         publisher = Publisher(
@@ -60,6 +63,7 @@ class Members:
             [Peer(key, f"{place}") for place, key in enumerate(keys) if place != index],
             self.fetch,
             lambda: None if made is None else made.key,
+            witnesses,
         )
         publisher.open()
         return publisher
@@ -234,3 +238,41 @@ async def test_replicas_publish_over_http(tmp_path: Path) -> None:
         for name, status in (("../journal.db", 404), ("tile/9/000", 404), ("genesis", 200)):
             async with session.get(f"{url}/{name}") as answer:
                 assert answer.status == status, name
+
+
+async def test_a_witness_outside_signs_under_the_checkpoint(tmp_path: Path) -> None:
+    """It answers with the size that it has, and signs what goes on from there."""
+    members = Members(tmp_path, Mill().found().cycle())
+    outside = Signer("witness.example", COSIGNATURE_V1, bytes(range(32)))
+    asked: list[str] = []
+
+    async def answer(url: str, body: bytes) -> tuple[int, bytes]:
+        head, _, note = body.partition(b"\n\n")
+        asked.append(head.decode().splitlines()[0])
+        if asked == ["old 0"]:
+            return 409, b"3\n"
+        checkpoint = decode_checkpoint(decode_note(note).text)
+        return 200, cosign(checkpoint, outside, 1_800_000_000).encode().encode()
+
+    witness = Witness("https://witness.example", outside.verifier, answer)
+    members.publishers[0] = members.make(0, [witness])
+    await members.publish()
+    note = decode_note(members.files[0].read("checkpoint"))
+    assert asked[:2] == ["old 0", "old 3"]
+    (line,) = [line for line in note.lines if outside.verifier.signed(line)]
+    assert verify_line(decode_checkpoint(note.text), line, outside.verifier)
+
+
+@pytest.mark.parametrize("answer", [(200, b"no line\n"), (422, b""), (409, b"x"), (200, b"\xff")])
+async def test_a_witness_that_does_not_sign_keeps_nothing_back(
+    tmp_path: Path, answer: tuple[int, bytes]
+) -> None:
+    members = Members(tmp_path, Mill().found().cycle())
+
+    async def refuse(url: str, body: bytes) -> tuple[int, bytes]:
+        return answer
+
+    verifier = Signer("witness.example", COSIGNATURE_V1, bytes(32)).verifier
+    members.publishers[0] = members.make(0, [Witness("https://w.example", verifier, refuse)])
+    await members.publish()
+    assert members.publishers[0].published == len(members.mill.entries)
