@@ -51,6 +51,7 @@ class Fold:
         self.tip = blocks.block_0(self.chain, self.genesis)
         self.registered: dict[bytes, Fields] = {}
         self.veterans: set[bytes] = set()
+        self.standings: dict[bytes, Fields] = {}
         self.coming: list[Fields] = []  # members proposed or activated
         self._forget()
 
@@ -121,9 +122,14 @@ class Fold:
         taken = self.keys + [member["key"] for member in self.coming]
         require(miner not in taken, "replica")
         require(miner not in self.registered, "twice")
-        require(len(self.registered) < self.params["miners_max"], "full")
+        require(not self._barred(miner, said["cycle"]), "barred")
+        room = len(self.registered) < self.params["miners_max"]
+        require(room or scores.proven(self.standings, miner) > 0, "full")
         require(scores.units_earned(said["profile"], self.params) > 0, "too-small")
         self.registered[miner] = said["profile"]
+
+    def _barred(self, miner: bytes, cycle: int) -> bool:
+        return miner in self.standings and self.standings[miner]["barred_until"] > cycle
 
     def _own(self, miner: bytes, said: Fields) -> int:
         require(said["cycle"] == self.cycle, "wrong-cycle")
@@ -176,7 +182,8 @@ class Fold:
         require(said["cycle"] == self.cycle, "wrong-cycle")
         require(author not in self.tables, "twice")
         require([row["unit"] for row in said["rows"]] == sorted(self.reveals), "wrong-units")
-        require(all(row["valid"] in (0, 1) for row in said["rows"]), "out-of-range")
+        for row in said["rows"]:
+            require(row["valid"] in (0, 1) and row["replay"] <= 2**16, "out-of-range")
         self.tables[author] = said
 
     def on_vote(self, author: int, said: Fields) -> None:
@@ -319,13 +326,16 @@ class Fold:
 
     def move_registration(self) -> bool:
         """Assign."""
-        back = self.veterans and self.veterans <= set(self.registered)
+        awaited = {miner for miner in self.veterans if not self._barred(miner, self.cycle)}
+        back = awaited and awaited <= set(self.registered)
         if not back and not self.timed_out:
             return False
         if not self.registered:
             self.close("NO_MINERS")
             return True
-        self.units = scores.assigned(self.randomness, self.registered, self.params, self.job)
+        self.units = scores.assigned(
+            self.randomness, self.registered, self.standings, self.params, self.job
+        )
         self.log(
             "Assigned",
             {
@@ -386,11 +396,22 @@ class Fold:
                     self.again()
                 return True
         self.scored = scores.scored(
-            self.cycle, self.units, self.tables, self.references, self.params, self.job
+            self.cycle,
+            self.units,
+            self.tables,
+            self.references,
+            self.randomness,
+            self.params,
+            self.job,
         )
         self.log("Scored", self.scored)
         rows = self.scored["rows"]
         self.references = scores.next_references(self.references, rows, self.params)
+        self.standings = scores.standings_after(
+            self.standings, self.units, self.scored, self.params
+        )
+        for miner in self.scored["struck"]:
+            self.registered.pop(miner, None)
         if self.scored["tickets_total"]:
             self.enter(DRAW)
         else:

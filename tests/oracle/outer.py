@@ -2,7 +2,7 @@
 
 import json
 from fractions import Fraction
-from math import prod
+from math import isqrt, prod
 from typing import Any
 
 from tests.oracle import model
@@ -101,17 +101,18 @@ def sparse(elements: int, keep: int, value_bits: int, data: bytes) -> Vector:
     return found
 
 
-def decoded(job: Fields, segment: int, data: bytes) -> Vector:
-    """What an update asks for, within the norm that is allowed."""
+def decoded(job: Fields, segment: int, data: bytes, cap: int) -> Vector:
+    """What an update asks for, within the norms that are allowed."""
     shapes = model.segment(job, segment)
     if job["compression"] == b"int8":
         deltas = dense(shapes, data)
     else:
         deltas = sparse(model.weights(shapes), job["keep"], job["value_bits"], data)
-    cap = model.weights(shapes) * 2 ** (2 * (job["fraction_bits"] - 3))
-    while sum(delta * delta for delta in deltas) > cap:
+    most = model.weights(shapes) * 2 ** (2 * (job["fraction_bits"] - 3))
+    while dot(deltas, deltas) > most:
         deltas = [halved(delta, 1, 2) for delta in deltas]
-    return deltas
+    norm = isqrt(dot(deltas, deltas)) >> 2
+    return [halved(delta, cap, norm) for delta in deltas] if 0 < cap < norm else deltas
 
 
 def dot(one: Vector, other: Vector) -> int:
@@ -193,7 +194,7 @@ def merged(job: Fields, units: list[Unit], segment: int, randomness: bytes) -> V
         if row["segment"] == segment and row["valid"] and row["tickets"] and row["quality"]
     ]
     order = shuffled("gristmill/merging/order/v1", randomness, len(own))
-    there = [(own[at][0], decoded(job, segment, own[at][1])) for at in order]
+    there = [(own[at][0], decoded(job, segment, own[at][1], own[at][0]["cap"])) for at in order]
     if job["agreement"]:
         there = [there[at] for at in agreeing([d for _, d in there], job["agreement"])]
     if not there:

@@ -1,7 +1,7 @@
 """Assignment, scores and the lottery: docs/PROTOCOL.md, sections 9 to 11, in fractions."""
 
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 from typing import Any
 
 from tests.oracle import model
@@ -21,31 +21,104 @@ def units_earned(profile: Fields, params: Fields) -> int:
 
 
 def assigned(
-    seed: bytes, profiles: dict[bytes, Fields], params: Fields, job: Fields
+    seed: bytes,
+    profiles: dict[bytes, Fields],
+    standings: dict[bytes, Fields],
+    params: Fields,
+    job: Fields,
 ) -> list[Fields]:
     """The cycle's units."""
     tag = "gristmill/assignment/order/v1"
     keys = sorted(profiles)
     order = [keys[place] for place in shuffled(tag, seed, len(keys))]
-    left = {key: units_earned(profiles[key], params) for key in keys}
-    dealt: list[bytes] = []
-    while any(left.values()):
-        for key in order:
-            if left[key]:
-                left[key] -= 1
-                dealt.append(key)
-    dealt = dealt[: min(job["train_records"] // job["chunk_records"], UNITS_MAX)]
-    first = below(words(f"{tag}/segment", seed), job["segments"])
+    places = min(UNITS_MAX, job["train_records"] // job["chunk_records"])
+    entitled, beyond = {}, {}
+    for key in keys:
+        earned = units_earned(profiles[key], params)
+        entitled[key] = min(earned, proven(standings, key))
+        beyond[key] = earned - entitled[key]
+    dealt = _dealt(order, entitled)[:places]
+    dealt += _dealt(order, beyond)[: min(params["newcomer_units"], places - len(dealt))]
+    segments = _segments(
+        dealt, standings, below(words(f"{tag}/segment", seed), job["segments"]), job
+    )
     return [
         {
             "unit": unit,
             "miner": miner,
-            "segment": (unit + first) % job["segments"],
+            "segment": segments[unit],
             "chunk": unit,
             "steps": job["steps"],
         }
         for unit, miner in enumerate(dealt)
     ]
+
+
+def proven(standings: dict[bytes, Fields], miner: bytes) -> int:
+    """Units."""
+    return int(standings[miner]["units"]) if miner in standings else 0
+
+
+def _dealt(order: list[bytes], each: dict[bytes, int]) -> list[bytes]:
+    """One to each that has one left, round after round."""
+    left, dealt = dict(each), list[bytes]()
+    while any(left.values()):
+        for key in order:
+            if left[key]:
+                left[key] -= 1
+                dealt.append(key)
+    return dealt
+
+
+def _segments(
+    dealt: list[bytes], standings: dict[bytes, Fields], first: int, job: Fields
+) -> dict[int, int]:
+    """Unit -> segment."""
+    count, found = job["segments"], dict[int, int]()
+    ring = [(first + place) % count for place in range(count)]
+    room = {
+        segment: len(dealt) // count + (place < len(dealt) % count)
+        for place, segment in enumerate(ring)
+    }
+    for unit, miner in enumerate(dealt):
+        if proven(standings, miner) and room[standings[miner]["segment"]]:
+            found[unit] = standings[miner]["segment"]
+            room[found[unit]] -= 1
+    place = 0
+    for unit in range(len(dealt)):
+        if unit in found:
+            continue
+        while not room[ring[place % count]]:
+            place += 1
+        found[unit] = ring[place % count]
+        room[found[unit]] -= 1
+        place += 1
+    return found
+
+
+def standings_after(
+    before: dict[bytes, Fields], units: list[Fields], scored: Fields, params: Fields
+) -> dict[bytes, Fields]:
+    """What the miners have proven, after a cycle's scores."""
+    cycle, after = scored["cycle"], dict(before)
+    paid = {row["unit"] for row in scored["rows"] if row["tickets"]}
+    for miner in sorted({unit["miner"] for unit in units}):
+        own = [unit for unit in units if unit["miner"] == miner]
+        after[miner] = {
+            "units": sum(unit["unit"] in paid for unit in own),
+            "segment": own[-1]["segment"],
+            "cycle": cycle,
+            "barred_until": 0,
+        }
+    for miner in scored["struck"]:
+        until = cycle + 1 + params["barred_cycles"]
+        after[miner] = {"units": 0, "segment": 0, "cycle": cycle, "barred_until": until}
+    return {
+        miner: each
+        for miner, each in sorted(after.items())
+        if each["barred_until"] > cycle + 1
+        or (each["units"] and cycle - each["cycle"] < params["standing_cycles"])
+    }
 
 
 def median(values: list[int]) -> int:
@@ -55,13 +128,22 @@ def median(values: list[int]) -> int:
 
 def first_references(params: Fields, job: Fields) -> list[Fields]:
     """Before any cycle."""
-    gain, advantage = params["gain_reference_micronats"], params["advantage_reference_micronats"]
-    return [{"gain": gain, "advantage": advantage} for _ in range(job["segments"])]
+    gain, advantage = params["gain_reference_micronats"], params["advantage_reference"]
+    return [{"gain": gain, "advantage": advantage, "norm": 0} for _ in range(job["segments"])]
 
 
-def share(value: int, reference: int) -> int:
-    """value / reference in steps of 2**-16, rounded down, within 0..1."""
-    return floor(min(Fraction(1), max(Fraction(0), Fraction(value, reference))) * FULL)
+def share(value: int, reference: int, most: int = 1) -> int:
+    """value / reference in steps of 2**-16, rounded down, within 0..most."""
+    return floor(min(Fraction(most), max(Fraction(0), Fraction(value, reference))) * FULL)
+
+
+def audited(revealed: list[int], randomness: bytes, params: Fields, job: Fields) -> set[int]:
+    """The units that replicas train themselves."""
+    if job["compression"] == b"topk":
+        return set()
+    order = shuffled("gristmill/audit/v1", randomness, len(revealed))
+    count = ceil(Fraction(len(revealed) * params["audit_share"], FULL))
+    return {revealed[place] for place in order[:count]}
 
 
 def scored(
@@ -69,22 +151,25 @@ def scored(
     units: list[Fields],
     tables: dict[int, Fields],
     references: list[Fields],
+    randomness: bytes,
     params: Fields,
     job: Fields,
 ) -> Fields:
-    """The Scored leaf."""
-    some = next(iter(tables.values()))
-    rows = [
-        _row(
-            cycle,
-            units[said["unit"]],
-            [table["rows"][place] for table in tables.values()],
-            references,
-            params,
-            job,
-        )
-        for place, said in enumerate(some["rows"])
-    ]
+    """The Scored leaf; `randomness` is that of round 2c."""
+    revealed = [row["unit"] for row in next(iter(tables.values()))["rows"]]
+    chosen = audited(revealed, randomness, params, job)
+    rows = []
+    for place, number in enumerate(revealed):
+        told = [table["rows"][place] for table in tables.values()]
+        rows.append(_row(cycle, units[number], told, references, number in chosen, params, job))
+    struck = {
+        row["miner"]
+        for row in rows
+        if row["audited"] and row["valid"] and row["replay"] < params["audit_cosine"]
+    }
+    for row in rows:
+        if row["miner"] in struck:
+            row["tickets"] = 0
     return {
         "cycle": cycle,
         "evaluators": sorted(tables),
@@ -92,6 +177,7 @@ def scored(
         "rows": rows,
         "tickets_total": sum(row["tickets"] for row in rows),
         "contributions_root": tree([leaf(encode("ScoreRow", row)) for row in rows]),
+        "struck": sorted(struck),
     }
 
 
@@ -100,43 +186,51 @@ def _row(
     unit: Fields,
     told: list[Fields],
     references: list[Fields],
+    is_audited: bool,
     params: Fields,
     job: Fields,
 ) -> Fields:
-    agreed = {name: median([row[name] for row in told]) for name in ("valid", "gain", "advantage")}
+    columns = ("valid", "gain", "advantage", "norm", "replay")
+    agreed = {name: median([row[name] for row in told]) for name in columns}
     parameters = model.weights(model.segment(job, unit["segment"]))
     samples = unit["steps"] * job["batch_records"]
     reference = references[unit["segment"]]
     volume = floor(Fraction(parameters * samples, 2 ** params["volume_shift"]))
-    c = agreed["valid"] * share(agreed["advantage"], reference["advantage"])
+    c = agreed["valid"] * share(agreed["advantage"], reference["advantage"], 2)
     q = agreed["valid"] * share(agreed["gain"], reference["gain"])
     return {
+        **agreed,
         "cycle": cycle,
         "unit": unit["unit"],
         "miner": unit["miner"],
         "segment": unit["segment"],
         "parameters": parameters,
         "samples": samples,
-        **agreed,
         "volume": volume,
         "coverage": c,
         "quality": q,
-        "tickets": min(floor(Fraction(volume * c * q, 2**32)), LARGEST),
+        "tickets": min(floor(Fraction(volume * c * c * q, 2**48)), LARGEST),
+        "cap": reference["norm"],
+        "audited": int(is_audited),
+        "replay": agreed["replay"] if is_audited else 0,
     }
 
 
 def next_references(before: list[Fields], rows: list[Fields], params: Fields) -> list[Fields]:
-    """For the next cycle."""
-    found = []
+    """For the next cycle: a quarter of the way to this cycle's medians."""
+    found, least = [], params["reference_floor"]
     for segment, old in enumerate(before):
-        own = [row for row in rows if row["segment"] == segment and row["valid"]]
-        new = {}
+        paid = [row for row in rows if row["segment"] == segment and row["tickets"]]
+        good = [row["norm"] for row in paid if row["quality"] >= 2**15]
+        new = {"norm": _moved(old["norm"], good) if old["norm"] or not good else median(good)}
         for name in ("gain", "advantage"):
-            positive = [row[name] for row in own if row[name] > 0]
-            floor_ = params["reference_floor_micronats"]
-            new[name] = max(floor_, median(positive)) if positive else old[name]
+            new[name] = max(least, _moved(old[name], [row[name] for row in paid]))
         found.append(new)
     return found
+
+
+def _moved(before: int, measured: list[int]) -> int:
+    return before + floor(Fraction(median(measured) - before, 4)) if measured else before
 
 
 def drawn(randomness: bytes, rows: list[Fields], ranks_max: int) -> list[Fields]:

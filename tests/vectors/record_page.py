@@ -52,14 +52,14 @@ SECTIONS: dict[str, tuple[Any, ...]] = {
     "The score log": (LogEntry, Leaf, *get_args(LogRecord)),
 }
 ENUMS: tuple[type[IntEnum], ...] = (Phase, Purpose, CloseReason, VoidReason, CeremonyPhase)
-WIDTHS = ("U8", "U16", "U32", "U63", "I64")
+WIDTHS = ("U8", "U16", "U32", "U63", "I32", "I64")
 HEAD = """# Records
 
 Written by `python -m tests.vectors.record_page` from the code; a test compares. Normative for
 names, order and widths of fields. PROTOCOL.md says how a record is encoded (section 1) and what its
 fields must satisfy.
 
-`U8` to `U63` are integers from 0 to 2^8 - 1 and so on, `I64` a signed one of 64 bits. `bytes 32`
+`U8` to `U63` are integers from 0 to 2^8 - 1 and so on, `I32` and `I64` are signed. `bytes 32`
 has that many bytes, `bytes 1..64` as many as these bounds allow. `list of X` is an array, with as
 many places as the bounds in brackets allow; `one of N` is an integer of the last section. The tag
 under a heading is what envelopes, operations and leaves name the record by. A record without a tag
