@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from bft.errors import Refused
 from chain.ahead import CoinsAhead
-from chain.bitcoin.ledger import Coins
+from chain.bitcoin.ledger import COINBASE_MATURITY, Coins
 from chain.gossip_events import (
     Announce,
     CheckScripts,
@@ -28,6 +28,7 @@ from chain.records.block import (
     block_hash,
     decode_block,
 )
+from chain.records.coinbase import CARRIED_EVIDENCE_BYTES_MAX
 from chain.records.evidence import (
     Equivocation,
     Evidence,
@@ -52,6 +53,7 @@ from chain.validation import (
     verify_evidence,
     verify_finality,
 )
+from chain.voiding import convicted
 
 EVIDENCE_MAX = 256  # pieces that one node keeps
 
@@ -86,6 +88,7 @@ class Intake:
         self.pending: Finality | None = None  # highest word on a block that we do not have
         self.fault = next((e for e in evidence if isinstance(e, FederationFault)), None)
         self._convicted = {_subject(piece) for piece in evidence}
+        self._winners = [piece for piece in evidence if isinstance(piece, Equivocation)]
 
     def saved(self) -> None:
         """A new step begins: what the steps before gave to the store is there."""
@@ -179,6 +182,17 @@ class Intake:
         """The coins that the next block may spend."""
         return self.coins_after(self.tree.tip)
 
+    def due_evidence(self) -> bytes:
+        """What the next block's coinbase can carry to void a reward; empty if there is none."""
+        coins = self.coins_after_tip()
+        for evidence in self._winners:
+            data, found = encode_evidence(evidence), convicted(evidence)
+            here = [coins.coin((txid, 0)) for txid in found.coinbases]
+            young = coins.height + 1 < found.height + COINBASE_MATURITY
+            if young and any(here) and len(data) <= CARRIED_EVIDENCE_BYTES_MAX:
+                return data
+        return b""
+
     def find(self, block: bytes) -> Block:
         """A block of the tree; those of this very step are not in the store yet."""
         found = self._unsaved.get(block) or self._stored(block)
@@ -244,6 +258,8 @@ class Intake:
         self._convicted.add(subject)
         if isinstance(evidence, FederationFault):
             self.fault = evidence
+        else:
+            self._winners.append(evidence)
         data = encode_evidence(evidence)
         announce = Announce(command="evidence", payload=data)
         return (SaveEvidence(data=data, fault=fault), announce)

@@ -262,7 +262,7 @@ def _fees(
     """What the block's transactions, valid on `coins`, leave to its winner."""
     if coins is not None:
         return connect(block.transactions, block.certificate.height, coins, verified, run).fees
-    if len(block.transactions) > 1:
+    if len(block.transactions) > 1 or block.coinbase.evidence:
         raise Refused("coins-unknown", "the coins that this block spends are not known here yet")
     return 0
 

@@ -310,14 +310,15 @@ class Agent:
         certificate, _ = decode_certificate(action.certificate)
         block = self._blocks.find(action.certificate)
         if block is None:
-            transactions, fees = await fetch_template(self._nodes, certificate.parent)
+            offer = await fetch_template(self._nodes, certificate.parent)
             block = build_block(
                 action.certificate,
                 time=certificate.not_before,
-                subsidy=subsidy(certificate.height, self._genesis.params) + fees,
+                subsidy=subsidy(certificate.height, self._genesis.params) + offer.fees,
                 sign=self._key.sign,
                 winner=self._key.public_key,
-                transactions=transactions,
+                transactions=offer.transactions,
+                evidence=offer.evidence,
                 profile=profile_of(self._genesis.params.profile),
             )
             self._blocks.keep(action.certificate, block)

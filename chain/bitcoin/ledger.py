@@ -24,6 +24,7 @@ from chain.bitcoin.verify import (
 )
 from chain.records.serialization import compact_size
 from chain.records.transaction import FINAL_SEQUENCE, NULL_ID, NULL_INDEX, Transaction, TxOut
+from chain.voiding import voided
 
 MONEY_MAX = 21_000_000 * 100_000_000
 """No output and no sum is above it."""
@@ -111,7 +112,8 @@ class Overlay:
         """Its outputs are there from now on, but for those that nobody can spend.
 
         Raises:
-            Refused: "coin-exists": unspent outputs of an equal id would be lost (BIP 30).
+            Refused: "coin-exists": unspent outputs of an equal id would be lost (BIP 30); or
+                "bad-evidence": a coinbase carries some that voids no reward.
         """
         txid, coinbase = transaction.txid, transaction.is_coinbase
         for index, output in enumerate(transaction.outputs):
@@ -120,6 +122,22 @@ class Overlay:
             if self.coin((txid, index)) is not None:
                 raise Refused("coin-exists", f"{txid[::-1].hex()} has unspent outputs already")
             self.created[txid, index] = Coin(output, height, coinbase)
+        if coinbase:
+            self._void(transaction, height)
+
+    def _void(self, coinbase: Transaction, height: int) -> None:
+        """Takes the reward that the coinbase's evidence is against."""
+        found = voided(coinbase)
+        if found is None:
+            return
+        for txid in found.coinbases:
+            coin = self.coin((txid, 0))
+            if coin is None or not coin.coinbase or coin.height != found.height:
+                continue
+            if found.height < height < found.height + COINBASE_MATURITY:
+                self.spend((txid, 0), coin)
+                return
+        raise Refused("bad-evidence", "no reward of this chain that is still immature is meant")
 
 
 def weight(transaction: Transaction) -> int:

@@ -6,6 +6,7 @@ block with a transaction that is not valid is refused, and its winner has no sec
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from bft.codec.canonical import decode
 from bft.errors import DecodeError, FederationError
@@ -20,12 +21,18 @@ TEMPLATE_S = 5.0
 log = logging.getLogger("gristmill.miner")
 
 
-async def fetch_template(
-    nodes: Sequence[str], parent: bytes
-) -> tuple[tuple[Transaction, ...], int]:
-    """Transactions on `parent` (32 bytes) and their fees, of the first node that has them.
+class Offer(NamedTuple):
+    """What a block may hold beside its reward."""
 
-    Without nodes, or if none of them has this tip, there are none.
+    transactions: tuple[Transaction, ...] = ()
+    fees: int = 0
+    evidence: bytes = b""  # for the coinbase
+
+
+async def fetch_template(nodes: Sequence[str], parent: bytes) -> Offer:
+    """What there is for a block on `parent` (32 bytes), of the first node that has this tip.
+
+    Without nodes, or if none of them has this tip, there is nothing.
     """
     async with Transport() as transport:
         for url in nodes:
@@ -33,12 +40,10 @@ async def fetch_template(
                 return await _ask(transport, url, parent)
             except FederationError as error:
                 log.info("%s offers no transactions: %s", url, error)
-    return (), 0
+    return Offer()
 
 
-async def _ask(
-    transport: Transport, url: str, parent: bytes
-) -> tuple[tuple[Transaction, ...], int]:
+async def _ask(transport: Transport, url: str, parent: bytes) -> Offer:
     reply = await transport.exchange(
         "GET",
         url + api.TEMPLATE.format(parent=parent[::-1].hex()),
@@ -53,4 +58,4 @@ async def _ask(
         raise DecodeError("a template for another parent, or with impossible fees")
     if sum(weight(each) for each in transactions) > TEMPLATE_WEIGHT_MAX:
         raise DecodeError(f"a template heavier than {TEMPLATE_WEIGHT_MAX}")
-    return transactions, template.fees
+    return Offer(transactions, template.fees, template.evidence)

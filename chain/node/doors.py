@@ -179,7 +179,10 @@ class _Doors:
             raise web.HTTPNotFound(reason="this is not the tip here")
         chosen, fees = self._core.gossip.relay.pool.select(TEMPLATE_WEIGHT_MAX)
         template = BlockTemplate(
-            parent=tip.hash, fees=fees, transactions=tuple(each.encode() for each in chosen)
+            parent=tip.hash,
+            fees=fees,
+            evidence=self._core.gossip.intake.due_evidence(),
+            transactions=tuple(each.encode() for each in chosen),
         )
         return web.Response(body=encode(template), content_type=OCTETS)
 

@@ -33,7 +33,7 @@ HEADER_BYTES = 80
 BLOCK_VERSION = 0x20000000  # BIP 9, no deployment signalled
 TRANSACTION_BYTES_MIN = 60
 TRANSACTIONS_MAX = BLOCK_BYTES_MAX // TRANSACTION_BYTES_MIN
-CERTIFIED_HEADER_BYTES_MAX = 2048
+CERTIFIED_HEADER_BYTES_MAX = 16_384  # without evidence in the coinbase it is about 1 kB
 BRANCH_MAX = 24  # a block with more levels of transactions would exceed BLOCK_BYTES_MAX
 TIME_MAX = 2**32 - 1
 WINNER_TAG = "gristmill/block/v1"
@@ -197,6 +197,7 @@ def build_block(
     winner: bytes,
     transactions: Sequence[Transaction] = (),
     profile: Profile = MAIN,
+    evidence: bytes = b"",
 ) -> bytes:
     """The encoded block that `winner` makes with its certificate.
 
@@ -209,6 +210,7 @@ def build_block(
         transactions: those after the coinbase, valid on the parent's coins; their fees are the
             winner's if `subsidy` has them in it.
         profile: the chain's.
+        evidence: against an earlier winner, which voids its reward (chain/voiding.py); or none.
 
     Raises:
         DecodeError: not a certificate.
@@ -223,6 +225,7 @@ def build_block(
         certificate=certificate,
         signature=b"",
         commitment=witness_commitment(bitcoin_merkle_root(witnesses)),
+        evidence=evidence,
     )
     branch = first_branch([_COINBASE_WTXID, *ids])  # does not depend on the coinbase
     header = BlockHeader(

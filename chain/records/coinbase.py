@@ -21,9 +21,11 @@ from chain.records.transaction import NULL_ID, NULL_INDEX, Transaction, TxIn, Tx
 
 CERTIFICATE_MAGIC = b"GRSC"
 SIGNATURE_MAGIC = b"GRSW"
+EVIDENCE_MAGIC = b"GRSE"
 COMMITMENT_MAGIC = bytes.fromhex("aa21a9ed")
 SIGNATURE_BYTES = 64
 WITNESS_RESERVED = bytes(32)
+CARRIED_EVIDENCE_BYTES_MAX = 8_192
 COINBASE_VERSION = 2
 HEIGHT_MAX = 2**32 - 1
 
@@ -42,6 +44,7 @@ class Coinbase:
     certificate: bytes  # CERTIFICATE_BYTES, as decode_certificate takes them
     signature: bytes  # 64, the winner's; empty while it is being signed
     commitment: bytes  # 32, BIP 141's over all witnesses
+    evidence: bytes = b""  # against an earlier winner, see chain/voiding.py; mostly none
 
     def transaction(self) -> Transaction:
         """The one transaction that says so."""
@@ -55,11 +58,14 @@ class Coinbase:
             script=height_script(self.height),
             witness=(WITNESS_RESERVED,),
         )
-        outputs = (
+        outputs: tuple[TxOut, ...] = (
             TxOut(value=self.reward, script=self.payee),
             TxOut(value=0, script=_OP_RETURN + b"".join(authority)),
             TxOut(value=0, script=_OP_RETURN + push(COMMITMENT_MAGIC + self.commitment)),
         )
+        if self.evidence:
+            carried = _OP_RETURN + push(EVIDENCE_MAGIC + self.evidence)
+            outputs += (TxOut(value=0, script=carried),)
         return Transaction(version=COINBASE_VERSION, inputs=(coins,), outputs=outputs, locktime=0)
 
 
@@ -132,9 +138,11 @@ def read_coinbase(transaction: Transaction) -> Coinbase:
     carriers = sum(CERTIFICATE_MAGIC in output.script[:8] for output in transaction.outputs)
     if carriers != 1:
         raise DecodeError(f"{carriers} outputs carry a certificate; exactly one must")
-    if len(transaction.outputs) != 3:
-        raise DecodeError(f"{len(transaction.outputs)} coinbase outputs came; 3 expected")
-    reward, authority, commitment = transaction.outputs
+    if len(transaction.outputs) not in (3, 4):
+        raise DecodeError(
+            f"{len(transaction.outputs)} coinbase outputs came; 3 expected, or 4 with evidence"
+        )
+    reward, authority, commitment = transaction.outputs[:3]
     certificate, signature = _two_slots(pushes(authority.script))
     found = Coinbase(
         height=_height_of(transaction.inputs[0].script),
@@ -143,6 +151,7 @@ def read_coinbase(transaction: Transaction) -> Coinbase:
         certificate=certificate,
         signature=signature,
         commitment=_commitment_of(pushes(commitment.script)),
+        evidence=evidence_of(transaction),
     )
     if len(reward.script) != 22 or reward.script[:2] != b"\x00\x14":
         raise DecodeError("the reward must go to a P2WPKH script of 22 bytes")
@@ -168,6 +177,23 @@ def _two_slots(slots: tuple[bytes, ...]) -> tuple[bytes, bytes]:
 def _commitment_of(slots: tuple[bytes, ...]) -> bytes:
     if len(slots) != 1 or len(slots[0]) != 36 or slots[0][:4] != COMMITMENT_MAGIC:
         raise DecodeError("the third output must push the witness commitment and nothing else")
+    return slots[0][4:]
+
+
+def evidence_of(transaction: Transaction) -> bytes:
+    """What a coinbase carries in its fourth output; empty where there is none.
+
+    Raises:
+        DecodeError: the fourth output of a coinbase of ours holds anything else, or too much.
+    """
+    carried = transaction.outputs[3:4]
+    if not carried or EVIDENCE_MAGIC not in carried[0].script[:8]:
+        return b""
+    slots = pushes(carried[0].script)
+    if len(slots) != 1 or slots[0][:4] != EVIDENCE_MAGIC or len(slots[0]) == 4:
+        raise DecodeError("the fourth output must push GRSE with evidence and nothing else")
+    if len(slots[0]) > 4 + CARRIED_EVIDENCE_BYTES_MAX:
+        raise DecodeError(f"a coinbase carries at most {CARRIED_EVIDENCE_BYTES_MAX} of evidence")
     return slots[0][4:]
 
 

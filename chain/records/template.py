@@ -10,6 +10,7 @@ from msgspec import Meta
 from bft.codec.canonical import Record
 from bft.codec.types import U63, Bytes32
 from chain.federation.api import BLOCK_BYTES_MAX
+from chain.records.coinbase import CARRIED_EVIDENCE_BYTES_MAX
 
 TEMPLATE_BYTES_MAX = BLOCK_BYTES_MAX
 TEMPLATE_WEIGHT_MAX = 900_000
@@ -21,4 +22,5 @@ class BlockTemplate(Record):
 
     parent: Bytes32
     fees: U63  # the coinbase may pay them on top of the subsidy
+    evidence: Annotated[bytes, Meta(max_length=CARRIED_EVIDENCE_BYTES_MAX)]  # for the coinbase
     transactions: tuple[Annotated[bytes, Meta(min_length=60, max_length=BLOCK_BYTES_MAX)], ...]

@@ -140,6 +140,7 @@ def block_on(
     reward: int | None = None,
     payee: bytes | None = None,
     transactions: Sequence[Transaction] = (),
+    evidence: bytes = b"",
     **fields: Any,
 ) -> Block:
     """The winner's block on `parent`; valid unless a keyword breaks a rule."""
@@ -151,6 +152,7 @@ def block_on(
         sign=miner.sign,
         winner=miner.public_key if payee is None else payee,
         transactions=transactions,
+        evidence=evidence,
     )
     return decode_block(data)
 

@@ -9,7 +9,7 @@ from bft.codec.canonical import Record, decode, encode
 from bft.codec.envelope import Envelope
 from bft.ordering.batch import Batch, decode_batch
 from bft.ordering.request import Request
-from chain.records.block import build_block
+from chain.records.block import block_hash, build_block, decode_block
 from chain.records.certificate import decode_certificate
 from chain.records.operations import decode_operation
 from chain.records.score_log import (
@@ -72,6 +72,22 @@ def test_of_two_blocks_by_one_winner_one_becomes_final() -> None:
     assert [final.height for final in of(world, BlockFinal)] == [1, 2]
     kept = {known for host in world.hosts for known in host.disk.safe.blocks}
     assert len(kept) == 4
+
+
+def test_a_winner_of_two_blocks_loses_its_reward_to_the_next_winners_evidence() -> None:
+    """Design 7: evidence in a later coinbase makes the output unspendable."""
+    world = World(707, miners=(Habits(blocks="two", shows=True),) * 2)
+    world.run_cycles(3)
+    world.verdict()
+    finals = of(world, BlockFinal)
+    assert [final.height for final in finals] == [1, 2, 3]
+    blocks = {known: data for host in world.hosts for known, data in host.disk.safe.blocks.items()}
+    chain = [decode_block(blocks[block_hash(final.header)]) for final in finals]
+    assert [bool(block.coinbase.evidence) for block in chain] == [False, True, True]
+    coins = world.hosts[0].coins
+    assert coins is not None
+    owned = [coins.coin((block.transactions[0].txid, 0)) is not None for block in chain]
+    assert owned == [False, False, True], "the last one's two blocks were not shown yet"
 
 
 def test_a_block_that_pays_too_much_is_refused_by_all_and_an_honest_one_still_counts() -> None:

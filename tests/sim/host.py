@@ -6,7 +6,7 @@ come between any two of these; the process then forgets everything but its disk.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Callable
 from enum import Enum
 from random import Random
@@ -109,8 +109,12 @@ class Host:
 
     @property
     def coins(self) -> CoinTable | None:
-        """As this replica's tip leaves them; None where it lacks a block."""
-        return self._coins.at(self.replica.state.tip, self.disk.safe.blocks)
+        """As this replica's tip leaves them; None where nobody has a block yet.
+
+        What it lacks it has from its peers, as coordinator/service/finals.py fetches it.
+        """
+        held = ChainMap(self.disk.safe.blocks, *(h.disk.safe.blocks for h in self.world.hosts))
+        return self._coins.at(self.replica.state.tip, held)
 
     # Life and death.
 

@@ -14,8 +14,9 @@ from bft.codec.canonical import Record
 from bft.crypto.hashing import tagged_hash
 from bft.crypto.identity import PrivateKey
 from bft.ordering.request import seal_request
-from chain.records.block import build_block
+from chain.records.block import Block, build_block, decode_block
 from chain.records.certificate import BlockCertificate, decode_certificate
+from chain.records.coinbase import CARRIED_EVIDENCE_BYTES_MAX
 from chain.records.contribution import (
     Profile,
     Register,
@@ -25,6 +26,7 @@ from chain.records.contribution import (
     WorkUnit,
     commitment_digest,
 )
+from chain.records.evidence import encode_evidence, equivocation
 from chain.records.operations import encode_operation
 from chain.records.profile import profile_of
 from chain.records.transaction import Transaction
@@ -50,6 +52,7 @@ class Habits:
     units: int = 1  # capacity, in work units
     dies_in: int = FOREVER  # silent from this cycle's reveal on: it committed and is gone
     blocks_from: int = 0  # makes blocks from this rank on; FOREVER: never
+    shows: bool = False  # its blocks carry evidence against earlier winners
     spends: int = 0  # transactions in each of its blocks, once it has coins
     blocks: str = "one"  # "two": equivocates; "greedy": pays itself too much first
 
@@ -205,6 +208,7 @@ class Miner:
             sign=self.key.sign,
             winner=self.name,
             transactions=transactions,
+            evidence=self._evidence() if self.habits.shows else b"",
             profile=profile_of(self.world.rules.params.profile),
         )
 
@@ -216,3 +220,23 @@ class Miner:
             return (), 0
         random = Random(f"{self.world.seed}/{certificate.nonce.hex()}/{certificate.rank}")
         return spends(coins, self.key.secret, self.name, random, self.habits.spends)
+
+    def _evidence(self) -> bytes:
+        """Of two blocks of one winner that replicas have, if its reward can still be voided."""
+        host = self.world.door(self._door)
+        coins = None if host is None else host.coins
+        held = sorted(
+            {data for each in self.world.hosts for data in each.disk.safe.blocks.values()}
+        )
+        made: dict[bytes, list[Block]] = {}
+        for data in held:
+            block = decode_block(data)
+            made.setdefault(block.coinbase.certificate, []).append(block)
+        for twins in made.values():
+            ids = [twin.transactions[0].txid for twin in twins]
+            if coins is not None and len(twins) > 1 and any(coins.coin((i, 0)) for i in ids):
+                first, second = (twin.certified_header for twin in twins[:2])
+                evidence = encode_evidence(equivocation(first, second))
+                if len(evidence) <= CARRIED_EVIDENCE_BYTES_MAX:
+                    return evidence
+        return b""

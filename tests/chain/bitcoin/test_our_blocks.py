@@ -14,6 +14,7 @@ from chain.bitcoin.ledger import COINBASE_MATURITY
 from chain.node.coins import CoinTable
 from chain.params import MINIMAL
 from chain.records.block import Block
+from chain.records.evidence import encode_evidence, equivocation
 from chain.records.transaction import Transaction
 from chain.rules.reward import subsidy
 from chain.validation import ParentView, validate_block
@@ -29,11 +30,18 @@ BLOCKS = COINBASE_MATURITY + 40
 EASY = 0x7F  # regtest's target: the hash's highest byte is below
 
 
-def ground(parent: ParentView, transactions: tuple[Transaction, ...] = (), fees: int = 0) -> Block:
+def ground(
+    parent: ParentView,
+    transactions: tuple[Transaction, ...] = (),
+    fees: int = 0,
+    evidence: bytes = b"",
+) -> Block:
     """The winner's block at the first time that satisfies regtest's target."""
     reward = subsidy(parent.height + 1, MINIMAL) + fees
     for time in range(parent.time + 1, parent.time + 500):
-        block = block_on(parent, time=time, reward=reward, transactions=transactions)
+        block = block_on(
+            parent, time=time, reward=reward, transactions=transactions, evidence=evidence
+        )
         if block.hash[31] < EASY:
             return block
     raise AssertionError("no time in 500 s fits")
@@ -76,3 +84,13 @@ def test_both_refuse_a_reward_that_is_too_high(tmp_path: Path) -> None:
         validate_block(block.data, FEDERATION_KEY, CHAIN_ID, MINIMAL, START, coins)
     assert not kernel.takes(block.data)
     assert kernel.takes(ground(START).data)
+
+
+def test_the_kernel_takes_a_coinbase_with_evidence(tmp_path: Path) -> None:
+    """It does not know that a reward is void then: our rule is the stricter one."""
+    kernel = Kernel(tmp_path)
+    first = ground(START)
+    twin = block_on(START, time=first.header.time + 1)
+    evidence = encode_evidence(equivocation(first.certified_header, twin.certified_header))
+    assert kernel.takes(first.data)
+    assert kernel.takes(ground(view_of(first), evidence=evidence).data)
