@@ -11,6 +11,7 @@ from miner.training.trainer import train_unit
 
 MEASURED_S = 0.3
 _STEPS_FIRST = 4
+_BATCHES = 4  # different ones; what stands before the segment is computed for these only
 
 
 def measure_capacity(job: Job, base: bytes, device: str = "cpu") -> int:
@@ -22,7 +23,7 @@ def measure_capacity(job: Job, base: bytes, device: str = "cpu") -> int:
         ConfigError, DecodeError: as `train_unit`.
     """
     segment = max(range(job.segments), key=partial(segment_parameters, job))
-    records = range(job.chunk_records)
+    records = range(min(job.chunk_records, _BATCHES * job.batch_records))
     load(job)
     steps = _STEPS_FIRST
     while True:
