@@ -54,6 +54,7 @@ from coordinator.service.public_api import PublicApi, readable_by_pages
 from coordinator.service.publication import Publication
 from coordinator.service.reader import JournalReader
 from coordinator.service.recovery import Recovery
+from coordinator.service.resources import ResourcesApi
 from coordinator.service.retention import Retention
 from coordinator.service.runtime import Runtime
 from coordinator.service.standing import Standing
@@ -156,7 +157,8 @@ class Stint(ABC):
         app = web.Application(middlewares=[errors_to_problems])
         app.add_routes(self._publication.routes())
         app.on_response_prepare.append(readable_by_pages)
-        doors = (self._public, self._beacon, MembershipApi(self.standing))
+        resources = ResourcesApi(self._index, self._application.rules.job)
+        doors = (self._public, self._beacon, MembershipApi(self.standing), resources)
         app.add_routes([route for door in doors for route in door.routes()])
         app.add_routes(self._taking_routes())
         app.add_routes(self._dashboard.routes())
