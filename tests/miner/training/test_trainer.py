@@ -33,7 +33,8 @@ def test_training_again_with_the_same_seed_gives_the_same_bytes() -> None:
 
 def test_progress_is_told_after_every_step() -> None:
     told: list[tuple[int, int, float]] = []
-    train_unit(JOB, GENESIS, UNIT, CHUNK, SEED, lambda *done: told.append(done))
+    job = replace(JOB, batch_records=32)
+    train_unit(job, GENESIS, UNIT, CHUNK, SEED, lambda *done: told.append(done))
     assert [step for step, _, _ in told] == [1, 2, 3, 4, 5]
     assert {steps for _, steps, _ in told} == {5}
     assert told[-1][2] < told[0][2]
