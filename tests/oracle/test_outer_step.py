@@ -73,6 +73,7 @@ def compare(random: Random, job: Job, most: int, least: int = 0) -> None:
         segment = random.randrange(job.segments)
         quality = random.choice((0, 1, 40_000, 65_536))
         said = row(unit, segment, quality, valid=random.choice((0, 1, 1, 1)))
+        said = replace(said, cap=random.choice((0, 0, 100, 10_000, 10**6)))
         units.append((said, some_update(random, job, segment)))
     random.shuffle(units)
     base, randomness = some_base(random, job), random.randbytes(32)
