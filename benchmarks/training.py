@@ -1,6 +1,6 @@
 """What cooperation costs: one machine, DiLoCo and our segments, dense and compressed, side by side.
 
-    python -m benchmarks.training [--task digits|fashion|text] [--rounds N] [--budget CPU_SECONDS]
+    python -m benchmarks.training [--task digits|fashion|text] [--rounds N] [--steps N] [--budget CPU_SECONDS]
                                   [--seeds N] [--schemes PART] [--json]
 
 Every scheme sees the same number of samples.  Updates, their decoding and the outer step are the
@@ -197,20 +197,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """0 when all was run."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--task", choices=sorted(TASKS), action="append")
-    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--rounds", type=int, help="outer steps")
+    parser.add_argument("--steps", type=int, help="of a miner between two outer steps")
     parser.add_argument("--budget", type=float, help="CPU seconds for each task")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--schemes", help="only those whose name has this in it, and DiLoCo")
+    parser.add_argument(
+        "--schemes", help="only those whose names have one of these parts (A,B), and DiLoCo"
+    )
     parser.add_argument("--json", action="store_true", help="rows on stdout")
     chosen = parser.parse_args(argv)
     schemes = [
-        one for one in SCHEMES if not chosen.schemes or chosen.schemes in one.name or one.exact
+        one
+        for one in SCHEMES
+        if not chosen.schemes
+        or one == DILOCO
+        or any(part in one.name for part in chosen.schemes.split(","))
     ]
     rows = []
     for name in chosen.task or sorted(TASKS):
         made = TASKS[name]()
-        if chosen.rounds:
-            made = Task(**vars_of(made) | {"rounds": chosen.rounds})
+        asked = {"rounds": chosen.rounds, "steps": chosen.steps}
+        made = Task(**vars_of(made) | {name: asked[name] for name in asked if asked[name]})
         made = fitted(made, chosen.budget, len(schemes), chosen.seeds)
         rows += compare(made, schemes, chosen.seeds)
     if chosen.json:

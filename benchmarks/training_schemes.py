@@ -238,12 +238,21 @@ def _federated(task: Task, scheme: Scheme, seed: int) -> tuple[Model, int, int]:
 
 
 def _score(unit: int, segment: int) -> ScoreRow:
-    """Every unit counts alike."""
-    numbers = {
-        name: 1 for name in ScoreRow.__struct_fields__ if name not in ("miner", "unit", "segment")
-    }
+    """Every unit counts alike, and as it came."""
     return ScoreRow(
-        **numbers | {"quality": QUALITY_MAX}, unit=unit, segment=segment, miner=bytes(33)
+        cycle=1,
+        unit=unit,
+        miner=bytes(33),
+        segment=segment,
+        parameters=1,
+        samples=1,
+        valid=1,
+        gain=1,
+        advantage=1,
+        volume=1,
+        coverage=1,
+        quality=QUALITY_MAX,
+        tickets=1,
     )
 
 
