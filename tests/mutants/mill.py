@@ -5,7 +5,10 @@ from tests.mutants.mutant import Mutant
 PHASES = "coordinator/cycle/phases"
 MACHINE = ("tests/coordinator/cycle/test_machine.py",)
 REFUSALS = ("tests/coordinator/cycle/test_refusals.py",)
-ORACLE = ("tests/oracle",)
+ORACLE = tuple(
+    f"tests/oracle/test_{what}.py"
+    for what in ("scores", "scoring", "references", "lottery", "assignment", "outer_step")
+)
 VALIDATION = ("tests/chain/test_validation.py",)
 
 MILL = (
