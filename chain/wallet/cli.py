@@ -13,6 +13,7 @@ import click
 
 from bft.errors import ConfigError
 from chain.wallet.commands import Wallet
+from chain.wallet.home import alone, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 PASSPHRASE_BYTES_MAX = 4096
@@ -122,7 +123,7 @@ def watch(descriptor: str, home: Path, as_json: bool) -> None:
 @JSON
 def descriptor(home: Path, as_json: bool) -> None:
     """The public side, for `watch` here and for other wallets.  It shows all your payments."""
-    _show({"descriptor": Wallet(home).settings.descriptor}, as_json)
+    _show({"descriptor": _wallet(home).settings.descriptor}, as_json)
 
 
 @wallet.command("add-key")
@@ -135,7 +136,7 @@ def add_key(file: Path, home: Path, passphrase_file: Path | None, as_json: bool)
 
     FILE holds 64 hex digits, or a key as wallets export it (WIF).  The words do not restore it.
     """
-    found = Wallet(home).add_key(file, lambda: _passphrase(passphrase_file))
+    found = _wallet(home).add_key(file, lambda: _passphrase(passphrase_file))
     _show(found, as_json)
 
 
@@ -144,7 +145,7 @@ def add_key(file: Path, home: Path, passphrase_file: Path | None, as_json: bool)
 @JSON
 def address(home: Path, as_json: bool) -> None:
     """An address that nobody was given yet."""
-    _show(Wallet(home).new_address(), as_json)
+    _show(_wallet(home).new_address(), as_json)
 
 
 @wallet.command()
@@ -153,7 +154,7 @@ def address(home: Path, as_json: bool) -> None:
 @JSON
 def balance(home: Path, node: str, as_json: bool) -> None:
     """What is here.  Rewards can be spent 100 blocks after they were paid."""
-    _show(Wallet(home).balance(node), as_json)
+    _show(_wallet(home).balance(node), as_json)
 
 
 @wallet.command()
@@ -162,7 +163,7 @@ def balance(home: Path, node: str, as_json: bool) -> None:
 @JSON
 def coins(home: Path, node: str, as_json: bool) -> None:
     """Every unspent coin, with its address."""
-    _show(Wallet(home).coins(node), as_json)
+    _show(_wallet(home).coins(node), as_json)
 
 
 @wallet.command()
@@ -171,7 +172,7 @@ def coins(home: Path, node: str, as_json: bool) -> None:
 @JSON
 def history(home: Path, node: str, as_json: bool) -> None:
     """Every transaction that gave or took, and those on their way."""
-    _show(Wallet(home).history(node), as_json)
+    _show(_wallet(home).history(node), as_json)
 
 
 @wallet.command()
@@ -196,7 +197,7 @@ def send(
     as_json: bool,
 ) -> None:
     """Pay AMOUNT (such as 12.5, or all) to ADDRESS."""
-    here = Wallet(home)
+    here = _wallet(home)
     found = here.send(
         node, cookie, to, value, fee_rate, dry_run, lambda: _passphrase(passphrase_file)
     )
@@ -221,7 +222,7 @@ def bump(
     as_json: bool,
 ) -> None:
     """Replace a transaction that waits too long by one that pays more (BIP 125)."""
-    found = Wallet(home).bump(node, cookie, txid, fee_rate, lambda: _passphrase(passphrase_file))
+    found = _wallet(home).bump(node, cookie, txid, fee_rate, lambda: _passphrase(passphrase_file))
     _show(found, as_json)
 
 
@@ -231,7 +232,7 @@ def bump(
 @JSON
 def backup(file: Path, home: Path, as_json: bool) -> None:
     """Write settings and sealed secrets into one FILE; the passphrase opens it."""
-    _show(Wallet(home).backup(file), as_json)
+    _show(_wallet(home).backup(file), as_json)
 
 
 @wallet.command()
@@ -240,7 +241,7 @@ def backup(file: Path, home: Path, as_json: bool) -> None:
 @JSON
 def rescan(home: Path, from_height: int, as_json: bool) -> None:
     """Forget what was found; the next look at the chain reads it again."""
-    _show(Wallet(home).rescan(from_height), as_json)
+    _show(_wallet(home).rescan(from_height), as_json)
 
 
 @wallet.group()
@@ -260,7 +261,7 @@ def psbt() -> None:
 @JSON
 def psbt_create(to: str, value: str, home: Path, node: str, fee_rate: int, as_json: bool) -> None:
     """Prepare a payment without signing it; a watch-only wallet can."""
-    _tell(Wallet(home).prepare(node, to, value, fee_rate), as_json)
+    _tell(_wallet(home).prepare(node, to, value, fee_rate), as_json)
 
 
 @psbt.command("sign")
@@ -270,7 +271,7 @@ def psbt_create(to: str, value: str, home: Path, node: str, fee_rate: int, as_js
 @JSON
 def psbt_sign(file: Any, home: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """Add the signatures of this wallet's keys.  Look at `psbt show` first."""
-    here = Wallet(home)
+    here = _wallet(home)
     _tell(here.sign_text(_text(file), lambda: _passphrase(passphrase_file)), as_json)
 
 
@@ -326,7 +327,14 @@ def psbt_show(file: Any, as_json: bool) -> None:
 @JSON
 def psbt_send(file: Any, home: Path, node: str, cookie: Path, as_json: bool) -> None:
     """Finalize, extract and send."""
-    _show(Wallet(home).send_text(_text(file), node, cookie), as_json)
+    _show(_wallet(home).send_text(_text(file), node, cookie), as_json)
+
+
+def _wallet(home: Path) -> Wallet:
+    """The wallet, for this command alone until it ends."""
+    load_settings(home)  # says so if there is none
+    click.get_current_context().with_resource(alone(home))
+    return Wallet(home)
 
 
 def _text(file: Any) -> str:

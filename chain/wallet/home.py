@@ -7,21 +7,24 @@
 Each file is replaced as a whole, so that a crash leaves the old or the new one.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from bft.errors import ConfigError, DecodeError
+from bft.errors import Busy, ConfigError, DecodeError
 from chain.records.transaction import TxOut, decode_transaction
 from chain.wallet.account import Account
 from chain.wallet.book import Book, Entry, Owned
 from chain.wallet.descriptor import decode_descriptor
 from chain.wallet.sealed import KEYS_MAX, SEALED_BYTES_MAX, Sealed
 
-WALLET, SECRETS, BOOK = "wallet.json", "secrets.sealed", "book.json"
+WALLET, SECRETS, BOOK, LOCK = "wallet.json", "secrets.sealed", "book.json", "lock"
 BOOK_BYTES_MAX = 256 * 1024 * 1024
 BACKUP_BYTES_MAX = 2 * SEALED_BYTES_MAX
 Key = Annotated[bytes, Meta(min_length=33, max_length=33)]
@@ -91,6 +94,24 @@ def create_home(home: Path, settings: Settings, sealed: Sealed | None) -> None:
     if sealed is not None:
         save_sealed(home, sealed)
     save_settings(home, settings)
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """One command at a time: two would give out one address twice, or forget a payment.
+
+    Raises:
+        Busy: another one is at work in this home.
+    """
+    handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Busy(f"another command is at work in {home}") from None
+        yield
+    finally:
+        os.close(handle)  # the kernel gives the lock up, also when the process dies
 
 
 def load_settings(home: Path) -> Settings:

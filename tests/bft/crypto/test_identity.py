@@ -8,9 +8,9 @@ import pytest
 from bft.crypto.identity import PrivateKey, verify
 from bft.errors import BadSignature, ConfigError
 
-VECTORS = json.loads(
-    (Path(__file__).parents[2] / "vectors/rfc6979/ecdsa.json").read_text(encoding="utf-8")
-)
+RFC_6979 = Path(__file__).parents[2] / "vectors/rfc6979"
+VECTORS = json.loads((RFC_6979 / "ecdsa.json").read_text(encoding="utf-8"))
+NONCES = json.loads((RFC_6979 / "nonces.json").read_text(encoding="utf-8"))
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 KEY = PrivateKey(bytes([7] * 32))
 SIGNATURE = KEY.sign(b"message")
@@ -18,6 +18,13 @@ SIGNATURE = KEY.sign(b"message")
 
 def test_there_are_rfc_6979_vectors() -> None:
     assert len(VECTORS) == 14
+
+
+@pytest.mark.parametrize("vector", NONCES)
+def test_nonces_are_rfc_6979s(vector: dict[str, str]) -> None:
+    """r is the nonce's public point's x; `k0` is the first candidate, and none here is refused."""
+    signature = PrivateKey(bytes.fromhex(vector["d"])).sign(vector["message"].encode())
+    assert signature[:32] == PrivateKey(bytes.fromhex(vector["k0"])).public_key[1:]
 
 
 @pytest.mark.parametrize("vector", VECTORS)

@@ -13,7 +13,7 @@ import pytest
 from bft.codec.canonical import encode
 from chain.federation import api
 from chain.gossip_events import BlockSubmitted, FinalitySubmitted
-from chain.light.cli import follow_source
+from chain.light.cli import follow_servers, follow_source
 from chain.light.follow import STALE_CYCLES, begin, cycle_s
 from chain.light.source import Source
 from chain.light.state import decode_state, encode_state
@@ -97,6 +97,44 @@ async def test_the_chain_is_followed_and_remembered(
         assert (told["data"]["height"], told["data"]["unproven_tip"]) == (4, None)
     saved = decode_state(state.read_bytes(), NEW, "state")
     assert saved.proven == view_of(CHAIN[3])
+
+
+async def test_following_goes_on_and_says_each_block_that_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Enough(Exception):
+        """What was waited for has been said."""
+
+    told: list[int] = []
+    monkeypatch.setattr("chain.light.cli.POLL_S", 0.01)
+    (tmp_path / "genesis.bin").write_bytes(encode(GENESIS))
+    service = NodeService(make_config(tmp_path / "node"))
+    await service.start()
+    loop = asyncio.get_running_loop()
+
+    def show(data: dict[str, Any]) -> None:
+        told.append(data["height"])
+        if len(told) == 3:
+            raise Enough
+        block = CHAIN[len(told) - 1]
+        for event in (
+            BlockSubmitted(data=block.data),
+            FinalitySubmitted(finality=finality_of(block)),
+        ):
+            loop.call_soon_threadsafe(service.step, event)
+
+    try:
+        # A server that is not there does not end it.
+        servers = ["http://127.0.0.1:1", f"http://{service.http_endpoint}"]
+        with pytest.raises(Enough):
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.to_thread(
+                    *(follow_servers, servers, tmp_path / "genesis.bin", FEDERATION_KEY),
+                    *(None, True, show),
+                )
+    finally:
+        await service.stop()
+    assert told == [0, 1, 2]
 
 
 async def test_an_old_chain_is_refused_as_stale(

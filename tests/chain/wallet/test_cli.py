@@ -13,6 +13,7 @@ from chain.bitcoin.ledger import COINBASE_MATURITY
 from chain.gossip_events import BlockSubmitted, FinalitySubmitted
 from chain.node.service import NodeService
 from chain.validation import ParentView
+from chain.wallet.home import alone
 from chain.wallet.sealed import Cost, seal_secrets
 from gristmill import exits
 from gristmill.cli import main
@@ -190,6 +191,8 @@ async def test_what_goes_wrong_is_said(
     await run("bob", "init", sealed=True)
     to = (await run("bob", "address"))["address"]
     assert await run("none", "balance", *look) == exits.CONFIG
+    with alone(tmp_path / "bob"):
+        assert await run("bob", "address") == exits.RETRY
     assert await run("bob", "balance", "--node", "http://127.0.0.1:1") == exits.UNAVAILABLE
     assert await run("bob", "send", "bc1qqq", "1", *pay, sealed=True) == exits.VERIFICATION_FAILED
     assert await run("bob", "send", to, "x", *pay, sealed=True) == exits.CONFIG
