@@ -277,7 +277,10 @@ class Cluster(Network, Oracles):
     def serve(self, index: int, effect: ServeHistory) -> None:
         table = self.nodes[index].table
         asked = range(effect.from_sequence, effect.to_sequence + 1)
-        held = takewhile(lambda sequence: table[sequence - 1] != HOLE, asked)
+        here = takewhile(
+            lambda sequence: sequence <= len(table), asked
+        )  # a state may wait for fsync
+        held = takewhile(lambda sequence: table[sequence - 1] != HOLE, here)
         entries = tuple((sequence, *table[sequence - 1]) for sequence in held)
         life = self.nodes[index].life
         self.at(
