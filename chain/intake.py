@@ -104,12 +104,15 @@ class Intake:
         now_ms: int,
         known: CertifiedHeader | None = None,
         source: int | None = None,
+        *,
+        proven: bool = False,
     ) -> tuple[Taken, ...]:
         """Check and take one block; one whose scripts take long becomes `waiting` for them.
 
         Args:
             known: its header, if that was found valid on its parent before.
             source: the peer that brought it.
+            proven: a verified certificate names it as its parent, so the federation finalised it.
 
         Raises:
             DecodeError, BadSignature, Refused: see `validate_block` and `BlockTree.add`; further
@@ -126,7 +129,8 @@ class Intake:
         fault = self.tree.fault_of(certified)
         if fault is not None:
             return self.convict(fault)
-        wanted = self.pending is not None and self.pending.block == block.hash
+        said = self.pending is not None and self.pending.block == block.hash
+        wanted = said or proven
         if not wanted:
             self.tree.check_twins(certified)  # two blocks of a winner are looked at, no more
         parent = self.tree.find(block.header.previous)
@@ -151,7 +155,7 @@ class Intake:
         self._unsaved[block.hash] = block
         taken = (SaveBlock(block=block), *self._carry(changes))
         taken += (Announce(command="inv", payload=encode_inventory((block.hash,))),)
-        if wanted and self.pending is not None:
+        if said and self.pending is not None:
             taken += self.finality(self.pending)
         return taken
 

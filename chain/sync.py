@@ -141,7 +141,8 @@ class Sync:
             self.download.chain.bodies.pop(certified.hash, None)
             source = self.peers.get(body.peer)
             try:
-                taken = self.intake.block(body.data, now_ms, certified, body.peer)
+                proven = certified.certificate.height < self.download.chain.height
+                taken = self.intake.block(body.data, now_ms, certified, body.peer, proven=proven)
             except (DecodeError, Refused) as error:
                 if isinstance(error, Refused) and error.code in _BENIGN:
                     return effects + self._give_up()

@@ -197,6 +197,21 @@ def test_two_chains_of_certified_headers_are_a_fault_of_the_federation() -> None
     assert follower.node.gossip.intake.fault is not None
 
 
+def test_what_the_next_certificate_proves_is_taken_whatever_else_its_winner_made() -> None:
+    """Of a winner's blocks two are kept; the federation may have finalised a third."""
+    follower = Follower(peers=1)
+    for later in (1, 2):
+        twin = block_on(START, time=CHAIN[0].header.time + later)
+        follower.say(0, "block", twin.data)
+    assert len(follower.node.tree.candidates) == 2
+    follower.headers(0, *CHAIN[:2])
+    for block in CHAIN[:2]:
+        follower.say(0, "block", block.data)
+    assert follower.node.tree.final == view_of(CHAIN[0])
+    assert follower.node.tree.tip == view_of(CHAIN[1])
+    assert follower.dropped == {}
+
+
 @pytest.mark.parametrize("length", [1, 2])
 def test_another_candidate_takes_no_longer_chains_place(length: int) -> None:
     chain = HeaderChain()
