@@ -1,7 +1,7 @@
 """What cooperation costs: one machine, DiLoCo and our segments, dense and compressed, side by side.
 
-    python -m benchmarks.training [--task digits|fashion|text] [--rounds N] [--steps N] [--budget CPU_SECONDS]
-                                  [--seeds N] [--schemes PART] [--json]
+    python -m benchmarks.training [--task digits|fashion|text] [--rounds N] [--steps N] [--seeds N]
+                                  [--budget CPU_SECONDS] [--schemes PART,PART] [--json]
 
 Every scheme sees the same number of samples.  Updates, their decoding and the outer step are the
 product's; "sent" is what all miners upload, DiLoCo's in 32-bit floating point.  Losses are told
