@@ -142,6 +142,27 @@ def add_key(file: Path, home: Path, passphrase_file: Path | None, as_json: bool)
 
 @wallet.command()
 @HOME
+@click.option(
+    "--genesis",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The genesis record.",
+)
+@click.option("--key", help="The ONE federation key, 192 hex digits.")
+@click.option("--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@JSON
+def pin(home: Path, genesis: Path, key: str | None, key_file: Path | None, as_json: bool) -> None:
+    """Believe no server: check every block under the federation's key, as `verify --from` does."""
+    from chain.node.config import parse_key, read_key_file
+
+    if (key is None) == (key_file is None):
+        raise click.UsageError("give one of --key and --key-file")
+    known = parse_key(key, "--key") if key else read_key_file(key_file or Path(), None)
+    _show(_wallet(home).pin(genesis, known), as_json)
+
+
+@wallet.command()
+@HOME
 @JSON
 def address(home: Path, as_json: bool) -> None:
     """An address that nobody was given yet."""

@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 from coincurve import PrivateKey
 
+from bft.codec.canonical import encode
 from bft.errors import ConfigError, DecodeError, Refused
 from chain.bitcoin.address import GRISTMILL, decode_address, decode_secret, encode_address
 from chain.bitcoin.text import amount, parse_amount
 from chain.federation.rpc_client import NodeRpc
+from chain.node.config import load_genesis
 from chain.records.transaction import Transaction, TxOut
 from chain.wallet import home as files
 from chain.wallet.account import Account, descriptor_of, finder
@@ -88,6 +90,14 @@ class Wallet:
         address = files.account_of(changed).address(KEY, len(self.settings.keys))
         return {"address": address, "keys": len(changed.keys)}
 
+    def pin(self, genesis: Path, key: bytes) -> dict[str, Any]:
+        """From now on no server is believed; the chain is read again."""
+        record = load_genesis(genesis)
+        changed = msgspec.structs.replace(self.settings, genesis=encode(record), federation_key=key)
+        files.save_settings(self._home, changed)
+        files.forget_book(self._home, 0)
+        return {"chain_id": record.chain_id.hex(), "federation_key": key.hex()}
+
     def backup(self, path: Path) -> dict[str, Any]:
         """Writes a backup file."""
         files.write_backup(self._home, path)
@@ -146,7 +156,7 @@ class Wallet:
         return {"height": self._book.height, "history": past, "waiting": waiting}
 
     def _look(self, node: str) -> None:
-        catch_up(self._book, node, self._save)
+        catch_up(self._book, node, self._save, files.pinned_of(self.settings))
 
     def _save(self, book: Book) -> None:
         files.save_book(self._home, book)

@@ -18,15 +18,19 @@ import msgspec
 from msgspec import Meta
 
 from bft.errors import Busy, ConfigError, DecodeError
+from chain.node.config import parse_key
+from chain.records.federation import GENESIS_BYTES_MAX
 from chain.records.transaction import TxOut, decode_transaction
+from chain.rules.founding import open_genesis
 from chain.wallet.account import Account
 from chain.wallet.book import Book, Entry, Owned
 from chain.wallet.descriptor import decode_descriptor
 from chain.wallet.sealed import KEYS_MAX, SEALED_BYTES_MAX, Sealed
+from chain.wallet.sync import Pinned
 
 WALLET, SECRETS, BOOK, LOCK = "wallet.json", "secrets.sealed", "book.json", "lock"
 BOOK_BYTES_MAX = 256 * 1024 * 1024
-BACKUP_BYTES_MAX = 2 * SEALED_BYTES_MAX
+BACKUP_BYTES_MAX = 2 * (SEALED_BYTES_MAX + GENESIS_BYTES_MAX)
 Key = Annotated[bytes, Meta(min_length=33, max_length=33)]
 Id = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _R = TypeVar("_R", bound=msgspec.Struct)
@@ -39,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     descriptor: str
     keys: Annotated[list[Key], Meta(max_length=KEYS_MAX)] = []
     birthday: Annotated[int, Meta(ge=0)] = 0  # height below which nothing was paid to it
+    genesis: Annotated[bytes, Meta(max_length=GENESIS_BYTES_MAX)] = b""  # the record; empty: none
+    federation_key: Annotated[bytes, Meta(max_length=96)] = b""
 
 
 class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +90,14 @@ class _Book(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def account_of(settings: Settings) -> Account:
     """Raises DecodeError: wallet.json holds no descriptor."""
     return Account(descriptor=decode_descriptor(settings.descriptor), keys=tuple(settings.keys))
+
+
+def pinned_of(settings: Settings) -> Pinned | None:
+    """What the wallet checks servers with; None: it believes them.  Raises ConfigError: damaged."""
+    if not settings.genesis:
+        return None
+    genesis = open_genesis(settings.genesis, WALLET)
+    return Pinned(genesis=genesis, federation_key=parse_key(settings.federation_key.hex(), WALLET))
 
 
 def create_home(home: Path, settings: Settings, sealed: Sealed | None) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from bft.codec.canonical import encode
+from bft.crypto import bls
 from chain.bitcoin.ledger import COINBASE_MATURITY
 from chain.gossip_events import BlockSubmitted, FinalitySubmitted
 from chain.node.service import NodeService
@@ -17,7 +19,15 @@ from chain.wallet.home import alone
 from chain.wallet.sealed import Cost, seal_secrets
 from gristmill import exits
 from gristmill.cli import main
-from tests.chain.federation_fixture import OTHER, WINNER, block_on, finality_of, view_of
+from tests.chain.federation_fixture import (
+    FEDERATION_KEY,
+    GENESIS,
+    OTHER,
+    WINNER,
+    block_on,
+    finality_of,
+    view_of,
+)
 from tests.chain.node.test_rpc import Client, served
 from tests.chain.test_spending import PARENT
 
@@ -180,6 +190,27 @@ async def test_words_and_backup_restore_and_a_watcher_prepares_what_another_sign
     await run("again", "rescan")
     mill.grind()
     assert Decimal((await run("again", "balance", *look))["spendable"]) == 0
+
+
+async def test_a_pinned_wallet_believes_no_server(
+    tmp_path: Path, node: tuple[NodeService, Client], run: Run
+) -> None:
+    service, client = node
+    look = ("--node", client.url)
+    (tmp_path / "identity.key").write_text(WINNER.secret.hex())
+    (tmp_path / "genesis.bin").write_bytes(encode(GENESIS))
+    genesis = ("pin", "--genesis", str(tmp_path / "genesis.bin"), "--key")
+    await run("alice", "init", sealed=True)
+    await run("alice", "add-key", str(tmp_path / "identity.key"), sealed=True)
+    told = await run("alice", *genesis, FEDERATION_KEY.hex())
+    assert told["chain_id"] == GENESIS.chain_id.hex()
+    told = await run("alice", "balance", *look)
+    assert told["height"] == PARENT.height - 1  # the federation's word on the newest is not there
+    mined = Mill(service).grind()
+    assert (await run("alice", "balance", *look))["height"] == mined.height
+    await run("alice", *genesis, bls.public_key(7).hex())
+    assert await run("alice", "balance", *look) == exits.VERIFICATION_FAILED
+    assert await run("alice", *genesis[:-1]) == exits.USAGE
 
 
 async def test_what_goes_wrong_is_said(
