@@ -24,7 +24,17 @@ from tests.mutants.mutant import Mutant, NoSuchText, mutated
 from tests.mutants.sharing import SHARING
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("bft", "chain", "miner", "coordinator", "deploy", "gristmill", "tests", "benchmarks")
+COPIED = (
+    "docs",
+    "bft",
+    "chain",
+    "miner",
+    "coordinator",
+    "deploy",
+    "gristmill",
+    "tests",
+    "benchmarks",
+)
 MUTANTS = (*LISTED, *FURTHER, *EPOCHS, *SHARING, *CHANGES, *MILL)
 SURVIVED = 6
 STALE = 2
@@ -39,7 +49,7 @@ UNMUTATED_S = 1_800
 
 
 def copy_tree(to: Path) -> None:
-    """Sources and tests only."""
+    """Sources, tests, and the pages that tests read."""
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
