@@ -15,6 +15,7 @@ from math import isfinite
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bft.errors import DecodeError
@@ -162,7 +163,7 @@ class _Bench:
         removed = [self._removed(segment, after, part) for part in (challenge, own, control)]
         if not all(np.isfinite(part).all() for part in removed):
             return invalid
-        strangers = ~np.isin(np.asarray(self._batches.control, np.int64), item.own)
+        strangers = self._strangers(item.own)
         return EvaluationRow(
             unit=unit,
             valid=1,
@@ -171,6 +172,12 @@ class _Bench:
             norm=norm(change),
             replay=self._replayed(item, change) if item.chunk else 0,
         )
+
+    def _strangers(self, own: Sequence[int]) -> NDArray[np.bool_]:
+        """(B,) which control records are none of the unit's own."""
+        free = np.ones(self._job.train_records + self._job.heldout_records, np.bool_)
+        free[np.asarray(own, np.int64)] = False
+        return free[np.asarray(self._batches.control, np.int64)]
 
     def _replayed(self, item: Candidate, change: Change) -> int:
         unit, seed = item.unit, self._batches.seed
