@@ -73,8 +73,10 @@ class Works(Mill):
         return self._by_key[unit.miner]
 
     def vote(self, replica: int, digest: bytes | None = None) -> SnapshotVote:
+        """With no more records right than there are, however many cycles pass."""
         told = super().vote(replica, digest)
-        return replace(told, correct=told.correct % told.records)
+        models = (replace(model, correct=model.correct % told.records) for model in told.models)
+        return replace(told, models=tuple(models))
 
     def key_share(self, replica: int) -> KeyShare:
         if replica not in self._shares:

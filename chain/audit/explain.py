@@ -22,13 +22,16 @@ from chain.records.score_log import Assigned, LogEntry, Ordered, Scored, decode_
 WORDS = {
     "parameters": "parameters that the unit trains",
     "samples": "samples that were assigned",
+    "valid": "valid: the update's bytes decode to one of this segment",
+    "gain": "gain on data nobody knew, micro-nats: the median of the replicas' tables",
+    "advantage": "advantage on the unit's own data: the median of the replicas' tables",
+    "norm": "norm of the update: the median of the replicas' tables",
+    "cap": "norm to which the update is scaled down; 0: it is not",
+    "replay": "likeness to what replicas got by training the unit again; 0 unless audited",
     "volume": "volume V: what was assigned, from parameters and samples",
     "coverage": "coverage c, where 65536 is 1: that the unit's own data was trained on",
     "quality": "quality q, where 65536 is 1: that the update helps on data nobody knew",
     "tickets": 'tickets, from V, c and q (PROTOCOL.md, "Scores")',
-    "gain": "agreed gain: the median of the replicas' tables",
-    "advantage": "agreed advantage: the median of the replicas' tables",
-    "valid": "valid: the update's bytes decode to one of this segment",
 }
 _SKIPPED = frozenset({"cycle", "unit", "miner", "segment"})
 

@@ -23,7 +23,8 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; margin: .6rem 0; }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-code { font-size: .85em; } details { margin: .4rem 0; } summary { cursor: pointer; }
+code { font-size: .85em; overflow-wrap: anywhere; }
+td { overflow-wrap: anywhere; } details { margin: .4rem 0; } summary { cursor: pointer; }
 .broken td:first-child { color: #b42318; font-weight: 600; }
 .wide { overflow-x: auto; }
 @media (prefers-color-scheme: dark) { body { color: #e6e6e6; background: #161616; }
@@ -157,8 +158,9 @@ def _scores(cycle: CycleSummary) -> Iterator[str]:
     names = [figure.name for figure in cycle.scores[0].figures]
     told = ", ".join(str(index) for index in cycle.evaluators)
     yield (
-        f"<p>Measured by replicas {told}. Each figure is their median; in brackets the lowest and "
-        "the highest of them. Gains and losses are in micro-nats (millionths).</p>"
+        f"<p>Measured by replicas {told}. Each figure is their median; where they differ, the "
+        "lowest and the highest of them stand in brackets. A gain is in micro-nats, millionths of "
+        "the unit in which losses are told.</p>"
         '<div class="wide"><table><tr><th class="n">unit</th><th>miner</th>'
         '<th class="n">segment</th>'
     )

@@ -12,6 +12,7 @@ from bft.codec.canonical import Record
 from bft.codec.types import U8, U16, U32, Bytes32, Name
 
 SIZES_MAX = 16
+SPARSE = b"topk"  # `compression` of sparse updates, which tell what earlier ones left out
 
 
 class Mode(IntEnum):

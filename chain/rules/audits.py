@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 from chain.params import Params
 from chain.records.evaluation import EvaluationRow
-from chain.records.job import Job
+from chain.records.job import SPARSE, Job
 from chain.rules.sampling import sample
-from chain.rules.updates import SPARSE
 
 _TAG = "gristmill/audit/v1"
 ONE = 1 << 16

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bft.errors import DecodeError
+from chain.records.job import SPARSE as SPARSE
 from chain.records.job import Job
 from chain.rules.changes import Change, Ints
 from chain.rules.families.registry import model_shapes, segment_parameters, segment_shapes
@@ -24,7 +25,6 @@ from chain.rules.tensors import Tensor, TensorSpec, decode_tensors, file_bytes
 EXPONENT_MAX = 16  # of the dense format: 128 << 16 is changes.DELTA_MAX
 EXPONENTS = ".exponents"
 NORM_SHIFT = 3  # the root mean square of an update's values is at most 2**-NORM_SHIFT
-SPARSE = b"topk"  # the job's name for the sparse format
 VELOCITY = "velocity."  # before a tensor's name: the outer optimiser's momentum
 
 Deltas = dict[str, NDArray[np.int64]]

@@ -59,7 +59,7 @@ def test_a_board_member_can_read_it(tmp_path: Path) -> None:
     assert status == 0
     assert text.index("PASSED: everything follows; accused: replica 3") < text.index("Findings")
     assert text.index("accusation") < text.index("Cycle by cycle")
-    assert "the lowest and the highest of them" in text
+    assert "lowest and the highest of them stand in brackets" in text
     assert re.search(r"6\d{4} \(6\d{4} to 10\d{5}\)", text), "the liar's figure is the highest"
     assert "nobody could know before the scores were fixed" in text
 
