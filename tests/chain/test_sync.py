@@ -102,6 +102,13 @@ def test_bodies_are_asked_of_all_peers_within_a_window() -> None:
     asked = [follower.asked(peer) for peer in range(5)]
     assert [len(each) for each in asked] == [IN_FLIGHT_MAX] * 4 + [0], "64 blocks, 16 from each"
     assert len(set().union(*asked)) == WINDOW
+    follower.headers(0, *CHAIN[62:])
+    assert follower.asked(4) == [], "there are more, beyond the window"
+    for block in CHAIN[:RUN]:
+        follower.say(0, "block", block.data)
+    assert follower.height == RUN
+    again = [block for peer in range(5) for block in follower.asked(peer)]
+    assert again == [block.hash for block in CHAIN[WINDOW : WINDOW + RUN]]
 
 
 def test_bodies_in_any_order_are_connected_in_runs() -> None:

@@ -21,6 +21,7 @@ from tests.mutants.epochs import EPOCHS
 from tests.mutants.membership import CHANGES
 from tests.mutants.mill import MILL
 from tests.mutants.mutant import Mutant, NoSuchText, mutated
+from tests.mutants.node import NODE
 from tests.mutants.sharing import SHARING
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +36,7 @@ COPIED = (
     "tests",
     "benchmarks",
 )
-MUTANTS = (*LISTED, *FURTHER, *EPOCHS, *SHARING, *CHANGES, *MILL)
+MUTANTS = (*LISTED, *FURTHER, *EPOCHS, *SHARING, *CHANGES, *MILL, *NODE)
 SURVIVED = 6
 STALE = 2
 TESTS_FAILED = 1  # pytest's statuses
