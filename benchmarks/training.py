@@ -119,6 +119,7 @@ SCHEMES = (
     Scheme(f"{DROPPED}, 1/0", exact=True),
     Scheme("data-parallel int8"),
     Scheme("data-parallel top 128, 2 bits", keep=128, value_bits=2),
+    Scheme("the same, moments kept (no product)", keep=128, value_bits=2, keeps_moments=True),
     Scheme("data-parallel top 64, 2 bits", keep=64, value_bits=2),
     Scheme("local heads int8", mode=LOCAL, segments=2),
     Scheme("local heads top 128, 2 bits", mode=LOCAL, segments=2, keep=128, value_bits=2),

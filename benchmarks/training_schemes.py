@@ -204,7 +204,7 @@ def _diloco(task: Task, scheme: Scheme, seed: int) -> tuple[Model, int, int]:
 def _federated(task: Task, scheme: Scheme, seed: int) -> tuple[Model, int, int]:
     """As the federation does it: update files, error feedback, the outer step in whole numbers.
 
-    Every inner optimiser starts afresh in each unit.
+    There every inner optimiser starts afresh in each unit; `keeps_moments` says what that costs.
     """
     job = job_of(task, scheme)
     snapshot = genesis_snapshot(job)
@@ -213,13 +213,17 @@ def _federated(task: Task, scheme: Scheme, seed: int) -> tuple[Model, int, int]:
         np.zeros(segment_parameters(job, miner % job.segments), np.float32)
         for miner in range(task.miners)
     ]
+    moments: list[list[Tensor] | None] = [None] * task.miners
     sent = plain = 0
     for _ in range(task.rounds):
         model, updates = load_model(job, snapshot, torch.float32), []
         for miner in range(task.miners):
             segment = miner % job.segments  # a miner keeps its segment
             records = samples[miner].take(job.batch_records * task.steps)
-            weights, _ = _learn(task, model, segment, records, job.batch_records, None)
+            before = moments[miner] if scheme.keeps_moments else None
+            weights, moments[miner] = _learn(
+                task, model, segment, records, job.batch_records, before
+            )
             changes = {
                 name: (part - model.weights[name]).double().numpy()
                 for name, part in weights.items()
