@@ -347,5 +347,7 @@ def _lines(data: dict[str, Any], indent: str) -> list[str]:
         if isinstance(value, dict):
             lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
         else:
-            lines.append(f"{indent}{name.replace('_', ' '):<{width}}  {value}")
+            told = ", ".join(map(str, value)) if isinstance(value, list) else value
+            shown = "-" if told is None else told
+            lines.append(f"{indent}{name.replace('_', ' '):<{width}}  {shown}")
     return lines
