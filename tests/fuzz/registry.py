@@ -19,6 +19,8 @@ SOURCES = {"bytes", "Path", "BinaryIO"}
 EXEMPT = {
     "bft.dkg.transcript:open_resharing": "makes a transcript from records that are decoded",
     "bft.dkg.transcript:open_session": "makes a transcript from the genesis record",
+    "chain.audit.sources:open_directory": "hands files to decode_note and decode_bundle",
+    "chain.audit.sources:open_file": "reads by open_archive",
     "coordinator.cycle.phases.membership:open_change": "finds a proposal by its digest",
     "miner.main:open_workshop": "opens what load_home has read",
     "miner.training.model:load_model": "reads by decode_snapshot; needs torch",
