@@ -4,7 +4,7 @@
 
 Honest miners train some cycles; in each but the first, every strategy stands in for one honest unit
 of every segment and is measured and scored as a replica would.  Columns: tickets of a unit (honest
-= 1), its work, tickets per unit of work with the standard error over seeds, the cosine with the
+= 1), its work, tickets per unit of work with the standard error over seeds, the likeness to the
 audit's own training, and the same once audits count: of a unit that fails, the chance to be drawn
 (`audit_share`) costs the cycle's tickets and `barred_cycles` of the machine, both of params MAIN.
 Exit status 1 when a strategy earns more than honest work by more than two standard errors.
@@ -41,7 +41,7 @@ from chain.rules.families.registry import record_layout, segment_shapes
 from chain.rules.scoring import initial_references, next_references, score
 from chain.rules.updates import decode_change
 from coordinator.evaluation.evaluator import Batches, Candidate, evaluate
-from coordinator.evaluation.replay import ONE, cosine
+from coordinator.evaluation.replay import ONE, likeness
 from miner.training.data import ENVIRONMENT
 from miner.training.dataset import write_dataset
 from miner.training.jobs import digits_job, genesis_snapshot
@@ -95,7 +95,7 @@ class Run:
     before: dict[int, Changes]  # by segment
 
     def cycle(
-        self, number: int, found: dict[str, list[float]], cosines: dict[str, list[float]]
+        self, number: int, found: dict[str, list[float]], likes: dict[str, list[float]]
     ) -> None:
         """Train it; from the second one on let every strategy stand in for an honest unit."""
         job, seed = self.job, sha256(self.seed + bytes([number]))
@@ -108,7 +108,7 @@ class Run:
         if number > 1:
             for segment in range(job.segments):
                 unit = next(number for number in units if units[number].segment == segment)
-                self._play(units, chunks, seed, places[unit], found, cosines)
+                self._play(units, chunks, seed, places[unit], found, likes)
         pairs = [(row, updates[row.unit]) for row in rows]
         (self.base,) = outer_step(job, self.base, pairs, seed)
         self.references = next_references(self.references, rows, self.params)
@@ -162,20 +162,19 @@ class Run:
         measured = evaluate(self.job, self.params, self.base, items, shared)
         return score(1, units, measured, self.references, self.params, self.job)
 
-    def _play(self, units, chunks, seed, place, found, cosines):  # type: ignore[no-untyped-def]
+    def _play(self, units, chunks, seed, place, found, likes):  # type: ignore[no-untyped-def]
         """Every strategy for one unit; its tickets, and what an audit would say."""
         number = place.unit.unit
         played = [bytes_of(place, make(place)) for _, make in STRATEGIES.values()]
         rows = self._score(units, chunks, seed, [(number, data) for data in played])
         own = train_changes(self.job, self.base, place.unit, place.chunk, place.order)
-        again = np.concatenate(
-            [own[name].ravel() for name in segment_shapes(self.job, place.unit.segment)]
-        )
+        names = segment_shapes(self.job, place.unit.segment)
+        again = np.concatenate([own[name].ravel() for name in names]) * 2.0**self.job.fraction_bits
         for name, data, row in zip(STRATEGIES, played, rows, strict=True):
             found[name].append(row.tickets / row.volume)
             change = decode_change(self.job, place.unit.segment, data)
             told = change.part(0, change.elements).astype(np.float64)
-            cosines[name].append(cosine(told, again) / ONE)
+            likes[name].append(likeness(told, again) / ONE)
 
 
 def audited(passes: bool) -> float:
@@ -191,12 +190,12 @@ def table(task: str, seeds: int, cycles: int) -> list[dict[str, object]]:
     job, params = TASKS[task]()
     base = genesis_snapshot(job)
     by_seed: list[dict[str, list[float]]] = []
-    cosines: dict[str, list[float]] = defaultdict(list)
+    likes: dict[str, list[float]] = defaultdict(list)
     for seed in range(seeds):
         found: dict[str, list[float]] = defaultdict(list)
         run = Run(job, params, bytes([seed]), base, initial_references(params, job), {})
         for number in range(1, cycles + 1):
-            run.cycle(number, found, cosines)
+            run.cycle(number, found, likes)
         by_seed.append(found)
         print(f"{task}: seed {seed + 1} of {seeds} is done", file=sys.stderr)
     honest = float(np.mean([np.mean(found["honest"]) for found in by_seed]))
@@ -209,8 +208,8 @@ def table(task: str, seeds: int, cycles: int) -> list[dict[str, object]]:
              for found in by_seed]
         )  # fmt: skip
         error = float(paired.std(ddof=1) / np.sqrt(seeds)) / (work or 1) if seeds > 1 else 0.0
-        cosine = float(np.mean(cosines[name]))
-        passes = min(cosines[name]) * ONE >= params.audit_cosine
+        like = float(np.mean(likes[name]))
+        passes = min(likes[name]) * ONE >= params.audit_cosine
         per_work = float(tickets.mean()) / work if work else None
         kept = audited(passes)
         rows.append(
@@ -220,7 +219,7 @@ def table(task: str, seeds: int, cycles: int) -> list[dict[str, object]]:
                 "tickets": round(float(tickets.mean()), 3),
                 "tickets_per_work": None if per_work is None else round(per_work, 3),
                 "standard_error": round(error, 3),
-                "cosine": round(cosine, 4),
+                "likeness": round(like, 4),
                 "tickets_with_audits": round(float(tickets.mean()) * kept, 3),
                 "per_work_with_audits": None if per_work is None else round(per_work * kept, 3),
                 "exceeds": bool(
@@ -265,14 +264,14 @@ def show(task: str, rows: list[dict[str, object]]) -> None:
     """A table for people."""
     print(f"\n{task}: tickets of honest work = 1")
     heads = f"{'strategy':32}{'work':>6}{'tickets':>9}{'per work':>10}{'+-':>7}"
-    print(f"{heads}{'cosine':>8}{'audits':>8}")
+    print(f"{heads}{'likeness':>9}{'audits':>8}")
     for row in rows:
         per = row["tickets_per_work"], row["per_work_with_audits"]
         plain, kept = (f"{value:.2f}" if isinstance(value, float) else "-" for value in per)
         mark = "  MORE THAN HONEST" if row["exceeds"] else ""
         print(
             f"{row['strategy']:32}{row['work']:6.2f}{row['tickets']:9.3f}{plain:>10}"
-            f"{row['standard_error']:7.2f}{row['cosine']:8.3f}{kept:>8}{mark}"
+            f"{row['standard_error']:7.2f}{row['likeness']:9.3f}{kept:>8}{mark}"
         )
 
 

@@ -51,7 +51,7 @@ class Params(Record):
 
     # Audits: replicas train some units again.  See chain/rules/audits.py.
     audit_share: U32  # of the revealed units, in 2**-16, rounded up to whole units
-    audit_cosine: U32  # an honest update's cosine with the replica's own is at least this, 2**-16
+    audit_cosine: U32  # an honest update is at least so like the replica's own, 2**-16
     barred_cycles: U32  # so long a miner whose unit fails cannot register
 
     # Who gets work.  See chain/rules/standing.py.

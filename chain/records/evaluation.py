@@ -24,7 +24,7 @@ class EvaluationRow(Record):
         I64  # own records improve more than control records: -2**16 (never) .. 2**16 (always)
     )
     norm: U32 = 0  # of the decoded update, see chain/rules/norms.py
-    replay: U32 = 0  # cosine with the update that this replica trained itself, 2**-16; if audited
+    replay: U32 = 0  # likeness to the update that this replica trained itself, 2**-16; if audited
 
 
 class EvaluationTable(Record):

@@ -22,7 +22,7 @@ ONE = 1 << 16
 def replay(
     job: Job, base: bytes, unit: WorkUnit, chunk: Sequence[int], seed: bytes, update: Change
 ) -> int:
-    """Cosine of the update with this replica's own training of the unit, 2**-16, at least 0.
+    """Likeness of the update to this replica's own training of the unit, 2**-16, at least 0.
 
     Args:
         base: the snapshot that the miner started from.
@@ -35,13 +35,18 @@ def replay(
     """
     changes = train_changes(job, base, unit, chunk, training_seed(seed, unit))
     made = np.concatenate([changes[name].ravel() for name in segment_shapes(job, unit.segment)])
-    return cosine(update.part(0, update.elements).astype(np.float64), made)
+    told = update.part(0, update.elements).astype(np.float64)
+    return likeness(told, made * 2.0**job.fraction_bits)
 
 
-def cosine(told: NDArray[np.float64], made: NDArray[np.float64]) -> int:
-    """Over the weights at which `told` is not 0, 2**-16 and at least 0; 0 when there are none."""
+def likeness(told: NDArray[np.float64], made: NDArray[np.float64]) -> int:
+    """The cosine times the shorter length over the longer, 2**-16, at least 0.
+
+    Over the weights at which `told` is not 0; 0 when there are none.  So a longer step is as much
+    another update as one in another direction.
+    """
     made = np.where(told == 0, 0.0, made)
-    lengths = float(np.linalg.norm(told) * np.linalg.norm(made))
-    if lengths == 0:
+    longest = max(float(told @ told), float(made @ made))
+    if longest == 0:
         return 0
-    return min(ONE, max(0, int(float(told @ made) / lengths * ONE)))
+    return min(ONE, max(0, int(float(told @ made) / longest * ONE)))

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from chain.params import MINIMAL
 from chain.records.contribution import WorkUnit
 from chain.rules.assignment import training_seed
+from chain.rules.changes import Change
 from chain.rules.updates import decode_change
 from coordinator.evaluation.evaluator import evaluate
 from coordinator.evaluation.replay import ONE, replay
@@ -41,6 +42,15 @@ def test_other_work_fails_it() -> None:
         next(u for u in NOW.units.values() if u.segment == NOW.units[0].segment and u.unit),
     )
     assert told(unit, NOW.train(other.unit)) < MINIMAL.audit_cosine
+
+
+def test_the_same_work_at_another_length_fails_it() -> None:
+    unit = NOW.units[0]
+    honest = decode_change(JOB, unit.segment, NOW.train(0))
+    for halves in (1, 3):
+        changed = Change(honest.elements, honest.places, honest.values * halves // 2)
+        told = replay(JOB, GENESIS, unit, NOW.chunk(0), NOW.seed, changed)
+        assert told < MINIMAL.audit_cosine
 
 
 def test_only_audited_units_are_trained_again() -> None:
