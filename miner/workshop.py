@@ -258,9 +258,12 @@ class _Bench:
         try:
             import miner.training.benchmark
             import miner.training.trainer  # noqa: F401  once here, so in no child
+            from miner.training.data import load
         except ImportError as error:
             outcome: Finished | Broken = Broken(f"cannot train here: {error}")
             return Settled(order.number, outcome, encode(_nothing_used()))
+        with contextlib.suppress(FederationError):  # the child will say what is wrong
+            load(self._job)  # read and checked once, shared with all children
         meter, started = Meter(self._watts_per_core), time.monotonic()
         notes, theirs = Pipe(duplex=False)
         lifeline, held = os.pipe()
