@@ -10,7 +10,7 @@ from bft.dkg.messages import Phase as Ceremony
 from bft.ordering.request import seal_request
 from chain.params import MINIMAL
 from chain.records.contribution import UpdateCommitment
-from chain.records.evaluation import SnapshotVote
+from chain.records.evaluation import EvaluationTable, SnapshotVote
 from chain.records.phase import Phase
 from chain.records.votes import Elapsed
 from chain.rules.limits import ATTEMPTS, WINDOW_FACTOR
@@ -305,3 +305,26 @@ def test_no_time_runs_while_the_federation_signs(phase: Phase) -> None:
         mill.reveal()
     said = Elapsed(cycle=mill.state.cycle, phase=phase, attempt=0)
     assert_refused(mill, mill.replicas[0], said, "untimed")
+
+
+def test_a_miner_whose_audited_unit_fails_earns_nothing_and_is_barred() -> None:
+    """PROTOCOL.md 10, Audits: its registration for the next cycle is forgotten as well."""
+    params = replace(MINIMAL, audit_share=1 << 16, barred_cycles=2)
+    mill = Mill(genesis=make_genesis(params=params)).found().to_evaluation()
+    mill.register()
+    victim = mill.miner_of(mill.state.units[0])
+
+    def table(replica: int) -> EvaluationTable:
+        told = mill.table(replica)
+        first, *others = told.rows
+        low = params.audit_cosine - 1
+        return replace(told, rows=(replace(first, replay=low), *others))
+
+    mill.all_say(table, range(4))
+    assert mill.state.scored is not None
+    assert mill.state.scored.struck == (victim.public_key,)
+    assert mill.state.scored.rows[0].tickets == 0
+    assert all(row.tickets for row in mill.state.scored.rows[1:])
+    assert victim.public_key not in mill.state.registrations
+    assert_refused(mill, victim, mill.registration(), "barred")
+    assert mill.state.standings[victim.public_key].barred_until == mill.state.cycle + 3
