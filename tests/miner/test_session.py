@@ -131,6 +131,7 @@ def scores(cycle: int, *rows: ScoreRow) -> ScoresSeen:
         rows=rows,
         tickets_total=sum(row.tickets for row in rows),
         contributions_root=bytes(32),
+        struck=(),
     )
     return ScoresSeen(FetchScores(cycle), scored)
 

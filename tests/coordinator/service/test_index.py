@@ -71,6 +71,7 @@ SCORED = Scored(
     rows=ROWS,
     tickets_total=21,
     contributions_root=merkle_root([encode(row) for row in ROWS]),
+    struck=(),
 )
 
 
