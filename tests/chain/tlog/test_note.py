@@ -1,6 +1,8 @@
 """Signed notes: the one encoding, keys and their ids, and what is no note."""
 
 import base64
+import json
+from pathlib import Path
 
 import pytest
 
@@ -17,25 +19,24 @@ from chain.tlog.note import (
     merged,
 )
 
-# Source: the example in the documentation of Go's golang.org/x/mod/sumdb/note.
-GO_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
-GO_NOTE = (
-    "If you think cryptography is the answer to your problem,\n"
-    "then you don't know what your problem is.\n"
-    "\n"
-    "— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"  # noqa: E501
-).encode()
+# Source: C2SP's signed-note.md and the documentation of Go's golang.org/x/mod/sumdb/note.
+VECTORS = json.loads(
+    (Path(__file__).parents[2] / "vectors/c2sp/signed-note-vectors.json").read_text()
+)
+GO_VKEY = VECTORS["go_mod_note_doc"]["vkey"]
 
 
-def test_a_note_that_go_signed_verifies() -> None:
-    note, verifier = decode_note(GO_NOTE), decode_vkey(GO_VKEY)
+@pytest.mark.parametrize("name", sorted(VECTORS))
+def test_a_note_that_others_signed_verifies(name: str) -> None:
+    vkey, data = VECTORS[name]["vkey"], VECTORS[name]["note"].encode()
+    note, verifier = decode_note(data), decode_vkey(vkey)
     (line,) = note.lines
     assert verifier.signed(line)
     verifier.verify(line.signature, note.text.encode())
     with pytest.raises(BadSignature):
-        verifier.verify(line.signature, note.text.replace("your", "my").encode())
-    assert note.encode() == GO_NOTE
-    assert verifier.vkey == GO_VKEY
+        verifier.verify(line.signature, note.text.upper().encode())
+    assert note.encode() == data
+    assert verifier.vkey == vkey
 
 
 def test_what_we_sign_verifies_under_the_vkey_that_we_tell() -> None:
