@@ -336,7 +336,7 @@ MILL = (
     Mutant(
         "step-chosen-by-the-loudest",
         "back-tracking goes by the median loss of each step",
-        (*MACHINE,),
+        ("tests/coordinator/cycle/test_aggregation.py",),
         (
             f"{PHASES}/aggregation.py",
             "        lower_median([vote.models[halvings].challenge_loss for vote in votes])\n",
