@@ -24,7 +24,8 @@ from chain.params import Params
 from chain.records.federation import Genesis
 from chain.records.job import Job
 from coordinator.ceremony import local_federation
-from coordinator.config import DEFAULT_YAML, Home
+from coordinator.config import Home
+from coordinator.settings import DEFAULT_YAML
 from tests.sample import JOB, SNAPSHOT, STILL
 
 SETTINGS = DEFAULT_YAML + (

@@ -9,12 +9,21 @@ from typing import Any, TypeVar
 
 import msgspec
 import yaml
+from msgspec import Meta
 
 from bft.errors import ConfigError
 
 SETTINGS_BYTES_MAX = 64 * 1024
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+
+def says(text: str) -> Meta:
+    """What a setting is for: Annotated[int, says("Seconds; ...")].
+
+    `gristmill config` and docs/CONFIGURATION.md show it; a test holds that every setting has one.
+    """
+    return Meta(description=text)
 
 
 def parse_settings(kind: type[S], data: bytes, spot: str) -> S:

@@ -28,7 +28,6 @@ from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import Job
 from chain.rules.founding import GENESIS_VERSION, check_genesis
 from coordinator.config import (
-    DEFAULT_YAML,
     IDENTITY,
     SECRET_BYTES,
     TLS,
@@ -39,6 +38,7 @@ from coordinator.guard.store import SqliteGuard
 from coordinator.keys.files import write_whole
 from coordinator.keys.store import COST, Cost, create_keystore
 from coordinator.service.blobs import blob_path
+from coordinator.settings import DEFAULT_YAML
 
 # Below the range from which systems take ports for outgoing connections.
 _PORT_FIRST, _PORT_LAST = 20_000, 32_000

@@ -1,7 +1,6 @@
 """An operator's settings and files: where one replica lives and how it listens.
 
-Settings say how soon a result is known, never what it is: what all must share stands in the genesis
-record.  The home directory of one replica:
+The home directory of one replica:
 
     genesis.bin    public   the trust anchor, equal everywhere; its digest is the chain id
     member.bin     public   this replica's entry for the genesis record
@@ -21,10 +20,7 @@ record.  The home directory of one replica:
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
-
-import msgspec
-from msgspec import Meta
+from typing import TypeVar
 
 from bft.codec.canonical import decode
 from bft.crypto.identity import PrivateKey
@@ -32,125 +28,12 @@ from bft.errors import ConfigError, DecodeError
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis, MemberRecord
 from chain.rules.founding import check_genesis
 from chain.settings import SETTINGS_BYTES_MAX, parse_settings
-from coordinator.keys.passphrase import UNSAID, PassphraseSource, find_passphrase
+from coordinator.keys.passphrase import find_passphrase
 from coordinator.keys.store import Keystore, open_keystore
+from coordinator.settings import ReplicaConfig
 
 SECRET_BYTES = 32
 PORT_DIGITS = 5
-
-Positive = Annotated[int, Meta(ge=1)]
-Address = Annotated[
-    str, Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):[0-9]{1,5}$", max_length=255)
-]
-"""host:port; an IPv6 address stands in brackets."""
-
-
-class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A typo is an error with its path, never a default."""
-
-
-class Listen(_Settings, frozen=True):
-    """Where this replica listens, if not at the addresses of its member record."""
-
-    link: Address | None = None  # mutual TLS, other replicas only
-    api: Address | None = None  # plain HTTP
-    metrics: Address | None = None  # for the operator's monitoring only; nowhere if left out
-
-
-class Storage(_Settings, frozen=True):
-    """How much of the disk artifacts may take."""
-
-    blobs_bytes_max: Positive = 16 * 1024**3  # beyond it uploads are refused with 507
-
-
-class Limits(_Settings, frozen=True):
-    """What strangers may ask of this replica."""
-
-    address_requests_s: Positive = 200  # per client address, sustained
-    address_burst: Positive = 400
-    client_requests_s: Positive = 20  # per signing key, sustained
-    client_burst: Positive = 64
-    body_s: Positive = 30  # a request or block that takes longer is a slow sender's
-    head_s: Positive = 10  # a connection without a whole request head after that is closed
-    idle_s: Positive = 30  # and so it is without a whole further head so long after an answer
-    connections: Positive = 512  # to the API
-    uploads: Positive = 16  # at the same time
-    listeners: Positive = 64  # of /v1/events
-    answers_bytes: Positive = 256 * 1024**2  # artifacts and log ranges on their way out, together
-
-
-class Evaluation(_Settings, frozen=True):
-    """How this replica measures updates."""
-
-    workers: Positive = 1  # processes; each holds one model
-
-
-FileName = Annotated[str, Meta(min_length=1, max_length=4096)]
-
-
-class GuardSettings(_Settings, frozen=True):
-    """Where the memory of what the keys have signed is kept."""
-
-    # guard.db of the home, unless it should be on another disk than the journal, so that an old
-    # copy of the home that is put back does not take it along; relative to the home
-    path: FileName = "guard.db"
-
-
-class EtcdTls(_Settings, frozen=True):
-    """Files for mutual TLS with etcd, relative to the home."""
-
-    authority: FileName  # PEM, who signed the servers' certificates
-    certificate: FileName  # PEM, ours
-    key: FileName  # PEM, ours
-    server_name: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
-
-
-class Standby(_Settings, frozen=True):
-    """Several processes with this one identity: whoever holds the key in etcd votes."""
-
-    etcd: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=16)]
-    tls: EtcdTls | None = None  # plain text is for loopback only
-    lease_s: Annotated[int, Meta(ge=2, le=60)] = 5  # a standby takes over at most so much later
-
-
-class WitnessSettings(_Settings, frozen=True):
-    """A witness outside the federation (C2SP tlog-witness) that cosigns checkpoints of the log."""
-
-    url: Annotated[str, Meta(min_length=1, max_length=512, pattern="^https?://")]
-    vkey: Annotated[str, Meta(min_length=1, max_length=512)]  # of the type cosignature/v1
-
-
-class ReplicaConfig(_Settings, frozen=True):
-    """All settings of one replica."""
-
-    api_version: Literal["gristmill/v1"]
-    kind: Literal["Replica"]
-    listen: Listen = Listen()
-    storage: Storage = Storage()
-    limits: Limits = Limits()
-    evaluation: Evaluation = Evaluation()
-    guard: GuardSettings = GuardSettings()
-    witnesses: Annotated[tuple[WitnessSettings, ...], Meta(max_length=16)] = ()
-    standby: Standby | None = None  # None: this is the only process with this identity
-    passphrase: PassphraseSource = UNSAID  # of the keys, where they are encrypted
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-
-DEFAULT_YAML = """\
-# Settings of one Gristmill replica.  Leave out what should be the default.
-api_version: gristmill/v1
-kind: Replica
-# listen: {link: 0.0.0.0:7400, api: 0.0.0.0:7401}   # default: as in the genesis record
-# listen: {metrics: 127.0.0.1:7402}                 # Prometheus, /livez, /readyz; default: nowhere
-# storage: {blobs_bytes_max: 17179869184}
-# evaluation: {workers: 1}
-# guard: {path: guard.db}                           # better on another disk than the journal
-# standby: {etcd: ["127.0.0.1:2379"]}               # several processes with this identity
-# witnesses: [{url: "https://witness.example", vkey: "NAME+ID+KEY"}]   # cosign the score log too
-# log_level: info                                   # debug, info, warning or error
-# Where the passphrase of the keys is: {file: PATH}, {credential: NAME}, {command: [ARGV...]}
-# passphrase: {credential: gristmill-passphrase}
-"""
 
 IDENTITY, TLS = "identity", "tls"
 """Names in the keystore of the secrets that every home has."""

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from bft.errors import ConfigError
+from chain.settings import says
 from coordinator.keys.files import read_private
 from coordinator.keys.store import is_encrypted
 
@@ -32,9 +33,15 @@ Ask = Callable[[str], str]
 class PassphraseSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings: at most one of them."""
 
-    file: Text | None = None  # mode 0600; relative to the home
-    credential: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@-]{1,255}$")] | None = None
-    command: Annotated[list[Text], Meta(min_length=1, max_length=64)] | None = None
+    file: Annotated[Text | None, says("A file of mode 0600; relative to the home.")] = None
+    credential: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@-]{1,255}$")] | None,
+        says("The name of a systemd credential."),
+    ] = None
+    command: Annotated[
+        Annotated[list[Text], Meta(min_length=1, max_length=64)] | None,
+        says("A command that prints it, with its arguments; no shell is between."),
+    ] = None
 
     def __post_init__(self) -> None:
         named = [one for one in (self.file, self.credential, self.command) if one is not None]

@@ -22,7 +22,6 @@ from chain.records.contribution import StorageReceipt, UploadAuthorization, Work
 from chain.records.phase import Phase
 from chain.records.receipt import ExecutionReceipt
 from chain.rules.updates import update_bytes_max
-from coordinator.config import Limits
 from coordinator.cycle.machine import ACCEPTED, MIXED, Answer
 from coordinator.cycle.state import Rules, State
 from coordinator.effects import BlockRefused
@@ -32,6 +31,7 @@ from coordinator.service.parameters import digest_of, number
 from coordinator.service.problems import TooMany, refusal_status
 from coordinator.service.rates import Buckets
 from coordinator.service.runtime import Runtime
+from coordinator.settings import Limits
 
 AUTHORIZATION_BYTES_MAX = 1024
 ENVELOPE_BYTES = 1024  # around a request's operation

@@ -11,7 +11,6 @@ from bft.errors import ConfigError, DecodeError
 from chain.records.federation import Genesis
 from chain.records.score_log import Certified, CycleClosed
 from chain.tlog.note import COSIGNATURE_V1, decode_vkey
-from coordinator.config import WitnessSettings
 from coordinator.epochs import Place
 from coordinator.log_keys import LogSigners
 from coordinator.service.index import LogIndex
@@ -21,6 +20,7 @@ from coordinator.service.outflow import Outflow
 from coordinator.service.standing import Standing
 from coordinator.service.witness import Witness
 from coordinator.service.work import Artifacts
+from coordinator.settings import WitnessSettings
 
 
 class Publication:

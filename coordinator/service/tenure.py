@@ -21,9 +21,10 @@ from functools import partial
 from typing import TypeVar
 
 from bft.errors import Busy, ConfigError, FederationError, Refused, Unavailable
-from coordinator.config import Setup, Standby, split_address
+from coordinator.config import Setup, split_address
 from coordinator.guard.shared import SharedGuard
 from coordinator.guard.store import Fenced, GuardError, SqliteGuard
+from coordinator.settings import Standby
 from deploy.etcd import EtcdClient, Tls, open_client
 from deploy.lease import HOLDER_BYTES_MAX, RENEWALS, Hold, acquire, key_prefix
 

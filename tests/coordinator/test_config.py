@@ -9,12 +9,12 @@ from chain.params import MINIMAL
 from chain.settings import SETTINGS_BYTES_MAX
 from coordinator.ceremony import local_federation
 from coordinator.config import (
-    DEFAULT_YAML,
     Home,
     load_config,
     load_setup,
     split_address,
 )
+from coordinator.settings import DEFAULT_YAML
 from tests.sample import JOB, SNAPSHOT
 
 HEAD = "api_version: gristmill/v1\nkind: Replica\n"

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 
 from bft.crypto.hashing import sha256
 from bft.errors import ConfigError
-from coordinator.config import Setup, Standby, load_setup
+from coordinator.config import Setup, load_setup
 from coordinator.guard.shared import SharedGuard
 from coordinator.guard.store import Fenced, SqliteGuard
 from coordinator.service.tenure import Tenure, open_etcd
+from coordinator.settings import Standby
 from deploy.etcd import EtcdClient, open_client
 from deploy.lease import acquire, holder_of, key_prefix
 from tests.coordinator.guard.messages import OWNER

@@ -1,0 +1,185 @@
+"""The settings of one replica: what replica.yaml may say, each with its bounds and its default.
+
+Settings say how soon a result is known, never what it is: what all must share stands in the genesis
+record.  `gristmill config` and docs/CONFIGURATION.md are made of these types.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from chain.settings import says
+from coordinator.keys.passphrase import UNSAID, PassphraseSource
+
+Positive = Annotated[int, Meta(ge=1)]
+Address = Annotated[
+    str, Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):[0-9]{1,5}$", max_length=255)
+]
+"""host:port; an IPv6 address stands in brackets."""
+
+
+class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A typo is an error with its path, never a default."""
+
+
+class Listen(_Settings, frozen=True):
+    """Where this replica listens, if not at the addresses of its member record."""
+
+    link: Annotated[Address | None, says("Mutual TLS, for other replicas only.")] = None
+    api: Annotated[Address | None, says("Plain HTTP, for everybody.")] = None
+    metrics: Annotated[
+        Address | None,
+        says(
+            "Prometheus, /livez and /readyz, for the operator's own monitoring.  Left out: nowhere."
+        ),
+    ] = None
+
+
+class Storage(_Settings, frozen=True):
+    """How much of the disk artifacts may take."""
+
+    blobs_bytes_max: Annotated[
+        Positive, says("Bytes of models and updates; beyond it uploads are refused with 507.")
+    ] = 16 * 1024**3
+
+
+class Limits(_Settings, frozen=True):
+    """What strangers may ask of this replica."""
+
+    address_requests_s: Annotated[
+        Positive, says("Requests in a second, sustained, from one client's address.")
+    ] = 200
+    address_burst: Annotated[Positive, says("Requests at once from one client's address.")] = 400
+    client_requests_s: Annotated[
+        Positive, says("Requests in a second, sustained, under one signing key.")
+    ] = 20
+    client_burst: Annotated[Positive, says("Requests at once under one signing key.")] = 64
+    body_s: Annotated[
+        Positive, says("Seconds for a request or block; who takes longer is a slow sender.")
+    ] = 30
+    head_s: Annotated[
+        Positive, says("Seconds after which a connection without a whole request head is closed.")
+    ] = 10
+    idle_s: Annotated[
+        Positive, says("Seconds after an answer by which the next request head must be whole.")
+    ] = 30
+    connections: Annotated[Positive, says("To the API, at the same time.")] = 512
+    uploads: Annotated[Positive, says("Uploads at the same time.")] = 16
+    listeners: Annotated[Positive, says("Listeners of /v1/events at the same time.")] = 64
+    answers_bytes: Annotated[
+        Positive, says("Bytes of artifacts and log ranges on their way out, together.")
+    ] = 256 * 1024**2
+
+
+class Evaluation(_Settings, frozen=True):
+    """How this replica measures updates: how soon a score is known, never what it is."""
+
+    workers: Annotated[Positive, says("Processes; each holds one model.")] = 1
+
+
+FileName = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class GuardSettings(_Settings, frozen=True):
+    """Where the memory of what the keys have signed is kept."""
+
+    path: Annotated[
+        FileName,
+        says(
+            "Relative to the home.  On another disk than the journal an old copy of the home that "
+            "is put back does not take it along."
+        ),
+    ] = "guard.db"
+
+
+class EtcdTls(_Settings, frozen=True):
+    """Files for mutual TLS with etcd, relative to the home."""
+
+    authority: Annotated[FileName, says("PEM: who signed the servers' certificates.")]
+    certificate: Annotated[FileName, says("PEM: ours.")]
+    key: Annotated[FileName, says("PEM: ours.")]
+    server_name: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=253)] | None,
+        says("The name in the servers' certificates, where it is not the host's."),
+    ] = None
+
+
+class Standby(_Settings, frozen=True):
+    """Several processes with this one identity: whoever holds the key in etcd votes."""
+
+    etcd: Annotated[
+        tuple[Address, ...],
+        Meta(min_length=1, max_length=16),
+        says("Addresses of your etcd; several are all IPv4 or all [IPv6]."),
+    ]
+    tls: Annotated[EtcdTls | None, says("Left out: plain text, which only loopback may speak.")] = (
+        None
+    )
+    lease_s: Annotated[
+        int, Meta(ge=2, le=60), says("Seconds; a standby takes over at most so much later.")
+    ] = 5
+
+
+class WitnessSettings(_Settings, frozen=True):
+    """A witness outside the federation (C2SP tlog-witness) that cosigns checkpoints of the log."""
+
+    url: Annotated[
+        str, Meta(min_length=1, max_length=512, pattern="^https?://"), says("Where it answers.")
+    ]
+    vkey: Annotated[
+        str,
+        Meta(min_length=1, max_length=512),
+        says("Its verifier key, of the type cosignature/v1."),
+    ]
+
+
+class ReplicaConfig(_Settings, frozen=True):
+    """All settings of one replica."""
+
+    api_version: Annotated[Literal["gristmill/v1"], says("Of this file's shape.")]
+    kind: Annotated[Literal["Replica"], says("Whose settings these are.")]
+    listen: Annotated[
+        Listen, says("Where this replica listens, if not at the addresses of its member record.")
+    ] = Listen()
+    storage: Annotated[Storage, says("How much of the disk artifacts may take.")] = Storage()
+    limits: Annotated[Limits, says("What strangers may ask of this replica.")] = Limits()
+    evaluation: Annotated[
+        Evaluation, says("How updates are measured: how soon a score is known, never what it is.")
+    ] = Evaluation()
+    guard: Annotated[
+        GuardSettings, says("Where the memory of what the keys have signed is kept.")
+    ] = GuardSettings()
+    witnesses: Annotated[
+        tuple[WitnessSettings, ...],
+        Meta(max_length=16),
+        says("Witnesses outside the federation (C2SP tlog-witness) that cosign the log."),
+    ] = ()
+    standby: Annotated[
+        Standby | None,
+        says("Several processes with this identity.  Left out: this is the only one."),
+    ] = None
+    passphrase: Annotated[
+        PassphraseSource, says("Where the passphrase of the keys is, where they are encrypted.")
+    ] = UNSAID
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        says("debug tells every attempt of a link."),
+    ] = "info"
+
+
+DEFAULT_YAML = """\
+# Settings of one Gristmill replica.  Leave out what should be the default.
+api_version: gristmill/v1
+kind: Replica
+# listen: {link: 0.0.0.0:7400, api: 0.0.0.0:7401}   # default: as in the genesis record
+# listen: {metrics: 127.0.0.1:7402}                 # Prometheus, /livez, /readyz; default: nowhere
+# storage: {blobs_bytes_max: 17179869184}
+# evaluation: {workers: 1}
+# guard: {path: guard.db}                           # better on another disk than the journal
+# standby: {etcd: ["127.0.0.1:2379"]}               # several processes with this identity
+# witnesses: [{url: "https://witness.example", vkey: "NAME+ID+KEY"}]   # cosign the score log too
+# log_level: info                                   # debug, info, warning or error
+# Where the passphrase of the keys is: {file: PATH}, {credential: NAME}, {command: [ARGV...]}
+# passphrase: {credential: gristmill-passphrase}
+"""
