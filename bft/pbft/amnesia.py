@@ -156,19 +156,27 @@ def _ours(core: Core) -> dict[str, Any]:
 
 
 def remember(core: Core, found: Verified) -> None:
-    """Keep the vote for the highest sequence of each replica, to show it to its author."""
+    """Keep what each replica signed for its highest sequence, to show it to its author.
+
+    Its highest COMMIT is kept beside a PREPARE above it: it is the promise that no VIEW-CHANGE may
+    leave out, also when the view of that PREPARE is over and nothing hangs on it any more.
+    """
     message = found.message
-    if isinstance(message, Prepare | Commit | Checkpoint):
-        peer = core.peers[found.sender]
-        if message.sequence >= peer.vote_sequence:
-            peer.vote, peer.vote_sequence = found, message.sequence
+    if not isinstance(message, Prepare | Commit | Checkpoint):
+        return
+    peer = core.peers[found.sender]
+    if message.sequence >= peer.vote_sequence:
+        peer.vote, peer.vote_sequence = found, message.sequence
+    if isinstance(message, Commit) and message.sequence >= peer.commit_sequence:
+        peer.commit, peer.commit_sequence = found, message.sequence
 
 
 def show(core: Core, to: int, status: Status) -> None:
     """Send `to` what it has signed and does not seem to know."""
-    vote = core.peers[to].vote
-    if vote is not None and unaware(vote, status):
-        core.send(to, vote)
+    peer = core.peers[to]
+    for vote in (peer.vote, peer.commit if peer.commit is not peer.vote else None):
+        if vote is not None and unaware(vote, status):
+            core.send(to, vote)
     asked = core.view_changes.highest(to)
     if asked > status.pending_view:
         left = core.view_changes.get(to, asked)
@@ -182,8 +190,10 @@ def unaware(vote: Verified, status: Status) -> bool:
     if isinstance(message, Checkpoint):
         return message.sequence > status.decided
     assert isinstance(message, Prepare | Commit)
-    if message.sequence <= status.decided or message.view < status.view:
+    if message.sequence <= status.decided:
         return False
+    if message.view < status.view:
+        return isinstance(message, Commit)  # which counts in every view
     if message.view > status.view:
         return True
     seen = {slot.sequence: slot.prepares | slot.commits for slot in status.slots}

@@ -48,6 +48,8 @@ class Peer:
     accusations: int = 0
     vote: Verified | None = None  # of those that it signed, one with the highest sequence
     vote_sequence: int = 0
+    commit: Verified | None = None  # the COMMIT of its with the highest sequence
+    commit_sequence: int = 0
 
 
 @dataclass(slots=True)

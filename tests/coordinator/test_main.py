@@ -17,6 +17,7 @@ import pytest
 
 from bft.codec.canonical import decode
 from bft.ordering.proof import QuorumProof
+from bft.pbft.core import Core
 from chain.federation import api
 from chain.records.score_log import LogEntry
 from coordinator.config import Home
@@ -81,17 +82,6 @@ class Process:
             session.get(f"{url or self._url}{api.LOG}?from={first}") as answer,
         ):
             return decode(tuple[LogEntry, ...], await answer.read())
-
-    async def votes(self, index: int, first: int, url: str) -> None:
-        """Wait until its signature stands under a decision at or after an entry of `url`'s log."""
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                assert self.process.poll() is None, "the replica has ended"
-                entries = await self.log(first, url)
-                if index in voters(entries):
-                    return
-                first = entries[-1].index + 1 if entries else first
-                await asyncio.sleep(LOOK_EVERY_S)
 
     async def wait(self) -> int:
         """Its exit status."""
@@ -199,6 +189,16 @@ def voters(entries: tuple[LogEntry, ...]) -> set[int]:
     return {signature.replica for proof in proofs for signature in proof.signatures}
 
 
+def promised(core: Core) -> int:
+    """For how high a sequence it has a COMMIT of replica 3."""
+    return core.peers[3].commit_sequence
+
+
+def engines(mill: Mill) -> list[Core]:
+    """Of the replicas that run in this process."""
+    return [service.runtime.replica._consensus._core for service in mill.services.values()]
+
+
 @pytest.mark.parametrize("forget", [restore, wipe, lose])
 async def test_a_replica_that_has_forgotten_observes_and_never_votes(
     tmp_path: Path, forget: Callable[[Path, Path], None]
@@ -210,9 +210,11 @@ async def test_a_replica_that_has_forgotten_observes_and_never_votes(
             await process.reach_cycle(2)
         backup = tmp_path / "yesterday"
         shutil.copytree(home.path, backup)
-        size = mill.state().log.size
-        async with started(mill, 3) as process:
-            await process.votes(3, size, mill.urls[0])
+        decided = max(core.last_decided for core in engines(mill))
+        async with started(mill, 3):
+            await mill.until(
+                lambda: all(c.peers[3].commit_sequence > decided for c in engines(mill))
+            )
         forget(home.path, backup)
         for _ in range(2):  # and it knows so when it is started again
             async with started(mill, 3) as process:

@@ -486,4 +486,14 @@ FURTHER = (
             "    return True\n",
         ),
     ),
+    Mutant(
+        "commits-of-earlier-views-not-shown",
+        "who has forgotten a COMMIT hears of it in every view",
+        ("tests/bft/pbft/test_amnesia.py",),
+        (
+            "bft/pbft/amnesia.py",
+            "        return isinstance(message, Commit)  # which counts in every view\n",
+            "        return False\n",
+        ),
+    ),
 )

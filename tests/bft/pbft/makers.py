@@ -15,6 +15,7 @@ from bft.pbft.messages import (
     PrePrepare,
     Proposal,
     StableProof,
+    Status,
     Verified,
     ViewChange,
     sign_message,
@@ -126,6 +127,22 @@ def new_view(
             for s, d in proposals
         ),
         replica=FOUR.primary(view),
+    )
+
+
+def status(replica: int, wished_view: int = 0, *, view: int = 0, decided: int = 0) -> Status:
+    """What a replica in `view` that lacks nothing says."""
+    return Status(
+        chain_id=CHAIN,
+        epoch=0,
+        view=view,
+        pending_view=view,
+        wished_view=wished_view,
+        low=0,
+        decided=decided,
+        helper=0,
+        slots=(),
+        replica=replica,
     )
 
 

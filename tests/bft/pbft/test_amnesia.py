@@ -31,6 +31,7 @@ from tests.bft.pbft.makers import (
     prepared,
     signed,
     stable,
+    status,
     tell,
     view_change,
 )
@@ -269,3 +270,34 @@ def test_in_a_view_that_it_left_nobody_gets_a_second_proposal_from_it() -> None:
     mine = [found.message for found in wire if found.sender == 1]
     assert mine  # it is alive: it asks for the next view
     assert not [m for m in mine if isinstance(m, PrePrepare | NewView | Commit) and m.view < 2]
+
+
+def shown(cluster: Cluster, view: int, decided: int = 0) -> list[type]:
+    """What replica 0 sends back of replica 1's votes when 1 says that it is in this view."""
+    wire: list[Verified] = []
+
+    def listen(source: int, to: int, data: bytes) -> list[bytes]:
+        wire.append(cluster.open(data))
+        return [data]
+
+    cluster.outgoing = listen
+    cluster.run(1_000)  # a STATUS is answered that often
+    tell(cluster, 0, status(1, view=view, decided=decided))
+    return [type(found.message) for found in wire if found.sender == 1]
+
+
+def test_a_commit_is_shown_to_its_author_in_every_view_until_it_is_decided() -> None:
+    """It is what a VIEW-CHANGE must not leave out; a PREPARE of a view that is over is nothing."""
+    cluster = alone(0)
+    tell(cluster, 0, commit(0, 1, D1, 1))
+    tell(cluster, 0, prepare(0, 2, D2, 1))
+    assert shown(cluster, 0) == [Prepare, Commit]
+    assert shown(cluster, 1) == [Commit]
+    assert shown(cluster, 1, decided=1) == []
+
+
+def test_a_commit_of_a_view_that_is_over_finds_its_author_out() -> None:
+    """Its own memory says that it prepared nothing there."""
+    cluster = lagging_primary()
+    cluster.arrive(1, signed(commit(0, 3, D1, 1)).frame)
+    assert "forgotten" in (cluster.nodes[1].halted or "")

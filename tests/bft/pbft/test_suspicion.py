@@ -2,30 +2,12 @@
 
 import pytest
 
-from bft.pbft.messages import Commit, PrePrepare, Status, ViewChange
+from bft.pbft.messages import Commit, PrePrepare, ViewChange
 from bft.pbft.suspicion import BUSY_MS, PACE_SAMPLES_MIN, PACES, view_change_ms
 from tests.bft.pbft.cluster import Cluster
-from tests.bft.pbft.identities import CHAIN
-from tests.bft.pbft.makers import alone, tell, view_change
+from tests.bft.pbft.makers import alone, status, tell, view_change
 from tests.bft.pbft.slow import served
 from tests.bft.pbft.test_liveness import FAST, replica_of
-
-
-def status(replica: int, wished_view: int) -> Status:
-    """What a replica in view 0 that lacks nothing says."""
-    return Status(
-        chain_id=CHAIN,
-        epoch=0,
-        view=0,
-        pending_view=0,
-        wished_view=wished_view,
-        low=0,
-        decided=0,
-        helper=0,
-        slots=(),
-        replica=replica,
-    )
-
 
 # wishes
 
