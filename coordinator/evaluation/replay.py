@@ -1,7 +1,7 @@
 """The audit of one unit: train it again and compare.
 
-Base, records, their order and the optimiser follow from public data, so an honest update is this
-replica's own but for the rounding of other hardware.
+Base, records, their order, the optimiser and the rounding to bytes follow from public data, so an
+honest update is this replica's own but for the rounding of other hardware.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from chain.records.contribution import WorkUnit
 from chain.records.job import Job
 from chain.rules.assignment import training_seed
 from chain.rules.changes import Change
-from chain.rules.families.registry import segment_shapes
+from chain.rules.updates import decode_change
+from miner.training.compression import encode_update
 from miner.training.trainer import train_changes
 
 ONE = 1 << 16
@@ -34,18 +35,20 @@ def replay(
         ConfigError, DecodeError, ValueError: as `train_changes`.
     """
     changes = train_changes(job, base, unit, chunk, training_seed(seed, unit))
-    made = np.concatenate([changes[name].ravel() for name in segment_shapes(job, unit.segment)])
-    told = update.part(0, update.elements).astype(np.float64)
-    return likeness(told, made * 2.0**job.fraction_bits)
+    made = decode_change(job, unit.segment, encode_update(job, unit.segment, changes))
+    return likeness(_vector(update), _vector(made))
+
+
+def _vector(change: Change) -> NDArray[np.float64]:
+    return change.part(0, change.elements).astype(np.float64)
 
 
 def likeness(told: NDArray[np.float64], made: NDArray[np.float64]) -> int:
     """The cosine times the shorter length over the longer, 2**-16, at least 0.
 
-    Over the weights at which `told` is not 0; 0 when there are none.  So a longer step is as much
-    another update as one in another direction.
+    0 when both are 0.  So a longer step is as much another update as one in another direction, and
+    an update that leaves weights out is another one too.
     """
-    made = np.where(told == 0, 0.0, made)
     longest = max(float(told @ told), float(made @ made))
     if longest == 0:
         return 0

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from chain.records.contribution import WorkUnit
-from chain.records.job import Job
+from chain.records.job import SPARSE, Job
 from chain.rules.sampling import permutation
 from miner.training.compression import encode_unit
 from miner.training.data import load
@@ -74,10 +74,10 @@ def train_changes(
 ) -> dict[str, NDArray[np.float64]]:
     """Trained minus base weights, by tensor name; arguments and errors as `train_unit`."""
     torch.set_num_threads(1)  # a miner with more cores runs more units
-    where = choose_device(device)
+    where, audited = choose_device(device), job.compression != SPARSE
     model = load_model(job, base, torch.float32).to(where)
     inputs, labels = (part.to(where) for part in batch(job, load(job), records, torch.float32))
-    with autocast(where):
+    with autocast(where, audited):
         activations = prefix(model, unit.segment, inputs)
     start = model.own(unit.segment)
     own = {name: part.clone().requires_grad_() for name, part in start.items()}
@@ -88,7 +88,7 @@ def train_changes(
     batches = islice(minibatches(len(records), job.batch_records, seed), done, unit.steps)
     for step, chosen in enumerate(batches, done + 1):
         places = torch.tensor(chosen, device=where)
-        with autocast(where):
+        with autocast(where, audited):
             loss = segment_loss(model, unit.segment, own, activations[places], labels[places])
         optimizer.step(torch.autograd.grad(loss, trained))
         if progress:

@@ -1,6 +1,7 @@
 """The audit: an honest update is the replica's own; less work, or other work, is another update."""
 
 import dataclasses
+from math import isqrt
 
 from msgspec.structs import replace
 
@@ -22,9 +23,10 @@ def told(unit: WorkUnit, update: bytes) -> int:
     return replay(JOB, GENESIS, unit, NOW.chunk(unit.unit), NOW.seed, change)
 
 
-def test_honest_updates_pass_the_audit_on_every_segment() -> None:
+def test_honest_updates_are_the_replicas_own_on_every_segment() -> None:
+    """On one kind of processor to the bit, so rounding to bytes costs nothing."""
     for number, unit in NOW.units.items():
-        assert told(unit, NOW.train(number)) >= MINIMAL.audit_cosine
+        assert told(unit, NOW.train(number)) == ONE
 
 
 def test_less_work_fails_it() -> None:
@@ -51,6 +53,27 @@ def test_the_same_work_at_another_length_fails_it() -> None:
         changed = Change(honest.elements, honest.places, honest.values * halves // 2)
         told = replay(JOB, GENESIS, unit, NOW.chunk(0), NOW.seed, changed)
         assert told < MINIMAL.audit_cosine
+
+
+def test_an_update_that_leaves_out_all_but_one_tensor_fails_it() -> None:
+    """What it tells is right to the bit, so the weights that it leaves out count as well."""
+    unit = NOW.units[0]
+    honest = decode_change(JOB, unit.segment, NOW.train(0))
+    values = honest.values.copy()
+    values[values.size // 2 :] = 0
+    change = Change(honest.elements, honest.places, values)
+    assert replay(JOB, GENESIS, unit, NOW.chunk(0), NOW.seed, change) < MINIMAL.audit_cosine
+
+
+def test_nine_tenths_of_the_work_at_full_length_fail_it() -> None:
+    unit = NOW.units[0]
+    less = replace(unit, steps=unit.steps * 9 // 10)
+    honest = decode_change(JOB, unit.segment, NOW.train(0))
+    update = train_unit(JOB, GENESIS, less, NOW.chunk(0), training_seed(NOW.seed, unit))
+    short = decode_change(JOB, unit.segment, update)
+    values = short.values * isqrt(honest.squared_norm) // isqrt(short.squared_norm)
+    change = Change(short.elements, short.places, values)
+    assert replay(JOB, GENESIS, unit, NOW.chunk(0), NOW.seed, change) < MINIMAL.audit_cosine
 
 
 def test_only_audited_units_are_trained_again() -> None:
