@@ -48,9 +48,20 @@ class Limits(_Settings, frozen=True):
     """What strangers may ask of this replica."""
 
     address_requests_s: Annotated[
-        Positive, says("Requests in a second, sustained, from one client's address.")
+        Positive,
+        says("Requests, uploads and blocks in a second, sustained, from one client's address."),
     ] = 200
     address_burst: Annotated[Positive, says("Requests at once from one client's address.")] = 400
+    address_reads_s: Annotated[
+        Positive,
+        says(
+            "Questions in a second, sustained, from one client's address; a page counts for ten.  "
+            "This machine's own are not counted: a reverse proxy brings everybody."
+        ),
+    ] = 200
+    address_reads_burst: Annotated[
+        Positive, says("Questions at once from one client's address.")
+    ] = 1000
     client_requests_s: Annotated[
         Positive, says("Requests in a second, sustained, under one signing key.")
     ] = 20

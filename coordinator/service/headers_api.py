@@ -11,7 +11,7 @@ from chain.federation import api
 from chain.records.block import Block, decode_block
 from chain.records.peer_message import encode_certheaders
 from coordinator.service.index import LogIndex
-from coordinator.service.parameters import number, path_hex, path_number
+from coordinator.service.parameters import next_page, number, path_hex, path_number
 
 HEIGHT_MAX = 2**32 - 1
 HEADERS_KEPT_MAX = 8_192  # about 1 kB each: to find a coinbase's branch all of a block is hashed
@@ -37,7 +37,12 @@ class HeadersApi:
             if found is None:
                 break
             headers.append(found)
-        return web.Response(body=encode_certheaders(headers), content_type=api.OCTETS)
+        full = len(headers) == api.HEADERS_LIMIT_MAX
+        return web.Response(
+            body=encode_certheaders(headers),
+            content_type=api.OCTETS,
+            headers=next_page(request, first + len(headers) if full else None),
+        )
 
     async def get_proof(self, request: web.Request) -> web.Response:
         """A merkle block."""

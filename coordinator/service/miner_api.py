@@ -104,7 +104,6 @@ class MinerApi:
         # No update of this job is longer, and what is longer would only fill the store.
         self._update_bytes_max = min(params.update_bytes_max, longest)
         self._clock = clock
-        self._addresses = Buckets(limits.address_requests_s, limits.address_burst)
         self._clients = Buckets(limits.client_requests_s, limits.client_burst)
         self._body_s = limits.body_s
         self._uploads_max, self._uploads = limits.uploads, 0
@@ -118,12 +117,6 @@ class MinerApi:
             web.post(api.BLOCKS, self.post_block),
         ]
 
-    def _admit(self, request: web.Request) -> None:
-        """Before anything is read.  Raises TooMany."""
-        retry_s = self._addresses.try_take(request.remote, self._clock())
-        if retry_s:
-            raise TooMany(retry_s)
-
     def _admit_client(self, client: bytes, operations: int = 1) -> None:
         """After a signature stood.  Raises TooMany."""
         retry_s = self._clients.try_take(client, self._clock(), operations)
@@ -134,7 +127,6 @@ class MinerApi:
 
     async def post_request(self, request: web.Request) -> web.Response:
         """Have a signed request ordered: 200 accepted, 202 still under way, 409 or 422 refused."""
-        self._admit(request)
         wait_ms = number(request, "wait_ms", api.REQUEST_WAIT_MS_MAX, api.REQUEST_WAIT_MS_MAX)
         sealed = await read_body(request, REQUEST_BYTES_MAX + ENVELOPE_BYTES, self._body_s)
         opened = open_request(sealed, self._rules.chain_id)
@@ -171,7 +163,6 @@ class MinerApi:
 
     async def put_blob(self, request: web.Request) -> web.Response:
         """Store an update durably and sign for it: 201 with the sealed receipt."""
-        self._admit(request)
         digest = digest_of(request)
         miner, asked = self._authorization(request, digest)
         self._admit_client(miner)
@@ -257,7 +248,6 @@ class MinerApi:
 
     async def post_block(self, request: web.Request) -> web.Response:
         """Offer a block: 202 when it is valid and voted for, 409 or 422 with the broken rule."""
-        self._admit(request)
         block = await read_body(request, api.BLOCK_BYTES_MAX, self._body_s)
         try:
             async with asyncio.timeout(api.REQUEST_WAIT_MS_MAX / 1000):

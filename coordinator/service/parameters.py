@@ -1,6 +1,7 @@
 """What stands in paths and queries, strictly: one spelling each, bounded before it is parsed."""
 
 from aiohttp import web
+from yarl import URL
 
 from bft.errors import DecodeError
 
@@ -44,3 +45,14 @@ def path_hex(request: web.Request, name: str, size: int) -> bytes:
 def digest_of(request: web.Request) -> bytes:
     """The digest in the path.  Raises DecodeError."""
     return path_hex(request, "digest", 32)
+
+
+def next_page(request: web.Request, following: int | None) -> dict[str, str]:
+    """The header that says where the next page of a list begins: with `following`; None: nowhere.
+
+    Source: RFC 8288; the target is relative, so it holds behind a reverse proxy as well.
+    """
+    if following is None:
+        return {}
+    query = {**request.query, "from": str(following)}
+    return {"Link": f'<{URL(request.path).with_query(query)}>; rel="next"'}

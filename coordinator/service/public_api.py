@@ -27,6 +27,7 @@ from coordinator.service.parameters import (
     INTEGER_MAX,
     decimal,
     digest_of,
+    next_page,
     number,
     path_hex,
     path_number,
@@ -144,7 +145,10 @@ class PublicApi:
         made = await self._index.epochs(first, limit, size)
         if not made and self._runtime.replica.state.epoch >= first:
             raise self._not_found(f"the log holds no certificate of epoch {first}")
-        return _octets(encode(tuple(each.federation_key for each in made)))
+        keys = tuple(each.federation_key for each in made)
+        last = keys[-1].epoch if keys else self._runtime.replica.state.epoch
+        more = last < self._runtime.replica.state.epoch
+        return _octets(encode(keys), next_page(request, last + 1 if more else None))
 
     async def get_blob(self, request: web.Request) -> web.Response:
         """An artifact.  Its name is its digest, so it may be cached for ever."""
@@ -196,7 +200,10 @@ class PublicApi:
         """JSON, one line for each past cycle from ?from= on; the newest when it is left out."""
         last = self._runtime.replica.state.cycle
         first = number(request, "from", max(1, last - CYCLES_MAX + 1))
-        return web.json_response(await self._index.overview(first, last))
+        following = first + CYCLES_MAX
+        lines = await self._index.overview(first, last)
+        headers = next_page(request, following if following <= last else None)
+        return web.json_response(lines, headers=headers)
 
     async def get_cycle(self, request: web.Request) -> web.Response:
         """JSON, all that the log says about one cycle."""
@@ -278,10 +285,12 @@ class PublicApi:
         """LogEntry records from ?from= on, at most ?limit=, bounded in bytes as well."""
         first = number(request, "from", 0)
         limit = number(request, "limit", api.LOG_LIMIT_MAX, api.LOG_LIMIT_MAX)
-        data = encode(await self._index.entries(first, limit))
+        entries = await self._index.entries(first, limit)
+        data = encode(entries)
+        following = entries[-1].index + 1 if entries else None
         self._outflow.reserve(len(data))
         try:
-            response = _octets(data)
+            response = _octets(data, next_page(request, following))
             await self._outflow.write(request, response, len(data))
             return response
         finally:

@@ -11,6 +11,7 @@ digest, and TLS towards the public is the operator's (a reverse proxy).  Links a
 import asyncio
 import dataclasses
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -21,6 +22,7 @@ from msgspec.structs import replace
 
 from bft.errors import ConfigError
 from bft.pbft.config import Config
+from chain.federation import api, openapi
 from chain.federation.server import make_runner
 from chain.records.federation import MemberRecord
 from chain.records.score_log import BlockFinal, CycleClosed
@@ -58,6 +60,7 @@ from coordinator.service.resources import ResourcesApi
 from coordinator.service.retention import Retention
 from coordinator.service.runtime import Runtime
 from coordinator.service.standing import Standing
+from coordinator.service.throttle import PAGES, Throttle
 from coordinator.service.vault import Vault
 from coordinator.service.work import Artifacts, Pool, PoolWorker, urls_but
 
@@ -144,8 +147,7 @@ class Stint(ABC):
     async def open(self) -> None:
         """Listen.  Raises ConfigError: an address is taken or not of this machine."""
         listen = self._setup.config.listen
-        api = listen.api or self._own.api.decode("ascii")
-        await self._listen(api, self._public_app())
+        await self._listen(listen.api or self._own.api.decode("ascii"), self.public_app())
         self._stack.callback(self._public.closing.set)
         self._stack.callback(self.standing.growth.announce)  # wakes listeners: they see `closing`
         if listen.metrics is not None:
@@ -153,15 +155,23 @@ class Stint(ABC):
             app.add_routes(self._metrics.routes())
             await self._listen(listen.metrics, app)
 
-    def _public_app(self) -> web.Application:
-        app = web.Application(middlewares=[errors_to_problems])
+    def public_app(self) -> web.Application:
+        """What everybody may use: described by openapi.yaml, and the pages."""
+        taking, pages = self._taking_routes(), self._dashboard.routes()
+        throttle = Throttle(
+            self._setup.config.limits,
+            frozenset((route.method, route.path) for route in taking),
+            frozenset({api.CYCLE, api.RESOURCES, *(route.path for route in pages)}),
+            time.monotonic,
+        )
+        app = web.Application(middlewares=[errors_to_problems, throttle.middleware()])
+        app[PAGES] = frozenset(route.path for route in pages)
         app.add_routes(self._publication.routes())
         app.on_response_prepare.append(readable_by_pages)
         resources = ResourcesApi(self._index, self._application.rules.job)
         doors = (self._public, self._beacon, MembershipApi(self.standing), resources)
         app.add_routes([route for door in doors for route in door.routes()])
-        app.add_routes(self._taking_routes())
-        app.add_routes(self._dashboard.routes())
+        app.add_routes([*taking, *openapi.routes(__package__), *pages])
         return app
 
     async def _listen(self, address: str, app: web.Application) -> None:
@@ -307,7 +317,7 @@ class MemberStint(Stint):
             self._store,
             setup.identity,
             setup.config.limits,
-            lambda: asyncio.get_running_loop().time(),
+            time.monotonic,
         )
 
     def _refusals(self) -> int:
