@@ -23,12 +23,13 @@ from chain.federation import api
 from chain.params import Params
 from chain.records.federation import Genesis
 from chain.records.job import Job
+from chain.settings_text import example
 from coordinator.ceremony import local_federation
 from coordinator.config import Home
-from coordinator.settings import DEFAULT_YAML
+from coordinator.settings import ReplicaConfig
 from tests.sample import JOB, SNAPSHOT, STILL
 
-SETTINGS = DEFAULT_YAML + (
+SETTINGS = example(ReplicaConfig) + (
     "limits: {connections: 4096, address_requests_s: 1000000, address_burst: 1000000,"
     " client_requests_s: 1000000, client_burst: 1000000}\n"
 )

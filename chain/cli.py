@@ -64,14 +64,14 @@ def _config(home: Path, flags: dict[str, Any]) -> Any:
     import msgspec
 
     from bft.errors import ConfigError
-    from chain.node.config import CONFIG_NAME, NodeConfig, load_config
+    from chain.node.config import CONFIG_NAME, NodeConfig, load_config, without_file
 
     names = {"key": "federation_key", "key_file": "federation_key_file"}
     given = {names.get(name, name): value for name, value in flags.items() if value}
     if "federation_key" in given or "federation_key_file" in given:
         given = {"federation_key": "", "federation_key_file": "", **given}
     path = home / CONFIG_NAME
-    config = load_config(path) if path.exists() else NodeConfig(home=str(home))
+    config = load_config(path) if path.exists() else without_file(home)
     try:
         merged = {**msgspec.structs.asdict(config), **given}
         return msgspec.convert(merged, NodeConfig)

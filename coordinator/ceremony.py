@@ -27,6 +27,7 @@ from chain.params import Params
 from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import Job
 from chain.rules.founding import GENESIS_VERSION, check_genesis
+from chain.settings_text import example
 from coordinator.config import (
     IDENTITY,
     SECRET_BYTES,
@@ -38,7 +39,7 @@ from coordinator.guard.store import SqliteGuard
 from coordinator.keys.files import write_whole
 from coordinator.keys.store import COST, Cost, create_keystore
 from coordinator.service.blobs import blob_path
-from coordinator.settings import DEFAULT_YAML
+from coordinator.settings import ReplicaConfig
 
 # Below the range from which systems take ports for outgoing connections.
 _PORT_FIRST, _PORT_LAST = 20_000, 32_000
@@ -96,7 +97,7 @@ def create_identity(
     write_whole(paths.tls_certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     write_whole(paths.member, encode(member), 0o644)
     if not paths.config.exists():
-        write_whole(paths.config, DEFAULT_YAML.encode(), 0o644)
+        write_whole(paths.config, example(ReplicaConfig).encode(), 0o644)
     return member
 
 

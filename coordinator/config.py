@@ -18,6 +18,7 @@ The home directory of one replica:
     lock           state    held while the replica runs
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -27,7 +28,7 @@ from bft.crypto.identity import PrivateKey
 from bft.errors import ConfigError, DecodeError
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis, MemberRecord
 from chain.rules.founding import check_genesis
-from chain.settings import SETTINGS_BYTES_MAX, parse_settings
+from chain.settings import SETTINGS_BYTES_MAX, parse_settings, variables
 from coordinator.keys.passphrase import find_passphrase
 from coordinator.keys.store import Keystore, open_keystore
 from coordinator.settings import ReplicaConfig
@@ -142,13 +143,30 @@ class Setup:
 
 
 def load_config(path: Path) -> ReplicaConfig:
-    """The settings in a YAML file.
+    """The settings in a YAML file, and over them those of the environment (GRISTMILL_REPLICA__*).
 
     Raises:
         ConfigError: too long, no YAML, or against ReplicaConfig; the text names file and path.
     """
     with path.open("rb") as file:
-        return parse_settings(ReplicaConfig, file.read(SETTINGS_BYTES_MAX + 1), str(path))
+        data = file.read(SETTINGS_BYTES_MAX + 1)
+    config = parse_settings(ReplicaConfig, data, str(path), variables("replica", os.environ))
+    _check_addresses(config, str(path))
+    return config
+
+
+def _check_addresses(config: ReplicaConfig, spot: str) -> None:
+    """Ports that there are not pass the pattern.  Raises ConfigError."""
+    listen, standby = config.listen, config.standby
+    named = {"listen.link": listen.link, "listen.api": listen.api, "listen.metrics": listen.metrics}
+    if standby is not None:
+        named |= {f"standby.etcd[{i}]": address for i, address in enumerate(standby.etcd)}
+    for name, address in named.items():
+        try:
+            if address is not None:
+                split_address(address)
+        except ConfigError as error:
+            raise ConfigError(f"{spot}: $.{name}: {error}") from None
 
 
 def load_setup(path: Path, *, passphrase_file: Path | None = None) -> Setup:

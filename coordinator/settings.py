@@ -14,7 +14,10 @@ from coordinator.keys.passphrase import UNSAID, PassphraseSource
 
 Positive = Annotated[int, Meta(ge=1)]
 Address = Annotated[
-    str, Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):[0-9]{1,5}$", max_length=255)
+    str,
+    Meta(
+        pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):[0-9]{1,5}$", max_length=255, title="host:port"
+    ),
 ]
 """host:port; an IPv6 address stands in brackets."""
 
@@ -26,12 +29,15 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Listen(_Settings, frozen=True):
     """Where this replica listens, if not at the addresses of its member record."""
 
-    link: Annotated[Address | None, says("Mutual TLS, for other replicas only.")] = None
-    api: Annotated[Address | None, says("Plain HTTP, for everybody.")] = None
+    link: Annotated[
+        Address | None, says("Mutual TLS, for other replicas only.", "0.0.0.0:7400")
+    ] = None
+    api: Annotated[Address | None, says("Plain HTTP, for everybody.", "0.0.0.0:7401")] = None
     metrics: Annotated[
         Address | None,
         says(
-            "Prometheus, /livez and /readyz, for the operator's own monitoring.  Left out: nowhere."
+            "Prometheus, /livez and /readyz for the operator's own monitoring.  Left out: nowhere.",
+            "127.0.0.1:7402",
         ),
     ] = None
 
@@ -89,7 +95,7 @@ class Evaluation(_Settings, frozen=True):
     workers: Annotated[Positive, says("Processes; each holds one model.")] = 1
 
 
-FileName = Annotated[str, Meta(min_length=1, max_length=4096)]
+FileName = Annotated[str, Meta(min_length=1, max_length=4096, title="path")]
 
 
 class GuardSettings(_Settings, frozen=True):
@@ -164,33 +170,27 @@ class ReplicaConfig(_Settings, frozen=True):
     witnesses: Annotated[
         tuple[WitnessSettings, ...],
         Meta(max_length=16),
-        says("Witnesses outside the federation (C2SP tlog-witness) that cosign the log."),
+        says(
+            "Witnesses outside the federation (C2SP tlog-witness) that cosign the log.",
+            [{"url": "https://witness.example", "vkey": "NAME+ID+KEY"}],
+        ),
     ] = ()
     standby: Annotated[
         Standby | None,
-        says("Several processes with this identity.  Left out: this is the only one."),
+        says(
+            "Several processes with this identity: whoever holds its key in etcd votes.  Left out: "
+            "this is the only one.",
+            {"etcd": ["127.0.0.1:2379"]},
+        ),
     ] = None
     passphrase: Annotated[
-        PassphraseSource, says("Where the passphrase of the keys is, where they are encrypted.")
+        PassphraseSource,
+        says(
+            "Where the passphrase of the keys is: one of file, credential and command.",
+            {"credential": "gristmill-passphrase"},
+        ),
     ] = UNSAID
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         says("debug tells every attempt of a link."),
     ] = "info"
-
-
-DEFAULT_YAML = """\
-# Settings of one Gristmill replica.  Leave out what should be the default.
-api_version: gristmill/v1
-kind: Replica
-# listen: {link: 0.0.0.0:7400, api: 0.0.0.0:7401}   # default: as in the genesis record
-# listen: {metrics: 127.0.0.1:7402}                 # Prometheus, /livez, /readyz; default: nowhere
-# storage: {blobs_bytes_max: 17179869184}
-# evaluation: {workers: 1}
-# guard: {path: guard.db}                           # better on another disk than the journal
-# standby: {etcd: ["127.0.0.1:2379"]}               # several processes with this identity
-# witnesses: [{url: "https://witness.example", vkey: "NAME+ID+KEY"}]   # cosign the score log too
-# log_level: info                                   # debug, info, warning or error
-# Where the passphrase of the keys is: {file: PATH}, {credential: NAME}, {command: [ARGV...]}
-# passphrase: {credential: gristmill-passphrase}
-"""

@@ -16,7 +16,7 @@ EVENTS_TOLD = 10
 EVENTS_FOLDED = 100_000  # of the past, into a live picture's totals
 
 if TYPE_CHECKING:
-    from miner.config import MinerHome
+    from miner.config import Device, MinerHome
     from miner.view import View
 
 
@@ -79,7 +79,7 @@ def init(
     genesis_file: Path,
     urls: tuple[str, ...],
     nodes: tuple[str, ...],
-    device: str,
+    device: "Device",
     as_json: bool,
 ) -> None:
     """Make a key and a home directory.  Prints the chain id: compare it with the operators'."""

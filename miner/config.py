@@ -12,10 +12,9 @@ events.jsonl   what the miner did, one JSON object a line; rotated at 16 MiB
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from bft.codec.canonical import encode
@@ -24,24 +23,39 @@ from bft.errors import ConfigError
 from chain.federation.transport import base_url
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
 from chain.rules.founding import open_genesis
-from chain.settings import SETTINGS_BYTES_MAX, parse_settings
+from chain.settings import SETTINGS_BYTES_MAX, parse_settings, says, variables
+from chain.settings_text import example
 from miner.files import write_durably
 
 KEY_FILE = "identity.key"
 GENESIS_FILE = "genesis.bin"
 CONFIG_FILE = "miner.yaml"
-DEVICES = ("cpu", "cuda", "mps", "auto")
+
+Device = Literal["cpu", "cuda", "mps", "auto"]
+DEVICES: tuple[str, ...] = get_args(Device)
+Url = Annotated[str, Meta(min_length=1, max_length=512, title="URL")]
 
 
 class MinerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How this machine mines; nothing here changes what an update is worth."""
 
-    federation: tuple[str, ...] = ()  # replicas' addresses; empty: those of the genesis record
-    nodes: tuple[str, ...] = ()  # our own: they offer transactions, and get our blocks
-    device: str = "cpu"  # one of DEVICES; auto is the fastest that there is
-    watts_per_core: Annotated[int, Meta(ge=1, le=1000)] = 15  # where no energy counter is readable
-    niceness: Annotated[int, Meta(ge=0, le=19)] = 5  # of training; 19 yields to everything else
-    sandbox: bool = False  # train without network, writing nothing but the update (sandbox.py)
+    federation: Annotated[
+        tuple[Url, ...], says("Replicas' addresses; empty: those of the genesis record.")
+    ] = ()
+    nodes: Annotated[
+        tuple[Url, ...],
+        says("Chain nodes of your own: they offer transactions, and get your blocks."),
+    ] = ()
+    device: Annotated[Device, says("Where to train; auto is the fastest that there is.")] = "cpu"
+    watts_per_core: Annotated[
+        int, Meta(ge=1, le=1000), says("Assumed where no energy counter can be read.")
+    ] = 15
+    niceness: Annotated[
+        int, Meta(ge=0, le=19), says("Of training; 19 yields to everything else.")
+    ] = 5
+    sandbox: Annotated[bool, says("Train without network, writing nothing but the update.")] = False
+    api_version: Annotated[Literal["gristmill/v1"], says("Of this file's shape.")] = "gristmill/v1"
+    kind: Annotated[Literal["Miner"], says("Whose settings these are.")] = "Miner"
 
 
 class MinerHome(NamedTuple):
@@ -67,8 +81,12 @@ def create_home(path: Path, genesis: Genesis, config: MinerConfig | None = None)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = _new_key()
     write_durably(path / GENESIS_FILE, encode(genesis))
-    settings = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False)
-    write_durably(path / CONFIG_FILE, settings.encode())
+    said = {
+        name: value
+        for name, value in msgspec.to_builtins(config).items()
+        if value != getattr(MinerConfig(), name)
+    }
+    write_durably(path / CONFIG_FILE, example(MinerConfig, said).encode())
     write_durably(path / KEY_FILE, key.secret.hex().encode() + b"\n", mode=0o600)
     return key.public_key
 
@@ -87,7 +105,7 @@ def load_home(path: Path) -> MinerHome:
         path=path,
         key=key,
         genesis=load_genesis(path / GENESIS_FILE),
-        config=_load_config(path / CONFIG_FILE),
+        config=load_config(path / CONFIG_FILE),
     )
 
 
@@ -96,17 +114,21 @@ def load_genesis(path: Path) -> Genesis:
     return open_genesis(_read(path, GENESIS_BYTES_MAX), str(path))
 
 
-def _load_config(path: Path) -> MinerConfig:
-    config = parse_settings(MinerConfig, _read(path, SETTINGS_BYTES_MAX), str(path))
+def load_config(path: Path) -> MinerConfig:
+    """With what the environment (GRISTMILL_MINER__*) says instead."""
+    environment = variables("miner", os.environ)
+    config = parse_settings(MinerConfig, _read(path, SETTINGS_BYTES_MAX), str(path), environment)
     _check(config, str(path))
     return config
 
 
 def _check(config: MinerConfig, spot: str) -> None:
-    if config.device not in DEVICES:
-        raise ConfigError(f"{spot}: device is {config.device!r}; one of {DEVICES} expected")
-    for url in (*config.federation, *config.nodes):
-        base_url(url)
+    for name, urls in (("federation", config.federation), ("nodes", config.nodes)):
+        for url in urls:
+            try:
+                base_url(url)
+            except ConfigError as error:
+                raise ConfigError(f"{spot}: $.{name}: {error}") from None
 
 
 def _new_key() -> PrivateKey:

@@ -3,6 +3,7 @@
 Nothing here changes what is valid; the genesis record and the pinned federation key do.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,37 +22,65 @@ from chain.records.federation import (
     Genesis,
 )
 from chain.rules.founding import open_genesis
-from chain.settings import SETTINGS_BYTES_MAX, parse_settings
+from chain.settings import SETTINGS_BYTES_MAX, parse_settings, says, variables
 
 CONFIG_NAME = "node.yaml"  # in a node's home
 KEY_FILE_BYTES_MAX = FEDERATION_KEY_BYTES_MAX
 PEERS_MAX = 64
 PORT_DIGITS = 5
 
-Endpoint = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s/]+):[0-9]{1,5}$")]
+Endpoint = Annotated[
+    str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s/]+):[0-9]{1,5}$", title="host:port")
+]
 """host:port, or [IPv6]:port."""
-Url = Annotated[str, Meta(pattern=r"^https?://[^\s]+$")]
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s]+$", title="URL")]
+FileName = Annotated[str, Meta(title="path")]
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One node.  Paths are taken relative to the file that they stand in."""
 
-    genesis: str = "genesis.bin"  # path of the encoded genesis record; its digest is the chain id
-    home: str = "."  # directory of this node alone; holds chain.sqlite and a lock
-    federation_key: str = ""  # 192 hex digits; the ONE key, pinned
-    federation_key_file: str = ""  # or a file: hex digits, or an encoded FederationKey
-    # Neither: `run_node` derives it from the genesis record and a replica's log, once.
-    p2p: Endpoint = "127.0.0.1:7500"  # listens for peers
-    http: Endpoint = "127.0.0.1:7501"  # listens for its operator
-    peers: Annotated[tuple[Endpoint, ...], Meta(max_length=PEERS_MAX)] = ()  # dials these
-    replicas: Annotated[tuple[Url, ...], Meta(max_length=PEERS_MAX)] = ()  # asks these
-    ask_members: bool = False  # and the federation's members, wherever they say that they answer
-    prune_blocks: Annotated[int, Meta(ge=0, le=2**31)] = 0  # final blocks kept; 0: all; else 288 +
-    transaction_index: bool = False  # getrawtransaction finds every final transaction
-    address_index: bool = False  # getaddresshistory: what paid or spent an address
-    inbound_max: Annotated[int, Meta(ge=0, le=10_000)] = 117  # connections
-    api_version: Literal["gristmill/v1"] = "gristmill/v1"
-    kind: Literal["Node"] = "Node"
+    genesis: Annotated[FileName, says("The genesis record's file; its digest is the chain id.")] = (
+        "genesis.bin"
+    )
+    home: Annotated[
+        FileName, says("The directory of this node alone; holds chain.sqlite and a lock.")
+    ] = "."
+    federation_key: Annotated[
+        str,
+        says(
+            "The ONE federation key, pinned: 192 hex digits.  Without it and a file the node "
+            "derives it, once, from the genesis record and a replica's log.",
+        ),
+    ] = ""
+    federation_key_file: Annotated[
+        str, says("Or a file: 192 hex digits, or the federation's key record.")
+    ] = ""
+    p2p: Annotated[Endpoint, says("Listens here for peers.")] = "127.0.0.1:7500"
+    http: Annotated[Endpoint, says("Listens here for its operator.")] = "127.0.0.1:7501"
+    peers: Annotated[
+        tuple[Endpoint, ...], Meta(max_length=PEERS_MAX), says("Dials these nodes.")
+    ] = ()
+    replicas: Annotated[
+        tuple[Url, ...], Meta(max_length=PEERS_MAX), says("Asks these replicas.")
+    ] = ()
+    ask_members: Annotated[
+        bool, says("Asks the federation's members of today too, wherever they answer.")
+    ] = False
+    prune_blocks: Annotated[
+        int, Meta(ge=0, le=2**31), says("Final blocks that are kept; 0: all, else 288 or more.")
+    ] = 0
+    transaction_index: Annotated[bool, says("getrawtransaction finds every final transaction.")] = (
+        False
+    )
+    address_index: Annotated[
+        bool, says("getaddresshistory tells what paid or spent an address.")
+    ] = False
+    inbound_max: Annotated[
+        int, Meta(ge=0, le=10_000), says("Connections that peers may open to it.")
+    ] = 117
+    api_version: Annotated[Literal["gristmill/v1"], says("Of this file's shape.")] = "gristmill/v1"
+    kind: Annotated[Literal["Node"], says("Whose settings these are.")] = "Node"
 
     @property
     def indexes(self) -> tuple[str, ...]:
@@ -66,12 +95,12 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def load_config(path: Path) -> NodeConfig:
-    """The settings in a YAML file.
+    """The settings in a YAML file, and over them those of the environment (GRISTMILL_NODE__*).
 
     Raises:
         ConfigError: unreadable, too long, a name that does not exist, or a wrong value.
     """
-    config = parse_settings(NodeConfig, _read(path, SETTINGS_BYTES_MAX), str(path))
+    config = parse_settings(NodeConfig, _read(path, SETTINGS_BYTES_MAX), str(path), _environment())
     base = path.resolve().parent
     key_file = config.federation_key_file
     return msgspec.structs.replace(
@@ -80,6 +109,16 @@ def load_config(path: Path) -> NodeConfig:
         home=str(base / config.home),
         federation_key_file=str(base / key_file) if key_file else "",
     )
+
+
+def without_file(home: Path) -> NodeConfig:
+    """The settings of a node that has no file: defaults, and over them those of the environment."""
+    config = parse_settings(NodeConfig, b"", "the environment", _environment())
+    return msgspec.structs.replace(config, home=str(home))
+
+
+def _environment() -> dict[str, str]:
+    return variables("node", os.environ)
 
 
 def save_config(config: NodeConfig) -> Path:

@@ -26,7 +26,7 @@ CREDENTIAL = "gristmill-passphrase"
 
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"  # set by systemd
 
-Text = Annotated[str, Meta(min_length=1, max_length=PASSPHRASE_BYTES_MAX)]
+Text = Annotated[str, Meta(min_length=1, max_length=PASSPHRASE_BYTES_MAX, title="text")]
 Ask = Callable[[str], str]
 
 

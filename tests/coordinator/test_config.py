@@ -7,6 +7,7 @@ import pytest
 from bft.errors import ConfigError
 from chain.params import MINIMAL
 from chain.settings import SETTINGS_BYTES_MAX
+from chain.settings_text import example
 from coordinator.ceremony import local_federation
 from coordinator.config import (
     Home,
@@ -14,7 +15,7 @@ from coordinator.config import (
     load_setup,
     split_address,
 )
-from coordinator.settings import DEFAULT_YAML
+from coordinator.settings import ReplicaConfig
 from tests.sample import JOB, SNAPSHOT
 
 HEAD = "api_version: gristmill/v1\nkind: Replica\n"
@@ -35,7 +36,7 @@ def test_a_fresh_home_is_complete(home: Home) -> None:
 
 
 def test_the_example_is_the_default(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(DEFAULT_YAML)
+    (tmp_path / "a.yaml").write_text(example(ReplicaConfig))
     (tmp_path / "b.yaml").write_text(HEAD)
     assert load_config(tmp_path / "a.yaml") == load_config(tmp_path / "b.yaml")
 
@@ -43,13 +44,15 @@ def test_the_example_is_the_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("limits: {uplaods: 3}\n", r"unknown field `uplaods` - at `\$.limits`"),
-        ("limits: {uploads: 0}\n", r">= 1 - at `\$.limits.uploads`"),
-        ("limits: {uploads: many}\n", r"Expected `int`, got `str` - at `\$.limits.uploads`"),
-        ("listen: {api: nowhere}\n", r"at `\$.listen.api`"),
-        ("log_level: loud\n", r"Invalid enum value 'loud' - at `\$.log_level`"),
+        ("limits: {uplaods: 3}\n", r"yaml: \$.limits: .*unknown field `uplaods`"),
+        ("limits: {uploads: 0}\n", r"yaml: \$.limits.uploads: Expected `int` >= 1"),
+        ("limits: {uploads: many}\n", r"\$.limits.uploads: Expected `int`, got `str`"),
+        ("listen: {api: nowhere}\n", r"\$.listen.api: "),
+        ("log_level: loud\n", r"\$.log_level: Invalid enum value 'loud'"),
         ("limits: {\n", "while parsing"),
-        ("replicas: 4\n", "unknown field `replicas`"),
+        ("replicas: 4\n", r"yaml: \$: .*unknown field `replicas`"),
+        ("listen: {api: 127.0.0.1:65536}\n", r"\$.listen.api: .*65536.*host:port expected"),
+        ("limits: {uploads: 1}\nlimits: {uploads: 2}\n", "the key 'limits' stands here twice"),
     ],
 )
 def test_a_typo_is_an_error_with_its_path(tmp_path: Path, text: str, told: str) -> None:
