@@ -138,8 +138,8 @@ def _type(told: dict[str, Any], definitions: dict[str, Any]) -> str:
     told = told if "type" in told else _resolved(told, definitions)
     if told["type"] == "array":
         least, most = told.get("minItems", 0), told.get("maxItems")
-        inner = _type(told["items"], definitions)
-        many = "sections" if inner == "section" else inner
+        item = _type(told["items"], definitions)
+        many = "sections" if item == "section" else item
         return f"list of {many}" if most is None else f"list of {least} to {most}: {many}"
     if told["type"] == "object":
         inner = told.get("additionalProperties")

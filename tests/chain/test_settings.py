@@ -1,115 +1,65 @@
-"""A file, the environment above it, defaults below; and every key as people read it."""
+"""Whatever an operator's file holds, he is told what is wrong with it; nothing else comes out."""
 
-from typing import Annotated, Literal
+import sys
+from collections.abc import Iterator
 
 import msgspec
 import pytest
-import yaml
-from msgspec import Meta
 
 from bft.errors import ConfigError
-from chain.settings import SETTINGS_BYTES_MAX, VARIABLES_MAX, parse_settings, says, variables
-from chain.settings_text import REQUIRED, dotted, example, keys_of, schema_of, table
+from chain.settings import SETTINGS_BYTES_MAX, parse_settings
+
+DEPTH = 1_000
+"""Python's own limit of recursion."""
 
 
-class Door(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    port: Annotated[int, Meta(ge=1, le=9), says("Where.")] = 7
-    name: Annotated[str | None, says("Who.", "ada")] = None
+class Small(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str = "x"
+    count: int = 1
+    parts: tuple[str, ...] = ()
 
 
-class Friend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    url: Annotated[str, Meta(title="URL"), says("Where it answers.")]
-
-
-class House(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    kind: Annotated[Literal["House"], says("What this is.")]
-    door: Annotated[Door, says("The way in.")] = Door()
-    friends: Annotated[tuple[Friend, ...], says("Others.", [{"url": "http://a:1"}])] = ()
-
-
-def parsed(text: str, **environment: str) -> House:
-    found = variables(
-        "house", {f"GRISTMILL_HOUSE__{name}": one for name, one in environment.items()}
+def test_settings_are_read_and_an_empty_file_means_the_defaults() -> None:
+    assert parse_settings(Small, b"name: y\nparts: [a, b]\n", "f") == Small(
+        name="y", parts=("a", "b")
     )
-    return parse_settings(House, text.encode(), "house.yaml", found)
+    assert parse_settings(Small, b"", "f") == Small()
 
 
-def test_the_environment_stands_above_the_file_and_the_file_above_the_default() -> None:
-    assert parsed("kind: House").door.port == 7
-    assert parsed("kind: House\ndoor: {port: 5}").door.port == 5
-    told = parsed("kind: House\ndoor: {port: 5, name: bob}", DOOR__PORT="3")
-    assert told.door == Door(port=3, name="bob")
-    assert parsed("", KIND="House", FRIENDS="[{url: 'http://b:2'}]").friends[0].url == "http://b:2"
+@pytest.fixture
+def as_deep_as_python_goes() -> Iterator[None]:
+    """py_ecc, once a test of this process has imported it, lets recursion go far deeper."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(DEPTH)
+    yield
+    sys.setrecursionlimit(before)
 
 
-def test_an_empty_variable_and_those_of_others_set_nothing() -> None:
-    assert parsed("kind: House", DOOR__PORT="").door.port == 7
-    assert variables("house", {"GRISTMILL_MINER__DEVICE": "cpu", "GRISTMILL_HOUSE_RUN": "1"}) == {}
-
-
+@pytest.mark.usefixtures("as_deep_as_python_goes")
 @pytest.mark.parametrize(
-    ("text", "environment", "told"),
+    ("data", "told"),
     [
-        ("kind: House\ndoor: {port: 0}", {}, r"^house.yaml: \$.door.port: Expected `int` >= 1$"),
-        ("kind: House", {"DOOR__PORT": "x"}, r"with GRISTMILL_HOUSE__DOOR__PORT: \$.door.port: "),
-        ("kind: House", {"DOOR__PROT": "1"}, r"\$.door: .*unknown field `prot`"),
-        (
-            "kind: House",
-            {"KIND__X": "1"},
-            "GRISTMILL_HOUSE__KIND__X: kind in house.yaml has no keys",
-        ),
-        ("kind: House", {"DOOR": "{"}, "GRISTMILL_HOUSE__DOOR: while parsing"),
-        ("- 1", {"DOOR__PORT": "1"}, r"house.yaml: \$: Expected `object`, got `list`"),
-        ("kind: House\nkind: House", {}, "the key 'kind' stands here twice"),
-        ("door: {port: 1}", {}, r"house.yaml: \$: .*missing required field `kind`"),
-        ("kind: Hou", {}, r"house.yaml: \$.kind: Invalid enum value 'Hou'"),
-        ("kind: House\ndoor: {port: ", {}, "house.yaml: while parsing"),
-        ("kind: House", {"DOOR": "#" * (SETTINGS_BYTES_MAX + 1)}, "longer than"),
+        (b"nmae: y", "unknown field"),
+        (b"count: many", "Expected `int`"),
+        (b"name: [", "while parsing"),
+        (b"name: \xff", "can't decode|special characters|invalid"),
+        (b"name: 2024-99-99", "a value cannot be read"),
+        (b"name: !!timestamp x", "a value cannot be read"),
+        (b"count: !!int ''", "a value cannot be read"),
+        (b"count: " + b"9" * 5_000, "a value cannot be read|Expected|out of range"),
+        (b"parts: " + b"[" * 30_000, "nested too deeply|while parsing"),  # by recursion limit
+        (b"parts: &a [*a]", "Expected|nested"),
+        (b"name: !!python/object/apply:os.system [x]", "could not determine a constructor"),
+        (b"- 1", "Expected `object`"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_path(
-    text: str, environment: dict[str, str], told: str
-) -> None:
-    with pytest.raises(ConfigError, match=told):
-        parsed(text, **environment)
+def test_what_is_wrong_is_told_with_the_files_name(data: bytes, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as refused:
+        parse_settings(Small, data, "somewhere.yaml")
+    assert str(refused.value).startswith("somewhere.yaml: ")
 
 
-def test_the_environment_is_bounded() -> None:
-    many = {f"GRISTMILL_HOUSE__K{number}": "1" for number in range(VARIABLES_MAX + 1)}
-    with pytest.raises(ConfigError, match="257 variables"):
-        variables("house", many)
-
-
-def test_keys_have_type_bounds_default_and_text() -> None:
-    told = {dotted(key.path): key for key in keys_of(House)}
-    assert list(told) == ["kind", "door", "door.port", "door.name", "friends", "friends[].url"]
-    assert told["kind"].default is REQUIRED and told["kind"].type == "`House`"
-    assert (told["door.port"].type, told["door.port"].default) == ("integer, 1 to 9", 7)
-    assert told["door"].section and told["door"].text == "The way in."
-    assert told["friends[].url"].type == "URL"
-    assert "| `door.port` | integer, 1 to 9 | `7` | Where. |" in table(House)
-
-
-def test_the_example_says_the_defaults_and_its_other_lines_can_be_taken_in() -> None:
-    text = example(House)
-    assert parse_settings(House, text.encode(), "as it is") == House(kind="House")
-    assert parse_settings(House, uncommented(text).encode(), "all of it") == House(
-        kind="House", door=Door(name="ada"), friends=(Friend(url="http://a:1"),)
-    )
-
-
-def test_what_is_said_stands_in_the_example() -> None:
-    said = yaml.safe_load(example(House, {"door": {"port": 2}}))
-    assert said == {"kind": "House", "door": {"port": 2}}
-
-
-def test_the_schema_is_for_editors() -> None:
-    found = schema_of(House)
-    assert found["$schema"].endswith("2020-12/schema")
-    assert found["$defs"]["Door"]["properties"]["port"]["maximum"] == 9
-
-
-def uncommented(text: str) -> str:
-    """Every key of an example set."""
-    lines = [line for line in text.splitlines() if not line.startswith("##")]
-    return "\n".join(line.removeprefix("#") for line in lines)
+def test_a_file_at_the_limit_is_read_and_one_past_it_is_not() -> None:
+    assert parse_settings(Small, b"#" * SETTINGS_BYTES_MAX, "f") == Small()
+    with pytest.raises(ConfigError, match="longer than"):
+        parse_settings(Small, b"#" * (SETTINGS_BYTES_MAX + 1), "f")
