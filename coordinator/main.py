@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bft.errors import ConfigError
+from chain.service_manager import at_work
 from coordinator.config import Setup, load_setup
 from coordinator.service.app import PoolFactory, ReplicaService
 from coordinator.service.runtime import Halted
@@ -90,7 +91,8 @@ async def _run(setup: Setup, pool: "Pool", ready: Callable[[], None] | None) -> 
     try:
         if ready is not None:
             ready()
-        await service.run()
+        async with at_work():
+            await service.run()
         log.info("stopped")
     finally:
         await service.close()

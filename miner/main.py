@@ -12,6 +12,7 @@ from bft.errors import ConfigError, FederationError
 from chain.federation.client import FederationClient
 from chain.records.contribution import Profile
 from chain.rules.assignment import units_earned
+from chain.service_manager import at_work
 from miner.agent import Agent
 from miner.config import MinerHome, load_home
 from miner.files import HomeLock
@@ -137,7 +138,8 @@ async def _run(
         stopping = asyncio.create_task(stop.wait())
         if ready is not None:
             ready()
-        await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+        async with at_work():
+            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not work.done():
             work.cancel()

@@ -46,6 +46,7 @@ from chain.records.peer_message import (
     encode_inventory,
 )
 from chain.scripts import run_jobs
+from chain.service_manager import at_work
 from chain.tree import TipChanged
 
 TICK_S = 1
@@ -319,7 +320,8 @@ async def _serve(config: NodeConfig) -> None:
     ended = asyncio.create_task(stop.wait())
     broken = asyncio.create_task(service.core.until(lambda: False))
     try:
-        await asyncio.wait((ended, broken), return_when=asyncio.FIRST_COMPLETED)
+        async with at_work():
+            await asyncio.wait((ended, broken), return_when=asyncio.FIRST_COMPLETED)
         if broken.done():
             await broken
     finally:
