@@ -139,7 +139,8 @@ class LogIndex:
 
     async def epochs(self, first: int, limit: int, bytes_max: int) -> tuple[KeyActivated, ...]:
         """How each epoch from `first` on was activated: at most `limit`, and as many bytes fit."""
-        places = await self._ask(self._reader.places, "key", first, first + limit - 1)
+        last = min(first + limit - 1, INTEGER_MAX)
+        places = await self._ask(self._reader.places, "key", first, last)
         found: list[KeyActivated] = []
         size = 0
         for _, index in places:
