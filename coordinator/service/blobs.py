@@ -5,10 +5,11 @@ the same names.  Not trusted: every read is checked against its digest.
 """
 
 import asyncio
+import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import obstore
@@ -18,7 +19,9 @@ from obstore.store import LocalStore
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError, FederationError
 
-BLOB_BYTES_MAX = 256 * 1024 * 1024
+BLOB_BYTES_MAX = 256 * 1024 * 1024  # of what is held whole in memory
+ARTIFACT_BYTES_MAX = 2 * 1024**3  # of what comes in files and leaves in pieces
+PIECE_BYTES = 8 * 1024 * 1024
 QUICK_BYTES = 64 * 1024  # hashed faster than another thread could be asked to
 
 
@@ -85,18 +88,74 @@ class BlobStore:
 
     async def _put(self, blobs: Mapping[bytes, bytes], durable: bool) -> None:
         """All work with the disk is one visit to another thread."""
-        size = sum(map(len, blobs.values()))
-        self._puts.update(blobs.keys())
+        with self._under_way(blobs, sum(map(len, blobs.values()))) as left:
+            self._bytes += await asyncio.to_thread(self._write, blobs, left, durable)
+
+    @contextmanager
+    def _under_way(self, digests: Collection[bytes], size: int) -> Iterator[int]:
+        """While these are being stored: how many bytes they may have at most."""
+        self._puts.update(digests)
         self._reserved += size
         try:
-            left = self._bytes_max - self._bytes - self._reserved + size
-            self._bytes += await asyncio.to_thread(self._write, blobs, left, durable)
+            yield self._bytes_max - self._bytes - self._reserved + size
         finally:
             self._reserved -= size
-            for digest in blobs:
+            for digest in digests:
                 self._puts[digest] -= 1
                 if not self._puts[digest]:
                     del self._puts[digest]
+
+    async def put_files(self, digest: bytes, size: int, parts: Sequence[Path]) -> None:
+        """Store what stands in these files, one after the other, durably and without holding it.
+
+        Raises:
+            DecodeError: it is not `size` bytes with this digest, or an artifact may not be so long.
+            StorageFull: it would not fit into the operator's limit.
+        """
+        if size > ARTIFACT_BYTES_MAX:
+            raise DecodeError(f"{size} bytes; an artifact has at most {ARTIFACT_BYTES_MAX}")
+        with self._under_way((digest,), size) as left:
+            self._bytes += await asyncio.to_thread(self._write_files, digest, size, parts, left)
+
+    def _write_files(self, digest: bytes, size: int, parts: Sequence[Path], left: int) -> int:
+        """In a thread: how many bytes have come to the store."""
+        path = blob_path(digest)
+        try:
+            before = int(obstore.head(self._store, path)["size"])
+        except FileNotFoundError:
+            before = 0
+        if before != size or _sum(self._pieces(path)) != (digest, size):
+            found, came = _sum(_pieces(parts))
+            if (found, came) != (digest, size):
+                raise DecodeError(
+                    f"{came} bytes with digest {found.hex()} came; {size} bytes with digest "
+                    f"{digest.hex()} expected"
+                )
+            if size > left:
+                raise self._full(left)
+            chunks = _pieces(parts)
+            obstore.put(self._store, path, chunks, use_multipart=True, chunk_size=PIECE_BYTES)
+        else:
+            before = size
+        self._sync(digest)
+        return size - before
+
+    def _pieces(self, path: str) -> Iterator[bytes]:
+        """In a thread: an artifact as it is stored."""
+        yield from map(bytes, obstore.get(self._store, path).stream(min_chunk_size=PIECE_BYTES))
+
+    async def read(self, digest: bytes, start: int, end: int) -> bytes | None:
+        """Bytes start..end-1 of an artifact, unchecked; None when it is not here.
+
+        `end` is at most its size.
+        """
+        try:
+            found = await obstore.get_range_async(
+                self._store, blob_path(digest), start=start, end=end
+            )
+        except FileNotFoundError:
+            return None
+        return bytes(found)
 
     def _write(self, blobs: Mapping[bytes, bytes], left: int, durable: bool) -> int:
         """In a thread: write what is not here yet; how many bytes have come to the store.
@@ -106,16 +165,21 @@ class BlobStore:
         """
         missing = {d: data for d, data in blobs.items() if self._read(d, len(data)) != data}
         if sum(map(len, missing.values())) > left:
-            raise StorageFull(
-                f"{self._bytes_max - left} of {self._bytes_max} bytes of artifacts are used"
-            )
+            raise self._full(left)
         size = sum(self._write_one(digest, data) for digest, data in missing.items())
         if durable:
             for digest in blobs:  # also what was here: it may have come by `keep`
-                file = self._root / blob_path(digest)
-                _sync(file)
-                _sync(file.parent)
+                self._sync(digest)
         return size
+
+    def _full(self, left: int) -> StorageFull:
+        used = self._bytes_max - left
+        return StorageFull(f"{used} of {self._bytes_max} bytes of artifacts are used")
+
+    def _sync(self, digest: bytes) -> None:
+        file = self._root / blob_path(digest)
+        _sync(file)
+        _sync(file.parent)
 
     def _write_one(self, digest: bytes, data: bytes) -> int:
         path = blob_path(digest)
@@ -207,6 +271,23 @@ class BlobStore:
         except FileNotFoundError:
             return None
         return data if sha256(data) == digest else None
+
+
+def _pieces(parts: Sequence[Path]) -> Iterator[bytes]:
+    """What stands in these files, one after the other."""
+    for part in parts:
+        with part.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+
+
+def _sum(pieces: Iterable[bytes]) -> tuple[bytes, int]:
+    """(SHA-256, number) of all these bytes."""
+    hashed, size = hashlib.sha256(), 0
+    for piece in pieces:
+        hashed.update(piece)
+        size += len(piece)
+    return hashed.digest(), size
 
 
 def _sync(path: Path) -> None:

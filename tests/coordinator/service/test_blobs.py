@@ -7,7 +7,7 @@ import pytest
 
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError
-from coordinator.service.blobs import BlobStore, StorageFull, blob_path
+from coordinator.service.blobs import ARTIFACT_BYTES_MAX, BlobStore, StorageFull, blob_path
 
 
 async def test_what_was_put_is_got_and_is_on_the_disk(tmp_path: Path) -> None:
@@ -112,3 +112,48 @@ async def test_many_are_read_in_their_order_as_far_as_an_answer_goes(tmp_path: P
     assert await store.get_many(asked, 4) == []
     (tmp_path / blob_path(second)).write_bytes(b"6789!")
     assert await store.get_many(asked, 10) == [None, None, b"12345"]
+
+
+def files(root: Path, *contents: bytes) -> list[Path]:
+    """These, in files of their own."""
+    root.mkdir()
+    paths = [root / str(number) for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+async def test_what_comes_in_files_is_stored_in_their_order_and_read_in_pieces(
+    tmp_path: Path,
+) -> None:
+    store, parts = BlobStore(tmp_path / "blobs", 1000), files(tmp_path / "parts", b"one", b"two")
+    digest = sha256(b"onetwo")
+    for _ in range(2):
+        await store.put_files(digest, 6, parts)
+        assert store.bytes_stored == 6
+    assert await store.get(digest) == b"onetwo"
+    assert await store.read(digest, 2, 5) == b"etw"
+    assert await store.read(sha256(b"another"), 0, 1) is None
+    assert BlobStore(tmp_path / "blobs", 1000).bytes_stored == 6
+
+
+async def test_files_with_another_digest_or_size_are_refused(tmp_path: Path) -> None:
+    store, parts = BlobStore(tmp_path / "blobs", 5), files(tmp_path / "parts", b"one", b"two")
+    with pytest.raises(DecodeError, match="expected"):
+        await store.put_files(sha256(b"twoone"), 6, parts)
+    with pytest.raises(DecodeError, match="expected"):
+        await store.put_files(sha256(b"onetwo"), 5, parts)
+    with pytest.raises(DecodeError, match="at most"):
+        await store.put_files(sha256(b"onetwo"), ARTIFACT_BYTES_MAX + 1, parts)
+    with pytest.raises(StorageFull, match="0 of 5 bytes"):
+        await store.put_files(sha256(b"onetwo"), 6, parts)
+    assert store.bytes_stored == 0 and await store.digests() == []
+
+
+async def test_files_mend_what_is_damaged(tmp_path: Path) -> None:
+    store, parts = BlobStore(tmp_path / "blobs", 1000), files(tmp_path / "parts", b"one", b"two")
+    digest = sha256(b"onetwo")
+    await store.put_files(digest, 6, parts)
+    (tmp_path / "blobs" / blob_path(digest)).write_bytes(b"onetwi")
+    await store.put_files(digest, 6, parts)
+    assert await store.get(digest) == b"onetwo" and store.bytes_stored == 6
