@@ -94,7 +94,7 @@ class BlobStore:
     @contextmanager
     def _under_way(self, digests: Collection[bytes], size: int) -> Iterator[int]:
         """While these are being stored: how many bytes they may have at most."""
-        self._puts.update(digests)
+        self._puts.update(list(digests))
         self._reserved += size
         try:
             yield self._bytes_max - self._bytes - self._reserved + size
