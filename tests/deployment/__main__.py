@@ -1,0 +1,29 @@
+"""python -m tests.deployment: every validator of deployment files that this machine has.
+
+Each line says PASS, SKIPPED (its program is not here) or FAIL.  Exit status 1 after a failure.
+"""
+
+import argparse
+import sys
+
+from tests.deployment.outcome import Verdict
+from tests.deployment.validators import VALIDATORS
+
+
+def main() -> int:
+    """Parse, run all, print; the exit status."""
+    parser = argparse.ArgumentParser(prog="tests.deployment", description=__doc__)
+    parser.add_argument("--require", action="store_true", help="A skipped validator is a failure.")
+    required = parser.parse_args().require
+    failed = 0
+    for validator in VALIDATORS:
+        outcome = validator.run()
+        print(f"{outcome.verdict:8} {validator.name}: {outcome.text}", flush=True)
+        bad = outcome.verdict is Verdict.FAIL
+        failed += bad or (required and outcome.verdict is Verdict.SKIPPED)
+    print(f"{len(VALIDATORS)} validators, {failed} failures")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
