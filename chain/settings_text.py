@@ -51,20 +51,21 @@ def example(kind: type[msgspec.Struct], said: Mapping[str, Any] | None = None) -
     """
     said = said or {}
     lines: list[str] = []
+    live: set[tuple[str, ...]] = {()}  # sections that are not commented out
     shown_whole: tuple[str, ...] | None = None
     for key in keys_of(kind):
         if shown_whole is not None and key.path[: len(shown_whole)] == shown_whole:
             continue
-        indent, name = "  " * (len(key.path) - 1), key.path[-1]
-        top = key.path[0]
+        indent, name, top = "  " * (len(key.path) - 1), key.path[-1], key.path[0]
         whole = not key.section or key.example is not msgspec.UNSET or top in said
         shown_whole = key.path if key.section and whole else None
         lines += ["", *_comment(key, indent)] if len(key.path) == 1 else _comment(key, indent)
         if len(key.path) == 1 and top in said:
             lines.append(f"{name}: {_flow(said[top])}")
             continue
-        live = key.default is REQUIRED and all(part != "[]" for part in key.path)
-        mark = "" if live and len(key.path) == 1 else "#"
+        if key.default is REQUIRED and key.path[:-1] in live:
+            live.add(key.path)
+        mark = "" if key.path in live else "#"
         value = "" if not whole else f" {_flow(_shown(key))}"
         lines.append(f"{mark}{indent}{name}:{value}")
     return "\n".join(lines).lstrip("\n") + "\n"
@@ -74,10 +75,12 @@ def table(kind: type[msgspec.Struct]) -> list[str]:
     """The lines of a Markdown table of all keys."""
     lines = ["| key | type | default | what it is for |", "|---|---|---|---|"]
     for key in keys_of(kind):
-        default = "required" if key.default is REQUIRED else f"`{_flow(key.default)}`"
-        default = "see below" if key.section and key.default is not REQUIRED else default
-        if key.default is None:
-            default = "left out"
+        if key.default is REQUIRED:
+            default = "has to be said"
+        elif key.default is None or key.section:
+            default = "left out" if key.default in (None, []) else ""
+        else:
+            default = f"`{_flow(key.default)}`"
         cells = (f"`{dotted(key.path)}`", key.type, default, key.text)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return lines
@@ -96,6 +99,8 @@ def _walk(
         here = (*path, name)
         inner, below = _section(told, definitions)
         default = REQUIRED if name in required else told.get("default")
+        if told.get("format") == "decimal" and isinstance(default, str):
+            default = float(default)
         given = told.get("examples") or [msgspec.UNSET]
         yield Key(
             path=here,

@@ -44,6 +44,8 @@ COMMANDS: dict[str, Target] = {
     "audit": Target(
         "chain.audit.cli", "audit", "Replay the score log and name what does not follow."
     ),
+    "config": Target("gristmill.config", "config", "Settings files: show, check, explain them."),
+    "completion": Target("gristmill.completion", "completion", "Make your shell complete names."),
     "version": Target("gristmill.version", "version", "What is installed here."),
 }
 

@@ -7,7 +7,7 @@ to units of 2**-16.  Only names of families and data sets stand in a file, never
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec.structs import fields, replace
@@ -16,7 +16,7 @@ from bft.codec.canonical import Record, decode, encode
 from bft.errors import ConfigError, DecodeError
 from chain.params import PRESETS, Params
 from chain.records.job import Job, Mode, make_sizes
-from chain.settings import SETTINGS_BYTES_MAX, parse_settings
+from chain.settings import SETTINGS_BYTES_MAX, parse_settings, says
 
 MODES = {
     "local-heads": Mode.LOCAL_HEADS,
@@ -38,77 +38,91 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class ModelSection(Section, frozen=True):
     """Family, sizes, cut."""
 
-    family: str
-    sizes: dict[str, int]
-    mode: Literal["local-heads", "joint", "shard", "data-parallel"] = "local-heads"
-    segments: int = 1
+    family: Annotated[str, says("mlp, cnn, gpt, or one that is installed.", "gpt")]
+    sizes: Annotated[
+        dict[str, int],
+        says(
+            "What the family asks for.  mlp: inputs, width, depth, classes.  cnn: side, channels, "
+            "width, depth, classes.  gpt: context, width, depth, heads, tied.",
+            {"context": 64, "width": 96, "depth": 4, "heads": 4, "tied": 0},
+        ),
+    ]
+    mode: Annotated[
+        Literal["local-heads", "joint", "shard", "data-parallel"],
+        says("Which tensors a segment holds, and how far its loss runs; docs/JOBS.md, Modes."),
+    ] = "local-heads"
+    segments: Annotated[int, says("Into how many segments the model is cut.")] = 1
 
 
 class DataSection(Section, frozen=True):
     """Name of the source, and how many records."""
 
-    name: str
-    train: int
-    heldout: int
-    chunk: int
+    name: Annotated[str, says("digits, fashion-mnist, text or arrays.", "text")]
+    train: Annotated[int, says("Records to train on; a multiple of chunk.", 15360)]
+    heldout: Annotated[int, says("Records that no miner trains on.", 512)]
+    chunk: Annotated[int, says("Records of one work unit.", 1024)]
 
 
 class WorkSection(Section, frozen=True):
     """One work unit."""
 
-    steps: int
-    batch: int
-    learning_rate: Decimal
-    optimizer: str = "adamw"
-    redundancy: int = 1
+    steps: Annotated[int, says("Optimiser steps.", 128)]
+    batch: Annotated[int, says("Records of a step.", 8)]
+    learning_rate: Annotated[Decimal, says("Whole in parts per million.", 0.002)]
+    optimizer: Annotated[str, says("adamw or sgd.")] = "adamw"
+    redundancy: Annotated[int, says("Miners for one segment and chunk.")] = 1
 
 
 class OuterSection(Section, frozen=True):
     """What becomes of the updates."""
 
-    rate: str | int = "1/2"  # a fraction
-    momentum: Decimal = Decimal(0)
-    backtracking: int = 0
-    aggregation: str = "mean"
-    agreement: Decimal = Decimal(0)  # largest cosine distance; 0: no filter
-    trim: int = 0
+    rate: Annotated[str | int, says("A fraction; it scales the merged update.")] = "1/2"
+    momentum: Annotated[Decimal, says("Nesterov's, rounded to 2^-16.")] = Decimal(0)
+    backtracking: Annotated[int, says("How many halves of the step are tried too.")] = 0
+    aggregation: Annotated[str, says("mean, median, trimmed-mean or multi-krum.")] = "mean"
+    agreement: Annotated[
+        Decimal, says("Largest cosine distance of an update from the others' mean; 0: no filter.")
+    ] = Decimal(0)
+    trim: Annotated[int, says("Updates that trimmed-mean and multi-krum take for wrong.")] = 0
 
 
 class CompressionSection(Section, frozen=True):
     """How updates travel."""
 
-    method: str = "int8"
-    keep: int = 0  # of each 4096 weights
-    value_bits: int = _INT8_BITS
+    method: Annotated[str, says("int8 or topk.")] = "int8"
+    keep: Annotated[int, says("Of each 4096 weights, with topk.")] = 0
+    value_bits: Annotated[int, says("Bits of one weight's change.")] = _INT8_BITS
 
 
 class PrivacySection(Section, frozen=True):
     """What is done to the data."""
 
-    method: str = "none"
-    parameter: int = 0
+    method: Annotated[str, says("none is the only one.")] = "none"
+    parameter: Annotated[int, says("Of the method.")] = 0
 
 
 class ParamsSection(Section, frozen=True):
     """Constants of the chain that suit the job: a preset, and what differs from it."""
 
-    preset: str = "main"
-    changes: dict[str, int] = {}
+    preset: Annotated[str, says("main, or minimal for rehearsals.")] = "main"
+    changes: Annotated[
+        dict[str, int], says("Constants (chain/params.py) that differ from the preset's.")
+    ] = {}
 
 
 class JobFile(Section, frozen=True):
     """The whole file."""
 
-    name: str
-    model: ModelSection
-    data: DataSection
-    work: WorkSection
-    outer: OuterSection = OuterSection()
-    compression: CompressionSection = CompressionSection()
-    privacy: PrivacySection = PrivacySection()
-    evaluation: str = "fp64"
-    fraction_bits: int = 20
-    params: ParamsSection = ParamsSection()
+    name: Annotated[str, says("For people.", "plays")]
+    model: Annotated[ModelSection, says("Family, sizes and cut.")]
+    data: Annotated[DataSection, says("The source, and how many records.")]
+    work: Annotated[WorkSection, says("One work unit.")]
+    outer: Annotated[OuterSection, says("What becomes of the updates.")] = OuterSection()
+    compression: Annotated[CompressionSection, says("How updates travel.")] = CompressionSection()
+    privacy: Annotated[PrivacySection, says("What is done to the data.")] = PrivacySection()
+    evaluation: Annotated[str, says("fp64 or fp32: what replicas compute scores in.")] = "fp64"
+    fraction_bits: Annotated[int, says("Of the numbers that are merged.")] = 20
+    params: Annotated[ParamsSection, says("Constants of the chain.")] = ParamsSection()
 
 
 def read_job_file(path: Path) -> JobFile:

@@ -161,6 +161,12 @@ def _settings() -> list[Target]:
             covers=("chain.node.config:load_config",),
         ),
         Target(
+            name="miner-settings",
+            read=_from_file("miner.yaml", miner.load_config),
+            samples=(b"device: auto\nnodes: ['http://node:7501']\nniceness: 19\n",),
+            covers=("miner.config:load_config",),
+        ),
+        Target(
             name="node-genesis",
             read=_from_file("genesis.bin", node.load_genesis),
             samples=(genesis,),
