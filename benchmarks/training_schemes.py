@@ -257,6 +257,7 @@ def _score(unit: int, segment: int) -> ScoreRow:
         coverage=1,
         quality=QUALITY_MAX,
         tickets=1,
+        merit=1,
     )
 
 

@@ -53,6 +53,7 @@ class Params(Record):
     audit_share: U32  # of the revealed units, in 2**-16, rounded up to whole units
     audit_cosine: U32  # an honest update is at least so like the replica's own, 2**-16
     barred_cycles: U32  # so long a miner whose unit fails cannot register
+    trial_audits: U8  # so many passed audits end a miner's trial, see chain/rules/standing.py
 
     # Who gets work.  See chain/rules/standing.py.
     newcomer_units: U32  # units a cycle for capacity that is not proven yet
@@ -92,8 +93,9 @@ MAIN = Params(
     audit_share=1 << 10,
     audit_cosine=65_471,
     barred_cycles=1_008,
+    trial_audits=2,
     newcomer_units=256,
-    standing_cycles=72,
+    standing_cycles=504,
     subsidy=5_000_000_000,
     halving_interval=210_000,
     profile=0,
@@ -127,6 +129,7 @@ MINIMAL = Params(
     audit_share=1 << 13,
     audit_cosine=65_471,
     barred_cycles=16,
+    trial_audits=0,
     newcomer_units=64,
     standing_cycles=16,
     subsidy=5_000_000_000,

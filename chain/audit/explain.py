@@ -31,7 +31,8 @@ WORDS = {
     "volume": "volume V: what was assigned, from parameters and samples",
     "coverage": "coverage c, where 65536 is 1: that the unit's own data was trained on",
     "quality": "quality q, where 65536 is 1: that the update helps on data nobody knew",
-    "tickets": 'tickets, from V, c and q (PROTOCOL.md, "Scores")',
+    "merit": 'merit, from V, c and q (PROTOCOL.md, "Scores")',
+    "tickets": "tickets in the draw: the merit; 0 while the miner is on trial",
 }
 _SKIPPED = frozenset({"cycle", "unit", "miner", "segment"})
 

@@ -93,7 +93,11 @@ def move_evaluation(books: Books) -> bool:
     agreed = agree(now.tables)
     units = {unit.unit: unit for unit in now.units}
     audited = audited_units(now.challenge, sorted(now.revealed), books.params, books.job)
-    rows = score(books.cycle, units, agreed, books.references, books.params, books.job, audited)
+    rows = score(
+        *(books.cycle, units, agreed, books.references, books.params, books.job),
+        audited,
+        books.standings,
+    )
     caught = struck(units, agreed, audited, books.params)
     now.scored = Scored(
         cycle=books.cycle,

@@ -37,7 +37,7 @@ class ModelCheck:
         updates = [
             Scored(row, partial(self._get, now.updates[row.unit]))
             for row in now.scored.rows
-            if row.tickets
+            if row.merit
         ]
         try:
             base = self._get(books.model)

@@ -46,6 +46,7 @@ class Standing(Record):
     segment: U16  # that it trained then
     cycle: U63  # that cycle
     barred_until: U63  # the first cycle in which it may have work again; 0: it is not barred
+    passed: U8 = 0  # its audited units that were its own work, at most `trial_audits`
 
 
 class UpdateCommitment(Record):

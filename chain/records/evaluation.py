@@ -53,11 +53,12 @@ class ScoreRow(Record):
     volume: U63  # V
     coverage: U32  # c, 0 .. 2**17
     quality: U32  # q, 0 .. 2**16
-    tickets: U63  # w
+    tickets: U63  # in the draw: merit, or 0 while the miner is on trial
     norm: U32 = 0  # median
     cap: U32 = 0  # norm to which the update is scaled down; 0: none
     audited: U8 = 0  # 1 when the challenge round drew the unit for an audit
     replay: U32 = 0  # median, 2**-16; 0 unless audited
+    merit: U63 = 0  # w, what the unit is worth
 
 
 class References(Record):

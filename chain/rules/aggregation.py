@@ -55,8 +55,8 @@ class Scored:
 
 
 def counts(row: ScoreRow) -> bool:
-    """Whether a unit's update moves the model: it is valid, earned tickets and has quality."""
-    return bool(row.valid and row.tickets and row.quality)
+    """Whether a unit's update moves the model: it is valid, has merit and has quality."""
+    return bool(row.valid and row.merit and row.quality)
 
 
 def outer_step(

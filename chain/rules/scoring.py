@@ -5,25 +5,29 @@ For one work unit, in integers:
     V = parameters * samples >> volume_shift       what was assigned
     c = clamp(2**16 * advantage / reference)       own data was trained on, at most 2
     q = clamp(2**16 * gain / reference)            unknown data gains, at most 1
-    tickets = V * c * c * q >> 48
+    merit = V * c * c * q >> 48
 
 Gain and advantage are lower medians over the replicas' tables.  The advantage of a part of the work
 falls with its square root at most, because what an update learns of one record drowns in what it
 learns of all the others; so coverage counts twice, and half a unit earns less than half of its
-tickets.  A unit that was drawn for an audit and is another update than its training gives costs all
-tickets of its miner (chain/rules/audits.py).
+merit.  A unit that was drawn for an audit and is another update than its training gives costs all
+merit of its miner (chain/rules/audits.py).  A unit's tickets are its merit, or none while its miner
+is on trial (chain/rules/standing.py).
 Source: paper, section IV-A; docs/PROTOCOL.md, "Scores"; docs/SCORING.md has the measurements.
 Pure.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from chain.params import Params
-from chain.records.contribution import WorkUnit
+from chain.records.contribution import Standing, WorkUnit
 from chain.records.evaluation import EvaluationRow, EvaluationTable, References, ScoreRow
 from chain.records.job import Job
 from chain.rules.audits import failed
 from chain.rules.families.registry import segment_parameters
+from chain.rules.standing import on_trial
 
 ONE = 1 << 16
 """Full coverage or quality."""
@@ -83,6 +87,7 @@ def score(
     params: Params,
     job: Job,
     audited: Collection[int] = (),
+    standings: Mapping[bytes, Standing] | None = None,
 ) -> tuple[ScoreRow, ...]:
     """One row per measured unit, in the order of `agreed`.
 
@@ -90,9 +95,10 @@ def score(
         units: unit number -> assignment.
         references: by segment.
         audited: the units that were drawn for an audit.
+        standings: in force in this cycle, by identity key; None: nobody has any.
     """
     caught = struck(units, agreed, audited, params)
-    return tuple(
+    rows = tuple(
         _score_unit(
             cycle,
             units[row.unit],
@@ -105,6 +111,18 @@ def score(
         )
         for row in agreed
     )
+    return _without_trials(rows, standings or {}, params)
+
+
+def _without_trials(
+    rows: tuple[ScoreRow, ...], standings: Mapping[bytes, Standing], params: Params
+) -> tuple[ScoreRow, ...]:
+    """No tickets for miners on trial, if the others have at least half of all merit."""
+    trials = {row.miner for row in rows if on_trial(standings, row.miner, params)}
+    free = sum(row.merit for row in rows if row.miner not in trials)
+    if 2 * free < sum(row.merit for row in rows):
+        return rows
+    return tuple(replace(row, tickets=0) if row.miner in trials else row for row in rows)
 
 
 def _score_unit(
@@ -122,7 +140,7 @@ def _score_unit(
     volume = parameters * samples >> params.volume_shift
     coverage = clamp_ratio(row.advantage, reference.advantage, COVERAGE_MAX) if row.valid else 0
     quality = clamp_ratio(row.gain, reference.gain, QUALITY_MAX) if row.valid else 0
-    tickets = 0 if caught else min(TICKETS_MAX, volume * coverage * coverage * quality >> 48)
+    merit = 0 if caught else min(TICKETS_MAX, volume * coverage * coverage * quality >> 48)
     return ScoreRow(
         cycle=cycle,
         unit=unit.unit,
@@ -136,11 +154,12 @@ def _score_unit(
         volume=volume,
         coverage=coverage,
         quality=quality,
-        tickets=tickets,
+        tickets=merit,
         norm=row.norm,
         cap=reference.norm,
         audited=int(audited),
         replay=row.replay if audited else 0,
+        merit=merit,
     )
 
 
@@ -166,13 +185,13 @@ def next_references(
 ) -> tuple[References, ...]:
     """Each segment's references moved towards this cycle's medians, for the next cycle.
 
-    Over the units with tickets; norms, as they were before the cap, only of those with at least
+    Over the units with merit; norms, as they were before the cap, only of those with at least
     half of full quality, so that nobody shrinks the steps of all by idle ones.  What no unit tells
     stays as it is; no gain or advantage falls below the floor.
     """
     after = []
     for segment, before in enumerate(references):
-        own = [row for row in rows if row.segment == segment and row.tickets]
+        own = [row for row in rows if row.segment == segment and row.merit]
         good = [row for row in own if 2 * row.quality >= QUALITY_MAX]
         gain = trailing(before.gain, [row.gain for row in own])
         advantage = trailing(before.advantage, [row.advantage for row in own])

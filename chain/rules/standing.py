@@ -3,6 +3,13 @@
 Identities cost nothing, so they count for nothing: capacity is proven by units that earned tickets.
 A miner gets as many units again; everything beyond, and every newcomer, shares `newcomer_units` a
 cycle, so that any number of fresh identities takes work from nobody but one another.
+
+Who was barred could begin again under a fresh key.  So a key is on trial until `trial_audits` of
+its units passed an audit: till then it works, and proves capacity, without tickets in the draw.
+With audits of a share p of the units that costs trial_audits / p units of honest work on average,
+and a key that cheats is caught after 1 / p units, so cheating pays only where a unit gains more
+than trial_audits of it.  Where those on trial have earned more than half of all, as on a chain's
+first days, everybody's tickets count.
 Source: docs/PROTOCOL.md, "Assignment"; docs/SCORING.md.
 Pure.
 """
@@ -26,6 +33,12 @@ def is_barred(standings: Mapping[bytes, Standing], miner: bytes, cycle: int) -> 
     return standing is not None and cycle < standing.barred_until
 
 
+def on_trial(standings: Mapping[bytes, Standing], miner: bytes, params: Params) -> bool:
+    """Whether too few of the miner's units have passed an audit for its tickets to count."""
+    standing = standings.get(miner)
+    return (standing.passed if standing else 0) < params.trial_audits
+
+
 def next_standings(
     cycle: int,
     standings: Mapping[bytes, Standing],
@@ -36,8 +49,8 @@ def next_standings(
 ) -> dict[bytes, Standing]:
     """Everybody's standing after the scores of `cycle`, by identity key, ascending.
 
-    Who had units has proven those that earned tickets; who is struck has proven nothing and is
-    barred; who was away keeps its standing for `standing_cycles`.
+    Who had units has proven those with merit, and its honesty by each that passed an audit; who is
+    struck has proven nothing and is barred; who was away keeps its standing for `standing_cycles`.
 
     Args:
         units: all units of the cycle's assignment.
@@ -46,11 +59,21 @@ def next_standings(
     """
     earned: dict[bytes, int] = {unit.miner: 0 for unit in units}
     segments = {unit.miner: unit.segment for unit in units}  # its last one
+    passed = {
+        miner: standings[miner].passed if miner in standings else 0 for miner in sorted(earned)
+    }
     for row in rows:
-        earned[row.miner] += bool(row.tickets)
+        earned[row.miner] += bool(row.merit)
+        passed[row.miner] += bool(row.audited and row.valid and row.replay >= params.audit_cosine)
     after = dict(standings)
     for miner, count in earned.items():
-        after[miner] = Standing(units=count, segment=segments[miner], cycle=cycle, barred_until=0)
+        after[miner] = Standing(
+            units=count,
+            segment=segments[miner],
+            cycle=cycle,
+            barred_until=0,
+            passed=min(params.trial_audits, passed[miner]),
+        )
     for miner in struck:
         until = cycle + 1 + params.barred_cycles
         after[miner] = Standing(units=0, segment=0, cycle=cycle, barred_until=until)
@@ -60,4 +83,5 @@ def next_standings(
 def _is_kept(standing: Standing, cycle: int, params: Params) -> bool:
     if standing.barred_until > cycle + 1:
         return True
-    return standing.units > 0 and cycle - standing.cycle < params.standing_cycles
+    shown = standing.units > 0 or standing.passed > 0
+    return shown and cycle - standing.cycle < params.standing_cycles

@@ -163,7 +163,7 @@ def measurement(rules: Rules, state: State) -> Measurement:
 def outer_step(rules: Rules, state: State) -> OuterStep:
     """The work behind `Step`, in the aggregation phase."""
     assert state.scored is not None and state.drawn is not None
-    updates = tuple((row, state.reveals[row.unit]) for row in state.scored.rows if row.tickets)
+    updates = tuple((row, state.reveals[row.unit]) for row in state.scored.rows if row.merit)
     return OuterStep(
         cycle=state.cycle,
         base=state.model,

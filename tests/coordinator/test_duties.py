@@ -101,7 +101,7 @@ def test_a_table_is_owed_once_and_measures_what_was_revealed(
 def test_the_outer_step_takes_updates_with_tickets_only(world: World, states: list[State]) -> None:
     state = next(state for state in states if state.phase == Phase.AGGREGATION)
     assert state.scored is not None
-    rows = tuple(row if row.unit else replace(row, tickets=0) for row in state.scored.rows)
+    rows = tuple(row if row.unit else replace(row, tickets=0, merit=0) for row in state.scored.rows)
     scored = replace(state.scored, rows=rows)
     step = duties.outer_step(world.rules, state.set(scored=scored))
     assert [row.unit for row, _ in step.updates] == [row.unit for row in rows if row.unit]

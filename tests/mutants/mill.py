@@ -257,8 +257,38 @@ MILL = (
         ORACLE,
         (
             "chain/rules/scoring.py",
-            "    tickets = 0 if caught else min(",
-            "    tickets = min(",
+            "    merit = 0 if caught else min(",
+            "    merit = min(",
+        ),
+    ),
+    Mutant(
+        "trial-pays",
+        "a fresh key has no tickets before its units passed audits",
+        ORACLE,
+        (
+            "chain/rules/scoring.py",
+            "return tuple(replace(row, tickets=0) if row.miner in trials else row for row in rows)",
+            "return rows",
+        ),
+    ),
+    Mutant(
+        "trial-starves",
+        "where those on trial did most of the work, their tickets count",
+        ORACLE,
+        (
+            "chain/rules/scoring.py",
+            "    if 2 * free < sum(row.merit for row in rows):\n",
+            "    if False:\n",
+        ),
+    ),
+    Mutant(
+        "failed-audit-ends-trial",
+        "only an audit that was passed counts towards the end of a trial",
+        ORACLE,
+        (
+            "chain/rules/standing.py",
+            "row.audited and row.valid and row.replay >= params.audit_cosine",
+            "row.audited and row.valid",
         ),
     ),
     Mutant(

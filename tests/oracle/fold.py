@@ -403,6 +403,7 @@ class Fold:
             self.randomness,
             self.params,
             self.job,
+            self.standings,
         )
         self.log("Scored", self.scored)
         rows = self.scored["rows"]

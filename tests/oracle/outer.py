@@ -191,7 +191,7 @@ def merged(job: Fields, units: list[Unit], segment: int, randomness: bytes) -> V
     own = [
         (row, data)
         for row, data in sorted(units, key=lambda unit: unit[0]["unit"])
-        if row["segment"] == segment and row["valid"] and row["tickets"] and row["quality"]
+        if row["segment"] == segment and row["valid"] and row["merit"] and row["quality"]
     ]
     order = shuffled("gristmill/merging/order/v1", randomness, len(own))
     there = [(own[at][0], decoded(job, segment, own[at][1], own[at][0]["cap"])) for at in order]

@@ -59,6 +59,11 @@ def proven(standings: dict[bytes, Fields], miner: bytes) -> int:
     return int(standings[miner]["units"]) if miner in standings else 0
 
 
+def passed(standings: dict[bytes, Fields], miner: bytes) -> int:
+    """Audits."""
+    return int(standings[miner]["passed"]) if miner in standings else 0
+
+
 def _dealt(order: list[bytes], each: dict[bytes, int]) -> list[bytes]:
     """One to each that has one left, round after round."""
     left, dealt = dict(each), list[bytes]()
@@ -101,10 +106,17 @@ def standings_after(
 ) -> dict[bytes, Fields]:
     """What the miners have proven, after a cycle's scores."""
     cycle, after = scored["cycle"], dict(before)
-    paid = {row["unit"] for row in scored["rows"] if row["tickets"]}
+    paid = {row["unit"] for row in scored["rows"] if row["merit"]}
     for miner in sorted({unit["miner"] for unit in units}):
         own = [unit for unit in units if unit["miner"] == miner]
+        good = [
+            row
+            for row in scored["rows"]
+            if row["miner"] == miner and row["audited"] and row["valid"]
+            and row["replay"] >= params["audit_cosine"]
+        ]  # fmt: skip
         after[miner] = {
+            "passed": min(params["trial_audits"], passed(before, miner) + len(good)),
             "units": sum(unit["unit"] in paid for unit in own),
             "segment": own[-1]["segment"],
             "cycle": cycle,
@@ -112,12 +124,18 @@ def standings_after(
         }
     for miner in scored["struck"]:
         until = cycle + 1 + params["barred_cycles"]
-        after[miner] = {"units": 0, "segment": 0, "cycle": cycle, "barred_until": until}
+        after[miner] = {
+            "units": 0,
+            "segment": 0,
+            "cycle": cycle,
+            "barred_until": until,
+            "passed": 0,
+        }
     return {
         miner: each
         for miner, each in sorted(after.items())
         if each["barred_until"] > cycle + 1
-        or (each["units"] and cycle - each["cycle"] < params["standing_cycles"])
+        or (each["units"] + each["passed"] and cycle - each["cycle"] < params["standing_cycles"])
     }
 
 
@@ -154,8 +172,9 @@ def scored(
     randomness: bytes,
     params: Fields,
     job: Fields,
+    standings: dict[bytes, Fields],
 ) -> Fields:
-    """The Scored leaf; `randomness` is that of round 2c."""
+    """The Scored leaf; `randomness` is that of round 2c, standings are those before the cycle."""
     revealed = [row["unit"] for row in next(iter(tables.values()))["rows"]]
     chosen = audited(revealed, randomness, params, job)
     rows = []
@@ -169,7 +188,14 @@ def scored(
     }
     for row in rows:
         if row["miner"] in struck:
-            row["tickets"] = 0
+            row["merit"] = 0
+    ready = {
+        row["miner"] for row in rows if passed(standings, row["miner"]) >= params["trial_audits"]
+    }
+    theirs = sum(row["merit"] for row in rows if row["miner"] in ready)
+    all_count = theirs < Fraction(sum(row["merit"] for row in rows), 2)
+    for row in rows:
+        row["tickets"] = row["merit"] if all_count or row["miner"] in ready else 0
     return {
         "cycle": cycle,
         "evaluators": sorted(tables),
@@ -209,7 +235,7 @@ def _row(
         "volume": volume,
         "coverage": c,
         "quality": q,
-        "tickets": min(floor(Fraction(volume * c * c * q, 2**48)), LARGEST),
+        "merit": min(floor(Fraction(volume * c * c * q, 2**48)), LARGEST),
         "cap": reference["norm"],
         "audited": int(is_audited),
         "replay": agreed["replay"] if is_audited else 0,
@@ -220,7 +246,7 @@ def next_references(before: list[Fields], rows: list[Fields], params: Fields) ->
     """For the next cycle: a quarter of the way to this cycle's medians."""
     found, least = [], params["reference_floor"]
     for segment, old in enumerate(before):
-        paid = [row for row in rows if row["segment"] == segment and row["tickets"]]
+        paid = [row for row in rows if row["segment"] == segment and row["merit"]]
         good = [row["norm"] for row in paid if row["quality"] >= 2**15]
         new = {"norm": _moved(old["norm"], good) if old["norm"] or not good else median(good)}
         for name in ("gain", "advantage"):

@@ -31,7 +31,8 @@ def rows(draw: st.DrawFn) -> list[ScoreRow]:
             volume=1,
             coverage=0,
             quality=draw(st.integers(0, 2**16)),
-            tickets=draw(st.integers(0, 3)),
+            tickets=0,
+            merit=draw(st.integers(0, 3)),
             norm=draw(st.integers(0, 2**32 - 1)),
         )
         for unit in range(draw(st.integers(0, 8)))
@@ -54,7 +55,7 @@ def test_references_go_a_quarter_of_the_way_to_the_medians_of_each_segment(
     before = tuple(replace(one, norm=norm) for one in initial_references(MINIMAL, JOB))
     expected = []
     for segment in range(JOB.segments):
-        own = [row for row in given_rows if row.segment == segment and row.tickets > 0]
+        own = [row for row in given_rows if row.segment == segment and row.merit > 0]
         good = [row.norm for row in own if row.quality >= 2**15]
         gain = moved(before[segment].gain, [row.gain for row in own])
         advantage = moved(before[segment].advantage, [row.advantage for row in own])

@@ -58,6 +58,7 @@ def test_a_cycles_scores_and_what_follows_from_them(seed: int) -> None:
         audit_share=random.choice((0, 2_000, 30_000, 2**16)),
         audit_cosine=random.choice((0, 64_000)),
         barred_cycles=random.randint(0, 5),
+        trial_audits=random.choice((0, 0, 1, 2)),
         standing_cycles=random.randint(1, 5),
     )
     job = replace(JOB, compression=b"topk", keep=100, value_bits=4) if seed % 7 == 0 else JOB
@@ -76,6 +77,7 @@ def test_a_cycles_scores_and_what_follows_from_them(seed: int) -> None:
         miner: Standing(
             units=random.randint(0, 3),
             segment=random.randrange(2),
+            passed=random.randint(0, 2),
             cycle=random.randint(1, CYCLE),
             barred_until=random.choice((0, 0, CYCLE, CYCLE + 1, CYCLE + 3)),
         )
@@ -84,7 +86,7 @@ def test_a_cycles_scores_and_what_follows_from_them(seed: int) -> None:
 
     by_unit, agreed = {unit.unit: unit for unit in units}, agree(tables)
     chosen = audited_units(randomness, revealed, params, job)
-    rows = score(CYCLE, by_unit, agreed, references, params, job, chosen)
+    rows = score(CYCLE, by_unit, agreed, references, params, job, chosen, before)
     caught = struck(by_unit, agreed, chosen, params)
 
     told = {replica: plain(table) for replica, table in tables.items()}
@@ -96,6 +98,7 @@ def test_a_cycles_scores_and_what_follows_from_them(seed: int) -> None:
         randomness,
         plain(params),
         plain(job),
+        {miner: fields(each) for miner, each in before.items()},
     )
     assert [plain(row) for row in rows] == [
         {name: row[name] for name in plain(rows[0])} for row in expected["rows"]

@@ -1,11 +1,12 @@
 """chain/rules/scoring.py against a second, naive scoring in fractions."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from chain.params import MINIMAL
-from chain.records.contribution import WorkUnit
+from chain.records.contribution import Standing, WorkUnit
 from chain.records.evaluation import EvaluationRow, EvaluationTable, References
 from chain.rules.scoring import agree, clamp_ratio, lower_median, score, struck
 from tests.chain.audit.mill import JOB, key
@@ -79,7 +80,7 @@ def test_tickets_are_volume_times_coverage_twice_times_quality(
     }
     references = (References(gain=gain, advantage=advantage),) * JOB.segments
     rows = score(1, units, medians, references, params, JOB)
-    assert [row.tickets for row in rows] == [
+    assert [row.merit for row in rows] == [
         naive.tickets(units[unit], valid, told_gain, told_advantage, (gain, advantage), params, JOB)
         for unit, valid, told_gain, told_advantage, _, _ in naive.agreed(given_tables)
     ]
@@ -111,3 +112,29 @@ def test_an_audited_unit_that_fails_costs_all_tickets_of_its_miner(
     for row, before in zip(rows, free, strict=True):
         assert row.tickets == (0 if row.miner in caught else before.tickets)
         assert row.audited == (row.unit in audited)
+
+
+@pytest.mark.parametrize(("passed", "counts"), [((2, 0), (True, False)), ((0, 2), (True, True))])
+def test_tickets_of_miners_on_trial_count_only_where_they_earned_most(
+    passed: tuple[int, int], counts: tuple[bool, bool]
+) -> None:
+    """The first miner earns four times as much as the second."""
+    params = replace(MINIMAL, trial_audits=2)
+    miners = [key(f"miner {number}").public_key for number in range(2)]
+    standings = {
+        miner: Standing(units=1, segment=0, cycle=1, barred_until=0, passed=audits)
+        for miner, audits in zip(miners, passed, strict=True)
+    }
+    units = {
+        number: WorkUnit(unit=number, miner=miner, segment=0, chunk=number, steps=9)
+        for number, miner in enumerate(miners)
+    }
+    references = (References(gain=100, advantage=100),) * JOB.segments
+    measured = [
+        EvaluationRow(unit=number, valid=1, gain=100, advantage=advantage, norm=1, replay=0)
+        for number, advantage in enumerate((100, 50))
+    ]
+    rows = score(1, units, measured, references, params, JOB, (), standings)
+    assert rows[0].merit == 4 * rows[1].merit > 0
+    assert [row.tickets == row.merit for row in rows] == list(counts)
+    assert [row.tickets == 0 for row in rows] == [not each for each in counts]

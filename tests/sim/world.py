@@ -66,6 +66,7 @@ PARAMS = Params(
     audit_share=1 << 14,
     audit_cosine=65_471,
     barred_cycles=8,
+    trial_audits=1,
     newcomer_units=64,
     standing_cycles=8,
     subsidy=5_000_000_000,

@@ -147,13 +147,24 @@ def scores() -> dict[str, Any]:
         for first, norm in zip(scoring.initial_references(PARAMS, JOB), (0, 900), strict=True)
     )
     found = []
-    for counted in ((0, 1, 2, 3), (0, 1, 3)):
+    # The last one: miner 0 stands alone for less than half of all, so everybody's tickets count.
+    for counted, passed in (
+        ((0, 1, 2, 3), (2, 1, 2)),
+        ((0, 1, 3), (0, 2, 1)),
+        ((1, 2, 3), (2, 0, 0)),
+    ):
         agreed = scoring.agree({replica: tables[replica] for replica in counted})
-        rows = scoring.score(CYCLE, UNITS, agreed, references, PARAMS, JOB, AUDITED)
+        standings = {
+            miner.public_key: Standing(units=1, segment=0, cycle=1, barred_until=0, passed=audits)
+            for miner, audits in zip(MINERS[:3], passed, strict=True)
+        }
+        params = replace(PARAMS, trial_audits=2)
+        rows = scoring.score(CYCLE, UNITS, agreed, references, params, JOB, AUDITED, standings)
         tickets = scoring.tickets_by_miner(rows)
         found.append(
             {
                 "counted": counted,
+                "passed": {miner.hex(): standings[miner].passed for miner in sorted(standings)},
                 "agreed": agreed,
                 "rows": rows,
                 "struck": scoring.struck(UNITS, agreed, AUDITED, PARAMS),
@@ -168,6 +179,7 @@ def scores() -> dict[str, Any]:
         "reference_floor": PARAMS.reference_floor,
         "audited": AUDITED,
         "audit_cosine": PARAMS.audit_cosine,
+        "trial_audits": 2,
         "references": references,
         "units": list(UNITS.values()),
         "tables": [tables[replica] for replica in range(4)],

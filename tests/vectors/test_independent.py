@@ -315,7 +315,11 @@ def test_scores() -> None:
             q = share(row["gain"], reference["gain"], 1) * row["valid"]
             assert (row["coverage"], row["quality"]) == (c, q)
             volume = row["parameters"] * row["samples"] >> case["volume_shift"]
-            assert row["tickets"] == (volume * c * c * q >> 48) * (row["miner"] not in struck)
+            assert row["merit"] == (volume * c * c * q >> 48) * (row["miner"] not in struck)
+        ready = {key for key, passed in result["passed"].items() if passed >= case["trial_audits"]}
+        merits = [(row["miner"] in ready, row["merit"], row["tickets"]) for row in result["rows"]]
+        outvoted = 2 * sum(each for free, each, _ in merits if free) < sum(m for _, m, _ in merits)
+        assert all(told == merit * (free or outvoted) for free, merit, told in merits)
         rows = [
             pack([integer(v) if n != "miner" else b(v) for n, v in row.items()])
             for row in result["rows"]

@@ -66,7 +66,9 @@ def advance_evaluation(rules: Rules, draft: Draft) -> Draft:
     units = {unit.unit: unit for unit in state.units}
     agreed, params = agree(state.tables), rules.params
     audited = audited_units(state.challenge, sorted(state.reveals), params, rules.job)
-    rows = score(state.cycle, units, agreed, state.references, params, rules.job, audited)
+    rows = score(
+        state.cycle, units, agreed, state.references, params, rules.job, audited, state.standings
+    )
     caught = struck(units, agreed, audited, params)
     scored = Scored(
         cycle=state.cycle,

@@ -23,6 +23,7 @@ def row(gain: int, advantage: int, tickets: int = 1, norm: int = 0, segment: int
         coverage=QUALITY_MAX,
         quality=QUALITY_MAX,
         tickets=tickets,
+        merit=tickets,
         norm=norm,
     )
 

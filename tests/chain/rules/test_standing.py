@@ -7,7 +7,7 @@ from chain.params import MAIN
 from chain.records.contribution import Profile, Standing, WorkUnit
 from chain.records.evaluation import ScoreRow
 from chain.rules.assignment import assign
-from chain.rules.standing import is_barred, next_standings
+from chain.rules.standing import is_barred, next_standings, on_trial
 from tests.chain.audit.mill import JOB, key
 from tests.chain.rules.training_job import row
 
@@ -60,7 +60,7 @@ def test_a_miner_keeps_its_segment_while_all_segments_stay_even() -> None:
     assert sorted(one.segment for one in units) == [0, 1]
 
 
-def test_what_earned_tickets_is_proven_and_the_rest_is_forgotten() -> None:
+def test_what_has_merit_is_proven_and_the_rest_is_forgotten() -> None:
     units = [unit(0, A), unit(1, A, 1), unit(2, B), unit(3, C)]
     rows = [scored(0, A, 5), scored(1, A, 7), scored(2, B, 0)]  # C did not reveal
     after = next_standings(9, {C: shown(8)}, units, rows, (), PARAMS)
@@ -80,3 +80,36 @@ def test_who_is_struck_has_proven_nothing_and_is_barred() -> None:
     assert next_standings(12, after, [], [], (), PARAMS) == after
     assert next_standings(13, after, [], [], (), PARAMS) == {}
     assert not is_barred(after, B, 10)
+
+
+TRIAL = replace(PARAMS, trial_audits=2)
+
+
+def audited(number: int, miner: bytes, replay: int, valid: int = 1) -> ScoreRow:
+    return replace(scored(number, miner, 5), audited=1, replay=replay, valid=valid)
+
+
+def test_a_trial_ends_with_its_last_passed_audit_and_counts_no_further() -> None:
+    units = [unit(0, A), unit(1, A), unit(2, B), unit(3, C)]
+    rows = [
+        audited(0, A, TRIAL.audit_cosine),
+        audited(1, A, 1 << 16),
+        audited(2, B, 1 << 16, valid=0),
+        scored(3, C, 5),
+    ]
+    after = next_standings(9, {A: replace(shown(1), passed=1)}, units, rows, (), TRIAL)
+    assert [after[miner].passed for miner in (A, B, C)] == [2, 0, 0]
+    assert [on_trial(after, miner, TRIAL) for miner in (A, B, C)] == [False, True, True]
+
+
+def test_a_cycle_without_merit_ends_no_standing_that_passed_an_audit() -> None:
+    after = next_standings(
+        9, {A: replace(shown(1), passed=2)}, [unit(0, A)], [scored(0, A, 0)], (), TRIAL
+    )
+    assert after == {A: Standing(units=0, segment=0, cycle=9, barred_until=0, passed=2)}
+
+
+def test_who_is_struck_is_on_trial_again() -> None:
+    units, rows = [unit(0, A)], [audited(0, A, 0)]
+    after = next_standings(9, {A: replace(shown(2), passed=2)}, units, rows, (A,), TRIAL)
+    assert on_trial(after, A, TRIAL)

@@ -92,6 +92,7 @@ def row(unit: int, segment: int, quality: int, *, valid: int = 1, tickets: int =
         coverage=1,
         quality=quality,
         tickets=tickets,
+        merit=tickets,
     )
 
 
