@@ -1,10 +1,10 @@
-"""How many bytes of large answers may be on their way out at once.
+"""How many bytes of large answers may be held in memory at once, on their way out.
 
-An artifact is read whole, because it is checked against its digest before a byte leaves.  Whoever
-asks for many and reads none would otherwise hold as many copies in memory as it likes.
+Whoever asks for many and reads none would otherwise fill it with as many copies as it likes.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
@@ -49,3 +49,31 @@ class Outflow:
         except TimeoutError:
             if request.transport is not None:
                 request.transport.abort()
+
+    async def stream(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        first: bytes,
+        rest: AsyncIterator[bytes],
+        size: int,
+    ) -> None:
+        """Write an answer of `size` bytes piece by piece.
+
+        Who does not read it is cut off, and so is who reads what ends before its size.
+        """
+        written = 0
+        try:
+            async with asyncio.timeout(self._patience_s + size / BYTES_S_MIN):
+                await response.prepare(request)
+                piece: bytes | None = first
+                while piece is not None:
+                    await response.write(piece)
+                    written += len(piece)
+                    piece = await anext(rest, None)
+                if written == size:
+                    await response.write_eof()
+        except TimeoutError:
+            pass
+        if written != size and request.transport is not None:
+            request.transport.abort()

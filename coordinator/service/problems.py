@@ -11,6 +11,7 @@ from aiohttp import web
 from bft.errors import Busy, FederationError, Refused
 from chain.federation.server import common_problem, http_problem, problem
 from coordinator.service.blobs import StorageFull
+from coordinator.service.ranges import Unsatisfiable
 
 log = logging.getLogger("gristmill.http")
 
@@ -61,6 +62,10 @@ def problem_of(error: FederationError) -> web.Response:
         case TooMany(retry_s=retry_s):
             after = {"Retry-After": str(max(1, ceil(retry_s)))}
             return problem(HTTPStatus.TOO_MANY_REQUESTS, "busy", str(error), after)
+        case Unsatisfiable(size=size):
+            whole = {"Content-Range": f"bytes */{size}"}
+            status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            return problem(status, "no-such-range", str(error), whole)
         case StorageFull():
             return problem(HTTPStatus.INSUFFICIENT_STORAGE, "storage-full", str(error))
     answer = common_problem(error)

@@ -14,11 +14,11 @@ from aiohttp import hdrs, web
 from bft.codec.canonical import Record, encode
 from bft.errors import Busy, DecodeError, FederationError, Refused, Unavailable
 from chain.federation import api
-from chain.federation.server import read_body
 from chain.records.block import block_hash
 from chain.records.federation import Genesis
 from chain.records.phase import Phase
 from chain.records.score_log import Assigned, BlockFinal, Certified, Scored, decode_leaf
+from coordinator.service.artifacts_api import ArtifactsApi
 from coordinator.service.blobs import BlobStore
 from coordinator.service.headers_api import HeadersApi
 from coordinator.service.index import CYCLES_MAX, LogIndex
@@ -26,7 +26,6 @@ from coordinator.service.outflow import Outflow
 from coordinator.service.parameters import (
     INTEGER_MAX,
     decimal,
-    digest_of,
     next_page,
     number,
     path_hex,
@@ -36,10 +35,7 @@ from coordinator.service.plain import plain_log_record
 from coordinator.service.standing import Standing
 
 KEEP_ALIVE_S = 15.0
-DIGEST_BYTES = 32
-BODY_S = 10.0  # for a question with a body
 LAST_EVENT = "Last-Event-ID"
-IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 class PublicApi:
@@ -71,8 +67,6 @@ class PublicApi:
             web.get(api.GENESIS, self.get_genesis),
             web.get(api.FEDERATION_KEY, self.get_federation_key),
             web.get(api.EPOCHS, self.get_epochs),
-            web.get(api.BLOBS, self.get_blob),
-            web.post(api.BLOBS_ASKED, self.get_blobs),
             web.get(api.CYCLES, self.get_cycles),
             web.get(api.CYCLE, self.get_cycle),
             web.get(api.ASSIGNMENT, self.get_assignment),
@@ -86,6 +80,7 @@ class PublicApi:
             web.get(api.LOG, self.get_log),
             web.get(api.EVENTS, self.get_events),
             *HeadersApi(self._index).routes(),
+            *ArtifactsApi(self._store, self._outflow).routes(),
         ]
 
     # This replica.
@@ -149,43 +144,6 @@ class PublicApi:
         last = keys[-1].epoch if keys else self._runtime.replica.state.epoch
         more = last < self._runtime.replica.state.epoch
         return _octets(encode(keys), next_page(request, last + 1 if more else None))
-
-    async def get_blob(self, request: web.Request) -> web.Response:
-        """An artifact.  Its name is its digest, so it may be cached for ever."""
-        digest = digest_of(request)
-        etag = f'"{digest.hex()}"'
-        headers = {"ETag": etag, "Cache-Control": IMMUTABLE}
-        if request.headers.get("If-None-Match") == etag:
-            return web.Response(status=304, headers=headers)
-        size = await self._store.size(digest)
-        if size is None:
-            raise Refused("not-found", f"blob {digest.hex()} is not on this replica")
-        self._outflow.reserve(size)
-        try:
-            data = await self._store.get(digest)
-            if data is None:
-                raise Refused("not-found", f"blob {digest.hex()} is damaged on this replica")
-            response = _octets(data, headers)
-            await self._outflow.write(request, response, size)
-            return response
-        finally:
-            self._outflow.release(size)
-
-    async def get_blobs(self, request: web.Request) -> web.Response:
-        """Artifacts, in the order in which they are asked for, as far as one answer goes."""
-        asked = await read_body(request, api.BLOBS_LIMIT_MAX * DIGEST_BYTES, BODY_S)
-        if not asked or len(asked) % DIGEST_BYTES:
-            raise DecodeError(f"{len(asked)} bytes came; digests have {DIGEST_BYTES} each")
-        digests = [asked[at : at + DIGEST_BYTES] for at in range(0, len(asked), DIGEST_BYTES)]
-        size = api.BLOBS_ANSWER_BYTES_MAX
-        self._outflow.reserve(size)
-        try:
-            found = await self._store.get_many(digests, size)
-            response = _octets(encode(tuple(data or b"" for data in found)))
-            await self._outflow.write(request, response, size)
-            return response
-        finally:
-            self._outflow.release(size)
 
     def _not_found(self, text: str) -> FederationError:
         """What the log does not say, unless that may stand in a part that is not here yet."""

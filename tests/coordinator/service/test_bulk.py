@@ -13,9 +13,9 @@ from bft.codec.canonical import decode, encode
 from bft.crypto.hashing import sha256
 from chain.federation import api
 from coordinator.config import split_address
+from coordinator.service.artifacts_api import DIGEST_BYTES
 from coordinator.service.blobs import BlobStore
 from coordinator.service.bulk import gather
-from coordinator.service.public_api import DIGEST_BYTES
 from coordinator.service.retention import Retention
 from coordinator.service.work import Artifacts, urls_but
 from tests.coordinator.service.mill import Mill, running
