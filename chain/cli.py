@@ -12,14 +12,9 @@ from typing import Any
 import click
 
 from bft.errors import DecodeError
+from chain.homes import home_option
 
-HOME = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("."),
-    show_default=True,
-    help="The node's directory, with its node.yaml.",
-)
+HOME = home_option("node", "The node's directory, with its node.yaml.")
 URL = click.option("--url", help="Ask a running node here instead, for example http://host:7501.")
 _TIP = ("height", "tip", "tip_time", "final_height", "final")
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -49,6 +44,12 @@ def run(home: Path, verbose: bool, **flags: Any) -> None:
     """Run a node until it is interrupted.
 
     Settings come from node.yaml in HOME; flags win.
+
+    Ends with status 0 when it is interrupted.
+
+    \b
+    gristmill node run --home node --genesis genesis.bin \\
+        --key-file federation.key --peer 203.0.113.5:7500
     """
     import logging
 
@@ -84,7 +85,13 @@ def _config(home: Path, flags: dict[str, Any]) -> Any:
 @URL
 @JSON
 def tip(home: Path, url: str | None, as_json: bool) -> None:
-    """The best block, and the one that is final."""
+    """The best block, and the one that is final.
+
+    Ends with status 4 if no node has run in HOME.
+
+    \b
+    gristmill node tip --home node
+    """
     status = _status(home, url)
     _show({name: status[name] for name in _TIP}, as_json)
 
@@ -94,7 +101,11 @@ def tip(home: Path, url: str | None, as_json: bool) -> None:
 @URL
 @JSON
 def status(home: Path, url: str | None, as_json: bool) -> None:
-    """What this node holds for true; with --url also whom it talks with."""
+    """What this node holds for true; with --url also whom it talks with.
+
+    \b
+    gristmill node status --url http://127.0.0.1:7501
+    """
     _show(_status(home, url), as_json)
 
 
@@ -104,7 +115,13 @@ def status(home: Path, url: str | None, as_json: bool) -> None:
 @URL
 @JSON
 def block(reference: str, home: Path, url: str | None, as_json: bool) -> None:
-    """One block: its reward, and the certificate in it."""
+    """One block: its reward, and the certificate in it.
+
+    Ends with status 4 if there is no such block.
+
+    \b
+    gristmill node block 7 --home node
+    """
     from chain.node.describe import describe_block
 
     _show(describe_block(_find_block(reference, home, url)), as_json)
@@ -242,8 +259,12 @@ def verify(
 
     \b
     gristmill verify block.bin --key-file federation.key
-    gristmill verify --from http://replica:7401 --genesis genesis.bin --key-file federation.key
-    gristmill verify --from URL --genesis G --key-file K --transaction TXID --height 120
+    gristmill verify --from http://replica:7401 --genesis genesis.bin \\
+        --key-file federation.key
+    gristmill verify --from http://replica:7401 --genesis genesis.bin \\
+        --key-file federation.key --transaction TXID --height 120
+
+    Ends with status 6 if it is false.
     """
     if servers:
         from chain.light.cli import follow_servers, prove_transaction

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chain.homes import home_option
 from coordinator.cli_log import log
 from coordinator.cli_members import accept, propose, withdraw
 from coordinator.guard.cli import guard
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 CONFIG = 3  # exit status of a doctor with findings, see gristmill/exits.py
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-HOME = click.option(
-    "--home", type=_DIRECTORY, default=Path("."), show_default=True, help="The replica's directory."
-)
+HOME = home_option("replica", "The replica's directory.")
 GENESIS = click.option(
     "--genesis", type=_FILE, default=Path("genesis.bin"), show_default=True, help="Trust anchor."
 )
@@ -60,7 +59,12 @@ def init(
     plain_keys: bool,
     as_json: bool,
 ) -> None:
-    """Make keys, settings and the public member record."""
+    """Make keys, settings and the public member record.
+
+    \b
+    gristmill operator init --home ada --name ada --link ada.example:7400 \\
+        --api ada.example:7401
+    """
     from bft.errors import ConfigError
     from coordinator.ceremony import create_identity, note_passphrase_file
     from coordinator.config import Home
@@ -92,6 +96,10 @@ def join(home: Path, genesis: Path, model: Path, as_json: bool) -> None:
     """Put the genesis record and the first model into the home.
 
     Who is no member yet observes, and joins when the members have accepted it.
+
+    \b
+    gristmill operator join --home ada --genesis founded/genesis.bin \\
+        --model founded/model.bin
     """
     from chain.records.federation import Genesis
     from coordinator.ceremony import write_genesis
@@ -110,7 +118,14 @@ def join(home: Path, genesis: Path, model: Path, as_json: bool) -> None:
 @HOME
 @click.option("--log-file/--log-stderr", default=False, help="Log to HOME/replica.log.")
 def run(home: Path, log_file: bool) -> int:
-    """Run the replica until SIGTERM or Ctrl-C."""
+    """Run the replica until SIGTERM or Ctrl-C.
+
+    Ends with status 0 when it was asked to stop, 1 when disk or consensus forbid to go on and a
+    person must look, 3 when home or settings are wrong.
+
+    \b
+    gristmill operator run --home ada --log-file
+    """
     from coordinator.main import run_replica
 
     return run_replica(home, log_to_file=log_file)
@@ -120,7 +135,13 @@ def run(home: Path, log_file: bool) -> int:
 @HOME
 @JSON
 def status(home: Path, as_json: bool) -> None:
-    """What this replica says about itself, and how the federation's members stand."""
+    """What this replica says about itself, and how the federation's members stand.
+
+    Ends with status 7 if it does not answer.
+
+    \b
+    gristmill operator status --home ada --json
+    """
     import asyncio
 
     from bft.errors import Unavailable
@@ -143,7 +164,13 @@ def status(home: Path, as_json: bool) -> None:
 @HOME
 @JSON
 def doctor(home: Path, as_json: bool) -> int:
-    """Look for what is wrong: files, disk, ports, clock, peers."""
+    """Look for what is wrong: files, disk, ports, clock, peers.
+
+    Changes nothing.  Every finding says what to do.  Ends with status 3 if there is one.
+
+    \b
+    gristmill operator doctor --home ada
+    """
     from coordinator.doctor import examine
 
     findings = examine(home)
@@ -189,7 +216,15 @@ def found(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Make the genesis record from the members' public records.  It holds no secret."""
+    """Make the genesis record from the members' public records.  It holds no secret.
+
+    Writes genesis.bin and model.bin, which every member needs for `gristmill operator join`.
+
+    \b
+    gristmill federation found --name mill --member ada/member.bin \\
+        --member bob/member.bin --member eve/member.bin --member dan/member.bin \\
+        --output founded
+    """
     from bft.codec.canonical import encode
     from chain.params import PRESETS
     from chain.records.federation import MemberRecord
@@ -217,7 +252,13 @@ def found(
 @URL
 @JSON
 def show(genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
-    """Who is in it, and what each replica says about itself."""
+    """Who is in it, and what each replica says about itself.
+
+    Ends with status 7 if nobody answers.
+
+    \b
+    gristmill federation show --genesis founded/genesis.bin
+    """
     from bft.errors import Unavailable
     from coordinator.ask import statuses, urls_of
 
@@ -235,7 +276,11 @@ def show(genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
 @URL
 @JSON
 def cycles(genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
-    """The newest cycles, as f + 1 replicas tell them alike."""
+    """The newest cycles, as f + 1 replicas tell them alike.
+
+    \b
+    gristmill federation cycles --genesis founded/genesis.bin
+    """
     from coordinator.ask import cycles as ask_cycles
     from coordinator.ask import urls_of
 
@@ -251,7 +296,13 @@ def cycles(genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
 @URL
 @JSON
 def certificate(cycle: int, genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
-    """The certificate of CYCLE, verified under the federation's key."""
+    """The certificate of CYCLE, verified under the federation's key.
+
+    Ends with status 4 if there is none yet, 6 if one came that does not verify.
+
+    \b
+    gristmill federation certificate 7 --genesis founded/genesis.bin
+    """
     from coordinator.ask import certificate as ask_certificate
     from coordinator.ask import urls_of
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
+from chain.homes import home_option
+
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
-_HOME = click.option(
-    "--home", type=_DIRECTORY, default=Path("."), show_default=True, help="The replica's directory."
-)
+_HOME = home_option("replica", "The replica's directory.")
 
 
 @click.group()
@@ -24,6 +24,9 @@ def export(directory: Path, home: Path) -> None:
 
     The replica may run meanwhile.  Put DIRECTORY behind any web server: `gristmill audit --from`
     takes its address.
+
+    \b
+    gristmill operator log export public/log --home ada
     """
     size = export_log(home / "tlog", directory)
     click.echo(f"{directory}: the log's first {size} entries")

@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chain.homes import home_option
+
 if TYPE_CHECKING:
     from chain.records.federation import MemberRecord
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-HOME = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("."),
-    show_default=True,
-    help="The replica's directory.",
-)
+HOME = home_option("replica", "The replica's directory.")
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 REFUSED = 1  # a proposal that would stop the federation, and no --anyway
 
@@ -66,6 +62,10 @@ def propose(
     all members deal their key shares anew, the federation key stays, and after a checkpoint the
     next epoch begins.  A new member should run beforehand (`operator join`, `operator run`): it
     observes, and takes part in the resharing by itself.
+
+    \b
+    gristmill operator propose --home ada --replace dan=new-dan/member.bin \\
+        --reason "disk lost"
     """
     from chain.records.federation import MemberRecord
     from coordinator import membership
@@ -114,6 +114,10 @@ def accept(proposal: str | None, home: Path, as_json: bool) -> None:
 
     Without PROPOSAL it is only shown.  Compare the digest with the others by another way, and the
     new operators' key with themselves.
+
+    \b
+    gristmill operator accept --home bob
+    gristmill operator accept 5b0c3f1fd81c2a77 --home bob
     """
     from coordinator import membership
     from coordinator.config import load_setup
@@ -141,7 +145,11 @@ def accept(proposal: str | None, home: Path, as_json: bool) -> None:
 @HOME
 @JSON
 def withdraw(proposal: str, home: Path, as_json: bool) -> None:
-    """Take back the PROPOSAL that you made and that is not accepted by 2f + 1 yet."""
+    """Take back the PROPOSAL that you made and that is not accepted by 2f + 1 yet.
+
+    \b
+    gristmill operator withdraw 5b0c3f1fd81c2a77 --home ada
+    """
     from coordinator import membership
     from coordinator.config import load_setup
 

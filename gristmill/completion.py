@@ -12,7 +12,8 @@ def completion(shell: str) -> None:
     """Print the lines that make SHELL complete commands, options and file names.
 
     \b
-    gristmill completion bash > ~/.local/share/bash-completion/completions/gristmill
+    gristmill completion bash > \\
+        ~/.local/share/bash-completion/completions/gristmill
     gristmill completion zsh > ~/.zfunc/_gristmill        # ~/.zfunc is in fpath
     gristmill completion fish > ~/.config/fish/completions/gristmill.fish
     """

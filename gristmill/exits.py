@@ -30,9 +30,10 @@ INTERRUPTED = 130  # 128 + SIGINT
 
 EXIT_HELP = """\b
 Exit status:
-  0 done   1 unexpected error   2 wrong usage   3 wrong configuration   4 not found
-  5 refused by the rules   6 verification failed   7 no quorum, or no answer in time
-  69 a dependency is not installed   75 busy, try again later   130 interrupted"""
+  0 done   1 unexpected error   2 wrong usage   3 wrong configuration
+  4 not found   5 refused by the rules   6 verification failed
+  7 no quorum, or no answer in time   69 a dependency is not installed
+  75 busy, try again later   130 interrupted"""
 
 # First match wins, so a kind stands before the kinds it derives from.
 _STATUS: tuple[tuple[type[BaseException], int], ...] = (

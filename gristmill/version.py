@@ -25,7 +25,11 @@ def versions() -> dict[str, str | None]:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def version(as_json: bool) -> None:
-    """Versions of gristmill and of what it stands on."""
+    """Versions of gristmill and of what it stands on.
+
+    \b
+    gristmill version --json
+    """
     told = versions()
     if as_json:
         click.echo(json.dumps({"ok": True, "data": told}))

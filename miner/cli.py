@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import platformdirs
 
 from bft.errors import ConfigError, FederationError
+from chain.homes import home_option
 
 EVENTS_TOLD = 10
 EVENTS_FOLDED = 100_000  # of the past, into a live picture's totals
@@ -20,17 +20,7 @@ if TYPE_CHECKING:
     from miner.view import View
 
 
-def _default_home() -> Path:
-    return platformdirs.user_data_path("gristmill") / "miner"
-
-
-_home = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=_default_home,
-    show_default="the user's data directory",
-    help="Key, settings and certificates of one miner.",
-)
+_home = home_option("miner", "Key, settings and certificates of one miner.")
 _DEVICES = ["cpu", "cuda", "mps", "auto"]
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 _federation = click.option(
@@ -72,7 +62,13 @@ def miner() -> None:
 )
 @_federation
 @click.option("--node", "nodes", multiple=True, metavar="URL", help="A chain node; repeat it.")
-@click.option("--device", type=click.Choice(_DEVICES), default="cpu", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(_DEVICES),
+    default="cpu",
+    show_default=True,
+    help="Where to train; auto is the fastest that there is.",
+)
 @_json
 def init(
     home: Path,
@@ -82,7 +78,11 @@ def init(
     device: "Device",
     as_json: bool,
 ) -> None:
-    """Make a key and a home directory.  Prints the chain id: compare it with the operators'."""
+    """Make a key and a home directory.  Prints the chain id: compare it with the operators'.
+
+    \b
+    gristmill miner init --home me --genesis genesis.bin
+    """
     from miner.config import MinerConfig, create_home, load_genesis
 
     genesis = load_genesis(genesis_file)
@@ -111,6 +111,12 @@ def run(
     """Mine until interrupted.
 
     A live picture on a terminal, else lines on stderr; all events are in HOME/events.jsonl.
+
+    Ends with status 0 when it is interrupted.
+
+    \b
+    gristmill miner run --home me
+    gristmill miner run --home me --device cuda --sandbox
     """
     import logging
 
@@ -161,7 +167,11 @@ def _view(home: "MinerHome", plain: bool, as_json: bool) -> "View | None":
 @_federation
 @_json
 def status(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
-    """What this miner has done lately, and where the federation stands."""
+    """What this miner has done lately, and where the federation stands.
+
+    \b
+    gristmill miner status --home me
+    """
     from miner.config import load_home
     from miner.files import CertificateStore, EventFile
 
@@ -212,7 +222,11 @@ async def _position(genesis: Any, urls: tuple[str, ...]) -> str:
 @_federation
 @_json
 def benchmark(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
-    """Measure what this machine can do, and register with that from now on."""
+    """Measure what this machine can do, and register with that from now on.
+
+    \b
+    gristmill miner benchmark --home me
+    """
     from miner.config import load_home
     from miner.main import benchmark as measure
 
@@ -250,7 +264,11 @@ _cookie = click.option(
 @_home
 @_json
 def address(home: Path, as_json: bool) -> None:
-    """Where this miner's rewards arrive."""
+    """Where this miner's rewards arrive.
+
+    \b
+    gristmill miner address --home me
+    """
     from miner.config import load_home
     from miner.purse import address_of
 
@@ -263,7 +281,11 @@ def address(home: Path, as_json: bool) -> None:
 @_cookie
 @_json
 def balance(home: Path, node: str, cookie: Path, as_json: bool) -> None:
-    """What this miner's key owns on the chain.  Rewards can be spent 100 blocks later."""
+    """What this miner's key owns on the chain.  Rewards can be spent 100 blocks later.
+
+    \b
+    gristmill miner balance --home me --cookie node/.cookie
+    """
     from chain.bitcoin.text import amount
     from chain.federation.rpc_client import NodeRpc
     from miner.config import load_home
@@ -286,7 +308,13 @@ def balance(home: Path, node: str, cookie: Path, as_json: bool) -> None:
 @_home
 @_node
 @_cookie
-@click.option("--fee-rate", type=click.IntRange(1, 10_000), default=2, show_default=True)
+@click.option(
+    "--fee-rate",
+    type=click.IntRange(1, 10_000),
+    default=2,
+    show_default=True,
+    help="Smallest units per virtual byte; nodes take 1 and more.",
+)
 @click.option("--dry-run", is_flag=True, help="Make and show the transaction, do not send it.")
 @_json
 def send(
@@ -301,7 +329,8 @@ def send(
 ) -> None:
     """Pay AMOUNT (such as 12.5, or all) to ADDRESS.
 
-    --fee-rate is in the smallest unit per virtual byte.
+    \b
+    gristmill miner send gr1q... 12.5 --home me --cookie node/.cookie
     """
     from chain.bitcoin.text import amount, parse_amount
     from chain.federation.rpc_client import NodeRpc

@@ -115,6 +115,10 @@ def replay(
     replicas and mirrors (--from).  Nothing in it is trusted: signatures, quorum proofs, scores,
     draws and certificates are checked, everything derived is recomputed.  Ends with status 0 if all
     of it follows, 6 if anything does not.
+
+    \b
+    gristmill audit --from http://replica:7401 --state my-audit --html report.html
+    gristmill audit score-log.grist --chain-id HEX
     """
     detailed = html is not None or as_json
     options = options_of(
@@ -160,6 +164,9 @@ def explain(miner: str, cycle: int, as_json: bool, **where: Any) -> int:
 
     MINER is the beginning of an identity key in hex.  The log is replayed up to that cycle, so what
     is shown has been checked.
+
+    \b
+    gristmill audit explain 02dee09d15ea --cycle 2 score-log.grist
     """
     options = options_of(**where, details=True, quiet=True, cycle=cycle)
     with run(options) as result:
@@ -185,6 +192,9 @@ def check(bundle: Path, federation_key: str | None) -> int:
     """Check BUNDLE, the evidence of one accusation, alone: no log, no network.
 
     Ends with status 0 if it proves what it says, 6 if not.
+
+    \b
+    gristmill audit check evidence/replica-3.json
     """
     from chain.audit.evidence import EVIDENCE_BYTES_MAX, check_evidence, open_evidence
 
@@ -222,6 +232,9 @@ def models(directories: tuple[Path, ...], **where: Any) -> int:
 
     Replicas keep updates of the newest cycles only; how many models could be made is told.  Needs
     numpy.  Ends with status 0 if all of it follows, 6 if anything does not.
+
+    \b
+    gristmill audit models score-log.grist --artifacts ada/blobs
     """
     from chain.audit.models import ModelCheck  # brings numpy
 
@@ -239,6 +252,9 @@ def policy(**where: Any) -> int:
 
     It follows from the genesis record, the epochs in the log, and each replica's signed statement
     of its log keys.  Keep it apart from the log.
+
+    \b
+    gristmill audit policy --from http://replica:7401 >policy.txt
     """
     with run(options_of(**where, quiet=True)) as result:
         if not result.report.passed:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from bft.errors import ConfigError
+from chain.homes import home_option
 from chain.wallet.commands import Wallet
 from chain.wallet.home import alone, load_settings
 
@@ -19,13 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 PASSPHRASE_BYTES_MAX = 4096
 TEXT_BYTES_MAX = 8 * 1024 * 1024
 
-HOME = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("wallet"),
-    show_default=True,
-    help="The wallet's directory.",
-)
+HOME = home_option("wallet", "The wallet's directory.")
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 NODE = click.option(
     "--node",
@@ -72,18 +67,33 @@ def wallet() -> None:
 
 @wallet.command()
 @HOME
-@click.option("--count", type=click.Choice(["12", "15", "18", "21", "24"]), default="24")
+@click.option(
+    "--count",
+    type=click.Choice(["12", "15", "18", "21", "24"]),
+    default="24",
+    show_default=True,
+    help="How many words.",
+)
 @PASSPHRASE
 @JSON
 def init(home: Path, count: str, passphrase_file: Path | None, as_json: bool) -> None:
-    """Make a wallet, and show the words that restore it: write them down, they come only once."""
+    """Make a wallet, and show the words that restore it: write them down, they come only once.
+
+    \b
+    gristmill wallet init
+    gristmill wallet init --home savings --count 12
+    """
     found = Wallet.init(home, int(count), _new_passphrase(passphrase_file))
     _show(found, as_json)
 
 
 @wallet.command()
 @HOME
-@click.option("--backup", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--backup",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What `wallet backup` wrote, instead of words.",
+)
 @click.option(
     "--words-file", type=click.File("r"), help="The words; - reads them from stdin.", metavar="FILE"
 )
@@ -98,7 +108,12 @@ def restore(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a wallet again, from its words or from a backup file."""
+    """Make a wallet again, from its words or from a backup file.
+
+    \b
+    gristmill wallet restore --home again --words-file words.txt
+    gristmill wallet restore --home again --backup wallet.backup
+    """
     if backup is not None:
         if words_file is not None or extension:
             raise click.UsageError("--backup excludes --words-file and --extension")
@@ -114,7 +129,12 @@ def restore(
 @HOME
 @JSON
 def watch(descriptor: str, home: Path, as_json: bool) -> None:
-    """Make a wallet that sees and prepares, but cannot sign: wpkh([...]xpub.../<0;1>/*)."""
+    """Make a wallet that sees and prepares, but cannot sign: wpkh([...]xpub.../<0;1>/*).
+
+    \b
+    gristmill wallet watch --home watch \\
+        'wpkh([1a2b3c4d/84h/26482h/0h]xpub6C.../<0;1>/*)#x7tq2w9n'
+    """
     _show(Wallet.watch(home, descriptor), as_json)
 
 
@@ -122,7 +142,11 @@ def watch(descriptor: str, home: Path, as_json: bool) -> None:
 @HOME
 @JSON
 def descriptor(home: Path, as_json: bool) -> None:
-    """The public side, for `watch` here and for other wallets.  It shows all your payments."""
+    """The public side, for `watch` here and for other wallets.  It shows all your payments.
+
+    \b
+    gristmill wallet descriptor
+    """
     _show({"descriptor": _wallet(home).settings.descriptor}, as_json)
 
 
@@ -135,6 +159,9 @@ def add_key(file: Path, home: Path, passphrase_file: Path | None, as_json: bool)
     """Take a miner's identity key, so that its rewards arrive here.
 
     FILE holds 64 hex digits, or a key as wallets export it (WIF).  The words do not restore it.
+
+    \b
+    gristmill wallet add-key miner/identity.key
     """
     found = _wallet(home).add_key(file, lambda: _passphrase(passphrase_file))
     _show(found, as_json)
@@ -149,10 +176,18 @@ def add_key(file: Path, home: Path, passphrase_file: Path | None, as_json: bool)
     help="The genesis record.",
 )
 @click.option("--key", help="The ONE federation key, 192 hex digits.")
-@click.option("--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The key in a file: hex digits, or the federation's key record.",
+)
 @JSON
 def pin(home: Path, genesis: Path, key: str | None, key_file: Path | None, as_json: bool) -> None:
-    """Believe no server: check every block under the federation's key, as `verify --from` does."""
+    """Believe no server: check every block under the federation's key, as `verify --from` does.
+
+    \b
+    gristmill wallet pin --genesis genesis.bin --key-file federation.key
+    """
     from chain.node.config import parse_key, read_key_file
 
     if (key is None) == (key_file is None):
@@ -165,7 +200,11 @@ def pin(home: Path, genesis: Path, key: str | None, key_file: Path | None, as_js
 @HOME
 @JSON
 def address(home: Path, as_json: bool) -> None:
-    """An address that nobody was given yet."""
+    """An address that nobody was given yet.
+
+    \b
+    gristmill wallet address
+    """
     _show(_wallet(home).new_address(), as_json)
 
 
@@ -174,7 +213,11 @@ def address(home: Path, as_json: bool) -> None:
 @NODE
 @JSON
 def balance(home: Path, node: str, as_json: bool) -> None:
-    """What is here.  Rewards can be spent 100 blocks after they were paid."""
+    """What is here.  Rewards can be spent 100 blocks after they were paid.
+
+    \b
+    gristmill wallet balance --node http://127.0.0.1:7501
+    """
     _show(_wallet(home).balance(node), as_json)
 
 
@@ -183,7 +226,11 @@ def balance(home: Path, node: str, as_json: bool) -> None:
 @NODE
 @JSON
 def coins(home: Path, node: str, as_json: bool) -> None:
-    """Every unspent coin, with its address."""
+    """Every unspent coin, with its address.
+
+    \b
+    gristmill wallet coins --json
+    """
     _show(_wallet(home).coins(node), as_json)
 
 
@@ -192,7 +239,11 @@ def coins(home: Path, node: str, as_json: bool) -> None:
 @NODE
 @JSON
 def history(home: Path, node: str, as_json: bool) -> None:
-    """Every transaction that gave or took, and those on their way."""
+    """Every transaction that gave or took, and those on their way.
+
+    \b
+    gristmill wallet history
+    """
     _show(_wallet(home).history(node), as_json)
 
 
@@ -217,7 +268,14 @@ def send(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Pay AMOUNT (such as 12.5, or all) to ADDRESS."""
+    """Pay AMOUNT (such as 12.5, or all) to ADDRESS.
+
+    Ends with status 5 if the wallet or the node refuses.
+
+    \b
+    gristmill wallet send gr1q... 12.5 --cookie node/.cookie
+    gristmill wallet send gr1q... all --dry-run --cookie node/.cookie
+    """
     here = _wallet(home)
     found = here.send(
         node, cookie, to, value, fee_rate, dry_run, lambda: _passphrase(passphrase_file)
@@ -242,7 +300,11 @@ def bump(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Replace a transaction that waits too long by one that pays more (BIP 125)."""
+    """Replace a transaction that waits too long by one that pays more (BIP 125).
+
+    \b
+    gristmill wallet bump TXID --fee-rate 9 --cookie node/.cookie
+    """
     found = _wallet(home).bump(node, cookie, txid, fee_rate, lambda: _passphrase(passphrase_file))
     _show(found, as_json)
 
@@ -252,16 +314,30 @@ def bump(
 @HOME
 @JSON
 def backup(file: Path, home: Path, as_json: bool) -> None:
-    """Write settings and sealed secrets into one FILE; the passphrase opens it."""
+    """Write settings and sealed secrets into one FILE; the passphrase opens it.
+
+    \b
+    gristmill wallet backup wallet.backup
+    """
     _show(_wallet(home).backup(file), as_json)
 
 
 @wallet.command()
 @HOME
-@click.option("--from-height", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--from-height",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Blocks below it paid nothing to this wallet.",
+)
 @JSON
 def rescan(home: Path, from_height: int, as_json: bool) -> None:
-    """Forget what was found; the next look at the chain reads it again."""
+    """Forget what was found; the next look at the chain reads it again.
+
+    \b
+    gristmill wallet rescan --from-height 100
+    """
     _show(_wallet(home).rescan(from_height), as_json)
 
 
@@ -281,7 +357,11 @@ def psbt() -> None:
 @RATE
 @JSON
 def psbt_create(to: str, value: str, home: Path, node: str, fee_rate: int, as_json: bool) -> None:
-    """Prepare a payment without signing it; a watch-only wallet can."""
+    """Prepare a payment without signing it; a watch-only wallet can.
+
+    \b
+    gristmill wallet psbt create gr1q... 11 --home watch >payment.psbt
+    """
     _tell(_wallet(home).prepare(node, to, value, fee_rate), as_json)
 
 
@@ -291,7 +371,11 @@ def psbt_create(to: str, value: str, home: Path, node: str, fee_rate: int, as_js
 @PASSPHRASE
 @JSON
 def psbt_sign(file: Any, home: Path, passphrase_file: Path | None, as_json: bool) -> None:
-    """Add the signatures of this wallet's keys.  Look at `psbt show` first."""
+    """Add the signatures of this wallet's keys.  Look at `psbt show` first.
+
+    \b
+    gristmill wallet psbt sign payment.psbt >signed.psbt
+    """
     here = _wallet(home)
     _tell(here.sign_text(_text(file), lambda: _passphrase(passphrase_file)), as_json)
 
@@ -300,7 +384,11 @@ def psbt_sign(file: Any, home: Path, passphrase_file: Path | None, as_json: bool
 @click.argument("files", type=click.File("r"), nargs=-1, required=True)
 @JSON
 def psbt_combine(files: tuple[Any, ...], as_json: bool) -> None:
-    """One PSBT with all signatures that are in several."""
+    """One PSBT with all signatures that are in several.
+
+    \b
+    gristmill wallet psbt combine ada.psbt bob.psbt >both.psbt
+    """
     from chain.wallet.psbt import combine, decode_text
 
     _tell({"psbt": combine([decode_text(_text(file)) for file in files]).encode_text()}, as_json)
@@ -310,7 +398,11 @@ def psbt_combine(files: tuple[Any, ...], as_json: bool) -> None:
 @click.argument("file", type=click.File("r"))
 @JSON
 def psbt_finalize(file: Any, as_json: bool) -> None:
-    """Make final scripts of the signatures, where they are enough."""
+    """Make final scripts of the signatures, where they are enough.
+
+    \b
+    gristmill wallet psbt finalize signed.psbt >final.psbt
+    """
     from chain.wallet.psbt import decode_text
     from chain.wallet.sign import finalize
 
@@ -322,7 +414,11 @@ def psbt_finalize(file: Any, as_json: bool) -> None:
 @click.argument("file", type=click.File("r"))
 @JSON
 def psbt_extract(file: Any, as_json: bool) -> None:
-    """The finished transaction, every script in it run."""
+    """The finished transaction, every script in it run.
+
+    \b
+    gristmill wallet psbt extract final.psbt
+    """
     from chain.wallet.psbt import decode_text
     from chain.wallet.sign import extract, finalize
 
@@ -334,7 +430,11 @@ def psbt_extract(file: Any, as_json: bool) -> None:
 @click.argument("file", type=click.File("r"))
 @JSON
 def psbt_show(file: Any, as_json: bool) -> None:
-    """Whom it pays, what it costs, what is signed."""
+    """Whom it pays, what it costs, what is signed.
+
+    \b
+    gristmill wallet psbt show payment.psbt
+    """
     from chain.wallet.commands import describe_psbt
 
     _show(describe_psbt(_text(file)), as_json)
@@ -347,7 +447,11 @@ def psbt_show(file: Any, as_json: bool) -> None:
 @COOKIE
 @JSON
 def psbt_send(file: Any, home: Path, node: str, cookie: Path, as_json: bool) -> None:
-    """Finalize, extract and send."""
+    """Finalize, extract and send.
+
+    \b
+    gristmill wallet psbt send signed.psbt --home watch --cookie node/.cookie
+    """
     _show(_wallet(home).send_text(_text(file), node, cookie), as_json)
 
 

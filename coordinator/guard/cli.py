@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chain.homes import home_option
+
 if TYPE_CHECKING:
     from coordinator.guard.rules import Reservation
 
 REFUSALS_SHOWN = 5
 
-_HOME = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("."),
-    show_default=True,
-    help="The replica's directory.",
-)
+_HOME = home_option("replica", "The replica's directory.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 _COUNT = click.IntRange(min=0, max=(1 << 63) - 1)
 
@@ -37,7 +33,13 @@ def guard() -> None:
 @_HOME
 @_JSON
 def status(home: Path, as_json: bool) -> int:
-    """Bounds, refusals, and whether it is closed.  Also beside a running replica."""
+    """Bounds, refusals, and whether it is closed.  Also beside a running replica.
+
+    Ends with status 5 if it is closed.
+
+    \b
+    gristmill operator guard status --home ada
+    """
     from coordinator.guard.store import peek
 
     seen = peek(*_place(home))
@@ -69,7 +71,11 @@ def status(home: Path, as_json: bool) -> int:
 @click.option("--close", is_flag=True, help="Let nothing be signed here any more: the key moves.")
 @_JSON
 def export_(home: Path, output: Path, close: bool, as_json: bool) -> None:
-    """Write the bounds as JSON (modelled on EIP-3076).  The replica must be stopped."""
+    """Write the bounds as JSON (modelled on EIP-3076).  The replica must be stopped.
+
+    \b
+    gristmill operator guard export --home ada --close --output guard.json
+    """
     from bft.errors import ConfigError
     from coordinator.guard.moving import tight_bounds
     from coordinator.guard.store import SqliteGuard
@@ -97,7 +103,11 @@ def export_(home: Path, output: Path, close: bool, as_json: bool) -> None:
 @_HOME
 @_JSON
 def import_(file: Path, home: Path, as_json: bool) -> None:
-    """Take over what an export says: nothing within its bounds is signed here."""
+    """Take over what an export says: nothing within its bounds is signed here.
+
+    \b
+    gristmill operator guard import guard.json --home new-ada
+    """
     from coordinator.guard.moving import inherit
     from coordinator.guard.text import TEXT_BYTES_MAX, read_memory
 
@@ -115,6 +125,9 @@ def standby(home: Path, as_json: bool) -> None:
     """Make the guard of another process with this key; both need `standby:` in replica.yaml.
 
     It signs nothing before etcd has told it what the others may have signed.
+
+    \b
+    gristmill operator guard standby --home standby-ada
     """
     from bft.errors import ConfigError
     from coordinator.config import Home, load_config
@@ -149,6 +162,10 @@ def reset(
     Take the numbers from `gristmill federation show` after every other process with this key has
     been stopped for good, and add some: everything up to them is left alone.  Too low a number
     makes the replica contradict itself, and others will hold the proof.
+
+    \b
+    gristmill operator guard reset --home new-ada --sequence 9000 --view 40 \\
+        --cycle 500 --epoch 0 --yes-i-stopped-the-other
     """
     from coordinator.guard.moving import everything_through, inherit, set_aside
 

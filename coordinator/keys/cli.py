@@ -6,13 +6,9 @@ from typing import Any
 
 import click
 
-_HOME = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("."),
-    show_default=True,
-    help="The replica's directory.",
-)
+from chain.homes import home_option
+
+_HOME = home_option("replica", "The replica's directory.")
 _PASSPHRASE = click.option(
     "--passphrase-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -35,7 +31,11 @@ def keys() -> None:
 @_HOME
 @_JSON
 def status(home: Path, as_json: bool) -> None:
-    """Which secrets are here, and whether they are encrypted.  Needs no passphrase."""
+    """Which secrets are here, and whether they are encrypted.  Needs no passphrase.
+
+    \b
+    gristmill operator keys status --home ada
+    """
     from coordinator.keys.store import is_encrypted, secret_names
 
     names, encrypted = secret_names(home), is_encrypted(home)
@@ -52,6 +52,9 @@ def encrypt(home: Path, new_passphrase_file: Path | None, as_json: bool) -> None
     """Encrypt what is plain.  The replica must be stopped; may be repeated after a crash.
 
     Old sectors of the disk and old backups keep what was plain: only new keys cure that.
+
+    \b
+    gristmill operator keys encrypt --home ada --new-passphrase-file ada.pass
     """
     from coordinator.keys.files import exclusive
     from coordinator.keys.store import encrypt_home
@@ -74,6 +77,9 @@ def change_passphrase(
     """Another passphrase for the same keys.
 
     Whoever has an old keystore.json and the old passphrase still has the keys.
+
+    \b
+    gristmill operator keys change-passphrase --home ada
     """
     from coordinator.config import Home, load_config
     from coordinator.keys.passphrase import find_passphrase
@@ -97,6 +103,9 @@ def backup(home: Path, output: Path, plain: bool, as_json: bool) -> None:
     """Keys, certificate, genesis record and settings in one tar file; never what changes.
 
     Journal and guard are left out on purpose: old copies of them forget promises.
+
+    \b
+    gristmill operator keys backup --home ada --output ada.tar
     """
     from coordinator.keys.backup import write_backup
 
@@ -112,6 +121,9 @@ def restore(archive: Path, home: Path, as_json: bool) -> None:
     """Put a backup into a home that has no keys.
 
     It signs nothing until its guard's memory is there as well: `gristmill operator guard --help`.
+
+    \b
+    gristmill operator keys restore ada.tar --home new-ada
     """
     from coordinator.keys.backup import read_backup
 

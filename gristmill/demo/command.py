@@ -76,6 +76,10 @@ def demo(
 
     Exit status: 0 when every cycle was certified and the audit passed, 6 when not, 7 when
     something took too long.
+
+    \b
+    gristmill demo
+    gristmill demo --fault lying-scorer --home trial
     """
     temporary = home is None
     place = Path() if home is None else home.absolute()

@@ -52,7 +52,12 @@ def job() -> None:
 )
 @_json
 def create(file: str, out: Path, data: Path | None, as_json: bool) -> None:
-    """Prepare the data set and the first model of FILE, a job file or the name of one."""
+    """Prepare the data set and the first model of FILE, a job file or the name of one.
+
+    \b
+    gristmill job create fashion-cnn --out job
+    gristmill job create plays.yaml --data plays.txt --out job
+    """
     made = create_job(find_job_file(file), out, data)
     _show(_told(made.job) | {"out": str(out), "data": str(out / DATA)}, as_json)
 
@@ -61,7 +66,13 @@ def create(file: str, out: Path, data: Path | None, as_json: bool) -> None:
 @click.argument("file")
 @_json
 def validate(file: str, as_json: bool) -> None:
-    """Check FILE (a job file, the name of one, or a job's directory) and say what it comes to."""
+    """Check FILE (a job file, the name of one, or a job's directory) and say what it comes to.
+
+    Ends with status 3 if it is refused.
+
+    \b
+    gristmill job validate plays.yaml
+    """
     if Path(file).is_dir():
         _show(_told(open_job(Path(file)).job), as_json)
         return
@@ -76,7 +87,11 @@ def validate(file: str, as_json: bool) -> None:
 @_directory
 @_json
 def show(directory: Path, as_json: bool) -> None:
-    """Everything that stands in the job of DIRECTORY."""
+    """Everything that stands in the job of DIRECTORY.
+
+    \b
+    gristmill job show job
+    """
     _show(_fields(open_job(directory)), as_json)
 
 
@@ -90,7 +105,11 @@ def show(directory: Path, as_json: bool) -> None:
 )
 @_json
 def export(directory: Path, out: Path, as_json: bool) -> None:
-    """Write what founding needs, without the data; `gristmill federation found --job` reads it."""
+    """Write what founding needs, without the data; `gristmill federation found --job` reads it.
+
+    \b
+    gristmill job export job --out founding
+    """
     made = open_job(directory)
     export_job(made, out)
     _show({"job": _digest(made.job), "out": str(out)}, as_json)

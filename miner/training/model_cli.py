@@ -71,6 +71,9 @@ def export(
         from model import load
         model = load(".")
         logits = model(inputs)
+
+    \b
+    gristmill model export --genesis genesis.bin --out model
     """
     record = open_genesis(_bytes(genesis, GENESIS_BYTES_MAX), str(genesis))
     if snapshot is not None:
@@ -93,14 +96,20 @@ def export(
     "form",
     type=click.Choice(["csv", "json", "svg"]),
     default="csv",
+    help="svg draws the loss.",
     show_default=True,
 )
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="A file.  [default: stdout]"
 )
 def history(archive: Path, form: str, out: Path | None) -> None:
-    """Held-out loss and accuracy of every cycle, from ARCHIVE, a log that `gristmill audit --save`
-    wrote.  The log is read, not audited."""
+    """Show held-out loss and accuracy of every cycle in ARCHIVE.
+
+    ARCHIVE is a log that `gristmill audit --save` wrote.  It is read, not audited.
+
+    \b
+    gristmill model history score-log.grist --format svg --out loss.svg
+    """
     text = {"csv": as_csv, "json": as_json, "svg": as_svg}[form](read_history(archive))
     if out is None:
         click.echo(text, nl=False)

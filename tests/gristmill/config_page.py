@@ -1,4 +1,4 @@
-"""The tables of docs/CONFIGURATION.md, made of the types.  `python -m tests.gristmill.config_page`"""
+"""The tables of docs/CONFIGURATION.md: `python -m tests.gristmill.config_page` writes them."""
 
 import sys
 from pathlib import Path
