@@ -86,6 +86,11 @@ def noisy_copy(place: Place) -> Changes:
     return {name: part + louder[name] for name, part in other.items()}
 
 
+def half_and_copies(place: Place) -> Changes:
+    """Half of the steps, evened out by what accomplices trained."""
+    return as_long(mean([as_long(place.train(0.5), place.honest), *place.others]), place.honest)
+
+
 def own_choice(place: Place) -> Changes:
     """The same work on data of the miner's choice."""
     job, count = place.job, len(place.chunk)
@@ -100,6 +105,8 @@ STRATEGIES: dict[str, tuple[float, Make]] = {
     "50 % of the steps": (0.5, lambda place: place.train(0.5)),
     "25 % of the steps": (0.25, lambda place: place.train(0.25)),
     "10 % of the steps": (0.1, lambda place: place.train(0.1)),
+    "94 %, scaled to the cap": (0.94, lambda p: as_long(p.train(0.94), p.honest)),
+    "90 %, scaled to the cap": (0.9, lambda p: as_long(p.train(0.9), p.honest)),
     "75 %, scaled to the cap": (0.75, lambda p: as_long(p.train(0.75), p.honest)),
     "50 %, scaled to the cap": (0.5, lambda p: as_long(p.train(0.5), p.honest)),
     "25 %, scaled to the cap": (0.25, lambda p: as_long(p.train(0.25), p.honest)),
@@ -108,6 +115,7 @@ STRATEGIES: dict[str, tuple[float, Make]] = {
     "50 %, 4 x learning rate": (0.5, lambda p: p.train(0.5, rate=4)),
     "50 %, half batches, scaled": (0.5, lambda p: as_long(p.train(0.5, batch=2), p.honest)),
     "25 %, half batches, scaled": (0.25, lambda p: as_long(p.train(0.25, batch=2), p.honest)),
+    "50 %, averaged with others": (0.5, half_and_copies),
     "4 x learning rate": (1, lambda place: place.train(1, rate=4)),
     "twice the work": (2, lambda place: place.train(2)),
     "x 10": (1, lambda place: scaled(place.honest, 10)),

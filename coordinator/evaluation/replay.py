@@ -34,22 +34,27 @@ def replay(
     Raises:
         ConfigError, DecodeError, ValueError: as `train_changes`.
     """
+    return likeness(update, train_again(job, base, unit, chunk, seed))
+
+
+def train_again(job: Job, base: bytes, unit: WorkUnit, chunk: Sequence[int], seed: bytes) -> Change:
+    """The unit's update as this replica makes it.  Arguments and errors as `replay`."""
     changes = train_changes(job, base, unit, chunk, training_seed(seed, unit))
-    made = decode_change(job, unit.segment, encode_update(job, unit.segment, changes))
-    return likeness(_vector(update), _vector(made))
+    return decode_change(job, unit.segment, encode_update(job, unit.segment, changes))
 
 
-def _vector(change: Change) -> NDArray[np.float64]:
-    return change.part(0, change.elements).astype(np.float64)
-
-
-def likeness(told: NDArray[np.float64], made: NDArray[np.float64]) -> int:
+def likeness(told: Change, made: Change) -> int:
     """The cosine times the shorter length over the longer, 2**-16, at least 0.
 
     0 when both are 0.  So a longer step is as much another update as one in another direction, and
     an update that leaves weights out is another one too.
     """
-    longest = max(float(told @ told), float(made @ made))
+    a, b = _vector(told), _vector(made)
+    longest = max(float(a @ a), float(b @ b))
     if longest == 0:
         return 0
-    return min(ONE, max(0, int(float(told @ made) / longest * ONE)))
+    return min(ONE, max(0, int(float(a @ b) / longest * ONE)))
+
+
+def _vector(change: Change) -> NDArray[np.float64]:
+    return change.part(0, change.elements).astype(np.float64)
