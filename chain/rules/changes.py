@@ -7,6 +7,7 @@ Pure.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ assert DELTA_MAX * (SUM_MAX >> _SPLIT_BITS) * _DOT_BLOCK < 1 << 63
 assert DELTA_MAX * (1 << _SPLIT_BITS) * _DOT_BLOCK < 1 << 63
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Change:
     """What one update adds to a segment."""
 
@@ -32,9 +33,9 @@ class Change:
     places: Ints | None  # (told,) strictly ascending; None: all of them
     values: Ints  # (told,)
 
-    @property
+    @cached_property
     def squared_norm(self) -> int:
-        """Exact."""
+        """Exact; added up once."""
         return squared_norm(self.values)
 
     def add_to(self, total: Ints, factor: int) -> None:
@@ -63,10 +64,11 @@ class Change:
 
     def capped(self, cap: int) -> "Change":
         """The change, halved (towards zero) until its squared norm is at most `cap`."""
-        values = self.values
-        while squared_norm(values) > cap:
-            values = np.sign(values) * (np.abs(values) >> 1)
-        return Change(self.elements, self.places, values)
+        change = self
+        while change.squared_norm > cap:
+            halved = np.sign(change.values) * (np.abs(change.values) >> 1)
+            change = Change(self.elements, self.places, halved)
+        return change
 
 
 def squared_norm(values: Ints) -> int:

@@ -10,6 +10,7 @@ Pure.
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -27,6 +28,7 @@ HEADER_BYTES_MAX = 64 * 1024
 _LENGTH_BYTES = 8
 _ALIGNMENT = 8
 _NAMED_MAX = 3  # names that an error text shows
+_HEADERS_CACHED_MAX = 128
 _SHOWN_MAX = 60  # characters of one value that an error text shows
 _DTYPES: dict[str, np.dtype[np.integer[Any]]] = {
     "I8": np.dtype(np.int8),
@@ -103,10 +105,14 @@ def _data_bytes(spec: TensorSpec) -> int:
 
 def _header(layout: Mapping[str, TensorSpec]) -> bytes:
     """The layout's own header, padded with spaces."""
+    return _spelled(tuple(sorted(layout.items())))
+
+
+@lru_cache(maxsize=_HEADERS_CACHED_MAX)
+def _spelled(layout: tuple[tuple[str, TensorSpec], ...]) -> bytes:
     fields, offset = {}, 0
-    for name in sorted(layout):
-        kind, shape = layout[name]
-        end = offset + _data_bytes(layout[name])
+    for name, (kind, shape) in layout:
+        end = offset + _data_bytes((kind, shape))
         fields[name] = {"data_offsets": [offset, end], "dtype": kind, "shape": list(shape)}
         offset = end
     text = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode("ascii")

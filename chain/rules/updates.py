@@ -127,12 +127,16 @@ def as_vector(job: Job, segment: int, tensors: Mapping[str, Tensor], prefix: str
 def _dense(job: Job, segment: int, data: bytes) -> Ints:
     """(elements,) magnitude times its chunk's power of two.  Raises DecodeError."""
     tensors = decode_tensors(data, update_layout(job, segment))
-    parts = []
+    vector = np.empty(segment_parameters(job, segment), np.int64)
+    start = 0
     for name, shape in segment_shapes(job, segment).items():
         exponents = tensors[name + EXPONENTS].astype(np.int64)
         if exponents.min() < 0 or exponents.max() > EXPONENT_MAX:
             wrong = int(exponents.min() if exponents.min() < 0 else exponents.max())
             raise DecodeError(f"tensor {name!r} has exponent {wrong}; 0 to {EXPONENT_MAX} allowed")
-        shifts = np.repeat(exponents, CHUNK_ELEMENTS)[: prod(shape)]
-        parts.append(tensors[name].ravel().astype(np.int64) << shifts)
-    return np.concatenate(parts)
+        part = vector[start : start + prod(shape)]
+        part[:] = tensors[name].ravel()
+        for chunk, exponent in enumerate(exponents.tolist()):
+            part[chunk * CHUNK_ELEMENTS : (chunk + 1) * CHUNK_ELEMENTS] <<= exponent
+        start += part.size
+    return vector

@@ -3,7 +3,9 @@
 Each unit is measured at base + update * 2**-step_shift, the update scaled down to its segment's
 cap, by the loss that the segment learns by (miner/training/model.py): its mean over the cycle's
 challenge batch, and record by record over the unit's own data and over control records.  What
-stands before the segment's span is computed only once for the batches that units share.
+stands before the segment's span is computed only once for the batches that units share, layer by
+layer on from what an earlier segment sees; and so are the losses before any update where segments
+have the same ones (in the joint mode all have the whole model's).
 
 In 64-bit floating point honest replicas differ by about 1e-15 nats, in 32-bit by 1e-7; they sign
 micro-nats.
@@ -24,6 +26,7 @@ from chain.records.contribution import WorkUnit
 from chain.records.evaluation import EvaluationRow
 from chain.records.job import Job
 from chain.rules.changes import Change
+from chain.rules.families.registry import span
 from chain.rules.norms import limited, norm
 from chain.rules.updates import by_name, decode_change, decode_snapshot
 from coordinator.cycle.duties import Measurement
@@ -33,11 +36,12 @@ from miner.training.data import load
 from miner.training.dataset import Dataset
 from miner.training.families.family import Weights
 from miner.training.model import (
+    Model,
+    advanced,
     batch,
     cross_entropy,
     load_model,
     model_logits,
-    prefix,
     read_weights,
     record_losses,
 )
@@ -100,7 +104,7 @@ def evaluate(
         ConfigError: data set or model family are not to be had here.
         DecodeError: `base` is no snapshot of this job.
     """
-    bench = _Bench(job, params, base, shared)
+    bench = Bench(job, params, base, shared)
     return tuple(bench.measure(item) for item in items)
 
 
@@ -134,17 +138,46 @@ class _Measured:
     before: Losses  # (B,) nats
 
 
-class _Bench:
-    """The base model and the shared batches; per segment, activations and losses kept."""
+class _Batch:
+    """Some records, as far as segments have asked how they see them."""
+
+    def __init__(self, model: Model, inputs: Tensor, labels: Tensor) -> None:
+        self._model, self._labels = model, labels
+        self._before_layer = {0: inputs}
+        self._losses: dict[tuple[int, str], Losses] = {}  # by last layer and head
+
+    def seen(self, segment: int) -> _Measured:
+        """The records as this segment sees them."""
+        model, where = self._model, span(self._model.job, segment)
+        if where.first not in self._before_layer:
+            nearest = max(layer for layer in self._before_layer if layer < where.first)
+            known = self._before_layer[nearest]
+            self._before_layer[where.first] = advanced(model, known, nearest, where.first)
+        activations = self._before_layer[where.first]
+        ends = (where.last, where.head)
+        if ends not in self._losses:
+            own = model.own(segment)
+            losses = record_losses(model, segment, own, activations, self._labels)
+            self._losses[ends] = losses.double().numpy()
+        return _Measured(activations, self._labels, self._losses[ends])
+
+
+class Bench:
+    """The base model and the shared batches; per segment, activations and losses kept.
+
+    Raises:
+        ConfigError, DecodeError: as `evaluate`.
+    """
 
     def __init__(self, job: Job, params: Params, base: bytes, shared: Batches) -> None:
         torch.set_num_threads(1)  # one worker, one thread: sums in one order
         self._job, self._params, self._base, self._batches = job, params, base, shared
         self._dtype = DTYPES[job.evaluation]
         self._dataset: Dataset = load(job)
-        self._weights = decode_snapshot(job, base)
+        self._weights = read_weights(job, decode_snapshot(job, base), torch.float64)
         self._model = load_model(job, base, self._dtype)
-        self._shared: dict[tuple[int, str], _Measured] = {}
+        self._challenge = _Batch(self._model, *self._read(shared.challenge))
+        self._control = _Batch(self._model, *self._read(shared.control))
 
     def measure(self, item: Candidate) -> EvaluationRow:
         """Gain, advantage, norm and perhaps replay of one update; zeros when it is invalid."""
@@ -157,10 +190,9 @@ class _Bench:
         except DecodeError:
             return invalid
         after = self._stepped(segment, limited(change, item.cap))
-        challenge = self._of(segment, "challenge", self._batches.challenge)
-        control = self._of(segment, "control", self._batches.control)
-        own = self._records(segment, item.own)
-        removed = [self._removed(segment, after, part) for part in (challenge, own, control)]
+        own = _Batch(self._model, *self._read(item.own))
+        seen = [part.seen(segment) for part in (self._challenge, own, self._control)]
+        removed = [self._removed(segment, after, part) for part in seen]
         if not all(np.isfinite(part).all() for part in removed):
             return invalid
         strangers = self._strangers(item.own)
@@ -185,33 +217,21 @@ class _Bench:
 
     def _stepped(self, segment: int, change: Change) -> Weights:
         """The segment's tensors after a step of the update * 2**-step_shift."""
-        shift = self._params.step_shift
+        scale = 2.0 ** -(self._job.fraction_bits + self._params.step_shift)
         deltas = by_name(self._job, segment, change.part(0, change.elements))
-        # In units 2**-(fraction_bits + step_shift), so that the damped step is exact.
-        moved = {
-            name: (self._weights[name].astype(delta.dtype) << shift) + delta
+        # Exact: weight and damped delta are multiples of `scale`, and their sum has below 53 bits.
+        return {
+            name: torch.from_numpy(delta * scale).add_(self._weights[name]).to(self._dtype)
             for name, delta in deltas.items()
         }
-        return read_weights(self._job, moved, self._dtype, extra_bits=shift)
 
-    def _of(self, segment: int, name: str, records: Sequence[int]) -> _Measured:
-        """A shared batch as the segment sees it."""
-        if (segment, name) not in self._shared:
-            self._shared[segment, name] = self._records(segment, records)
-        return self._shared[segment, name]
-
-    def _records(self, segment: int, records: Sequence[int]) -> _Measured:
-        inputs, labels = batch(self._job, self._dataset, records, self._dtype)
-        activations = prefix(self._model, segment, inputs)
-        before = self._losses(segment, self._model.own(segment), activations, labels)
-        return _Measured(activations, labels, before)
+    def _read(self, records: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Inputs and labels."""
+        return batch(self._job, self._dataset, records, self._dtype)
 
     def _removed(self, segment: int, after: Weights, part: _Measured) -> Losses:
         """(B,) nats that the update removes from each record's loss; NaN where it is absurd."""
-        losses = self._losses(segment, after, part.activations, part.labels)
+        told = record_losses(self._model, segment, after, part.activations, part.labels)
+        losses = told.double().numpy()
         possible = (part.before <= LOSS_NATS_MAX) & (losses <= LOSS_NATS_MAX)
         return np.where(possible, part.before - losses, np.nan)
-
-    def _losses(self, segment: int, own: Weights, activations: Tensor, labels: Tensor) -> Losses:
-        losses = record_losses(self._model, segment, own, activations, labels)
-        return losses.double().numpy()

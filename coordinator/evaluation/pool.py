@@ -31,15 +31,18 @@ from coordinator.evaluation.worker import (
 TASK_UNITS_MAX = 16  # units that one worker measures at a time
 TASK_UPDATE_BYTES_MAX = 256 * 1024 * 1024
 QUEUE_MAX = 100_000  # units waiting; more are refused
-TIMEOUT_S = 90
+TIMEOUT_S = 90  # for one task's measurements, or longer where the phase is
+PHASE_SHARE = 4  # of the evaluation phase, one task may take a quarter
+STEP_TIMEOUT_S = 300  # for an outer step; nothing of a miner's choice is run in it
 
 
 class EvaluationPool:
     """`workers` processes with one torch thread each, started when first needed."""
 
     def __init__(
-        self, workers: int, *, timeout_s: float = TIMEOUT_S, queue_max: int = QUEUE_MAX
+        self, workers: int, *, timeout_s: float | None = None, queue_max: int = QUEUE_MAX
     ) -> None:
+        """`timeout_s`: of every task, instead of what the constants above say."""
         self._workers = [WorkerProcess() for _ in range(workers)]
         self._idle: SimpleQueue[WorkerProcess] = SimpleQueue()
         for worker in self._workers:
@@ -111,7 +114,7 @@ class EvaluationPool:
         )
         task = Task(evaluate=None, step=step)
         try:
-            stepped = (await self._run(task)).stepped
+            stepped = (await self._run(task, STEP_TIMEOUT_S)).stepped
         finally:
             self._queued -= len(updates)
         assert isinstance(stepped, Stepped)
@@ -152,8 +155,9 @@ class EvaluationPool:
             control=tuple(shared.control),
             seed=shared.seed,
         )
+        patience_s = max(TIMEOUT_S, params.evaluation_ms / 1000 / PHASE_SHARE)
         try:
-            return (await self._run(Task(evaluate=task, step=None))).rows
+            return (await self._run(Task(evaluate=task, step=None), patience_s)).rows
         except Unavailable:
             if self._closed:
                 raise
@@ -163,27 +167,30 @@ class EvaluationPool:
         alone = [self._measure(job, params, base, [item], shared) for item in items]
         return tuple(row for (row,) in await asyncio.gather(*alone))
 
-    async def _run(self, task: Task) -> Answer:
+    async def _run(self, task: Task, timeout_s: float) -> Answer:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise Unavailable("the evaluation pool is closed")
         data = encode(task)
         answer = decode(
             Answer,
-            await loop.run_in_executor(self._threads, self._call, data),
+            await loop.run_in_executor(self._threads, self._call, data, self._limit(timeout_s)),
             bytes_max=MESSAGE_BYTES_MAX,
         )
         if answer.error:
             raise FederationError(answer.error.decode(errors="replace"))
         return answer
 
-    def _call(self, task: bytes) -> bytes:
+    def _limit(self, timeout_s: float) -> float:
+        return timeout_s if self._timeout_s is None else self._timeout_s
+
+    def _call(self, task: bytes, timeout_s: float) -> bytes:
         """In a thread: hand the task to an idle worker.  Raises Unavailable."""
         worker = self._idle.get()
         try:
             if self._closed:
                 raise Unavailable("the evaluation pool is closed")
-            return worker.call(task, self._timeout_s)
+            return worker.call(task, timeout_s)
         except (EOFError, OSError):
             worker.kill()
             raise Unavailable("an evaluation worker died or was not done in time") from None

@@ -97,16 +97,22 @@ def batch(
 
 
 def prefix(model: Model, segment: int, inputs: Tensor) -> Tensor:
-    """Activations before the segment's span, for (B, ...) inputs; without gradient.
+    """Activations before the segment's span, for (B, ...) inputs; without gradient."""
+    return advanced(model, inputs, 0, span(model.job, segment).first)
 
-    Computed slice by slice, so that only the result is as large as all records.
+
+def advanced(model: Model, activations: Tensor, first: int, last: int) -> Tensor:
+    """Activations before layer `last` from those before layer `first`; without gradient.
+
+    Computed slice by slice, so that only the result is as large as all records; so the numbers are
+    the same whether it is one way or several parts of it.
     """
-    first = span(model.job, segment).first
-    if not first:
-        return inputs
+    if first == last:
+        return activations
     with torch.no_grad():
-        parts = [_run(model, model.weights, 0, first, part) for part in _slices(model, inputs)]
-    return torch.cat(parts)
+        slices = _slices(model, activations)
+        parts = [_run(model, model.weights, first, last, part) for part in slices]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def segment_loss(
