@@ -6,18 +6,18 @@ Server-rendered; a script only keeps them fresh.  Whoever wants to be sure asks 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from typing import Any
 
 from aiohttp import web
 
-from bft.errors import DecodeError, FederationError, Refused
+from bft.errors import Refused
+from chain.federation import api
 from chain.records.block import block_hash, decode_block, decode_header
 from chain.records.score_log import BlockFinal, Drawn, Scored
 from chain.rules.scoring import lower_median
+from chain.web.render import MICRO, Page, Pages, Site, go
 from coordinator.dashboard import views
 from coordinator.dashboard.charts import line_chart
-from coordinator.dashboard.render import HEADERS, MICRO, page
 from coordinator.service.index import LogIndex
 from coordinator.service.parameters import number, path_hex, path_number
 from coordinator.service.standing import Standing
@@ -26,15 +26,12 @@ LINES = 12  # past cycles on the front page
 PAGE = 50  # on a page of their own
 UNITS_SHOWN = 200
 CYCLE_DIGITS = 19
+PLACES = (("/", "Now"), ("/cycles", "Cycles"), ("/model", "Model"), ("/blocks", "Blocks"))
+FOOTER = (
+    "Nothing on these pages has to be believed: certificates, scores and the log are signed, "
+    "and gristmill audit checks them all."
+)
 TIME = "%Y-%m-%d %H:%M:%S UTC"
-STATIC = {
-    "style.css": "text/css",
-    "live.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-    "check.js": "text/javascript",
-}
-VERIFIER = "verify.bundle.mjs"
-"""The light client's, made from @noble/curves: chain/light/bundle."""
 
 
 class Dashboard:
@@ -49,17 +46,23 @@ class Dashboard:
         peers_up: Callable[[], tuple[int, ...]],
     ) -> None:
         """`status`: what GET /v1/status says."""
-        self._operator = operator.decode("utf-8", "replace")
+        self._pages = Pages(
+            Site(
+                package="coordinator.dashboard",
+                events=api.EVENTS,
+                places=PLACES,
+                finds="Cycle, miner key, block hash or digest",
+                hint="cycle, miner, hash",
+                footer=FOOTER,
+                operator=operator.decode("utf-8", "replace"),
+            )
+        )
         self._standing, self._index = standing, index
         self._status, self._peers_up = status, peers_up
-        folder = files("coordinator.dashboard") / "static"
-        self._static = {name: (kind, (folder / name).read_bytes()) for name, kind in STATIC.items()}
-        verifier = (files("chain.light") / "static" / VERIFIER).read_bytes()
-        self._static[VERIFIER] = ("text/javascript", verifier)
 
     def routes(self) -> list[web.RouteDef]:
         """For the application."""
-        pages: list[tuple[str, Callable[[web.Request], Any]]] = [
+        pages: list[tuple[str, Page]] = [
             ("/", self.get_now),
             ("/cycles", self.get_cycles),
             ("/cycles/{cycle}", self.get_cycle),
@@ -69,47 +72,7 @@ class Dashboard:
             ("/miners/{miner}", self.get_miner),
             ("/search", self.get_search),
         ]
-        routes = [web.get(path, self._page(handler)) for path, handler in pages]
-        return [*routes, web.get("/static/{name}", self.get_static)]
-
-    def _page(self, handler: Callable[[web.Request], Any]) -> Callable[[web.Request], Any]:
-        """What goes wrong is a page as well."""
-
-        async def shown(request: web.Request) -> web.Response:
-            try:
-                answer: web.Response = await handler(request)
-            except DecodeError as error:
-                return self._problem(400, "That cannot be", str(error))
-            except Refused as error:
-                return self._problem(404, "Not found", str(error))
-            except FederationError as error:
-                return self._problem(503, "Not now", str(error))
-            return answer
-
-        return shown
-
-    def _show(self, template: str, here: str = "", **context: Any) -> web.Response:
-        return page(template, here=here, operator=self._operator, live=True, **context)
-
-    def _problem(self, status: int, title: str, text: str) -> web.Response:
-        return page(
-            "problem.html",
-            status,
-            here="",
-            operator=self._operator,
-            live=False,
-            title=title,
-            text=text,
-        )
-
-    async def get_static(self, request: web.Request) -> web.Response:
-        """What pages load."""
-        name = request.match_info["name"]
-        if name not in self._static:
-            raise Refused("not-found", f"no file {name[:64]!r} here")
-        headers = {**HEADERS, "Cache-Control": "public, max-age=3600"}
-        kind, body = self._static[name]
-        return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
+        return self._pages.routes(pages)
 
     # Pages.
 
@@ -123,7 +86,7 @@ class Dashboard:
         replica = self._standing.replica
         status = self._status()
         members = views.replicas(replica.state, self._standing.standing(), self._peers_up())
-        return self._show(
+        return self._pages.show(
             "now.html",
             "/",
             now=views.now(replica.rules, replica.state, members),
@@ -137,7 +100,7 @@ class Dashboard:
         newest = self._standing.replica.state.cycle
         last = min(newest, number(request, "to", newest))
         earlier = last - PAGE
-        return self._show(
+        return self._pages.show(
             "cycles.html",
             "/cycles",
             lines=await self._lines(last, PAGE),
@@ -156,7 +119,7 @@ class Dashboard:
         lines: list[dict[str, Any]] = []
         if scored is not None:
             columns, lines = views.spread(scored, await self._index.tables(number))
-        return self._show(
+        return self._pages.show(
             "cycle.html",
             cycle=cycle,
             columns=columns,
@@ -176,7 +139,7 @@ class Dashboard:
         told = [line for line in reversed(lines) if line["loss"] is not None]
         loss = [(line["cycle"], line["loss"] / MICRO) for line in told]
         right = [(line["cycle"], 100 * line["correct"] / line["records"]) for line in told]
-        return self._show(
+        return self._pages.show(
             "model.html",
             "/model",
             job=views.job(self._standing.replica.rules.job),
@@ -219,7 +182,7 @@ class Dashboard:
                     "utc": _utc(header.time),
                 }
             )
-        return self._show("blocks.html", "/blocks", blocks=blocks)
+        return self._pages.show("blocks.html", "/blocks", blocks=blocks)
 
     async def get_block(self, request: web.Request) -> web.Response:
         """One final block with its transactions."""
@@ -231,7 +194,7 @@ class Dashboard:
         if data is None:
             raise Refused("not-found", "This replica has not got the block's bytes yet.")
         shown = await asyncio.to_thread(lambda: views.block(decode_block(data)))
-        return self._show("block.html", block={**shown, "utc": _utc(shown["time"])})
+        return self._pages.show("block.html", block={**shown, "utc": _utc(shown["time"])})
 
     async def get_miner(self, request: web.Request) -> web.Response:
         """What one miner earned in the newest cycles."""
@@ -253,7 +216,7 @@ class Dashboard:
                     "won": drawn is not None and drawn.ranks[0].miner == miner,
                 }
             )
-        return self._show(
+        return self._pages.show(
             "miner.html",
             miner=miner.hex(),
             window=PAGE,
@@ -266,26 +229,22 @@ class Dashboard:
         """To the page of a cycle, a miner, a block, or an artifact."""
         query = request.query.get("q", "").strip().lower()
         if query.isascii() and query.isdigit() and len(query) < CYCLE_DIGITS:
-            return _go(f"/cycles/{int(query)}")
+            return go(f"/cycles/{int(query)}")
         try:
             data = bytes.fromhex(query)
         except ValueError:
             data = b""
         if len(data) == 33:
-            return _go(f"/miners/{data.hex()}")
+            return go(f"/miners/{data.hex()}")
         if len(data) == 32:
             block = await self._index.block(data[::-1])
             if block is not None:
-                return _go(f"/blocks/{decode_block(block).certificate.height}")
+                return go(f"/blocks/{decode_block(block).certificate.height}")
         raise Refused(
             "not-found",
             f"Nothing is known by {query[:66]!r}. A cycle's number, a miner's key (66 hex digits)"
             " or a block's hash (64 hex digits) can be searched for.",
         )
-
-
-def _go(path: str) -> web.Response:
-    return web.Response(status=303, headers={"Location": path})
 
 
 def _utc(seconds: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from coordinator.dashboard.render import CSP
+from chain.web.render import CSP
 from tests.coordinator.service.mill import BUSY, Mill, running
 
 PAGES = ("/", "/cycles", "/cycles/2", "/model", "/blocks", "/miners/" + "02" * 33)

@@ -1,8 +1,8 @@
-// Keeps the page fresh: when the replica's log grows, the page is fetched again and its <main>
+// Keeps the page fresh: when the replica's log or the node's chain grows, the page is fetched again and its <main>
 // replaced.  Without scripts, or when the reader has asked for less motion, pages stay as they are.
 const SOONEST_MS = 1000
 const KINDS = ['assigned', 'committed', 'revealed', 'beacon', 'scored', 'drawn', 'aggregated',
-  'certified', 'rank-voided', 'block-final', 'cycle-closed', 'key-activated']
+  'certified', 'rank-voided', 'block-final', 'cycle-closed', 'key-activated', 'changed']
 const state = document.getElementById('live')
 let timer = 0
 
@@ -22,7 +22,7 @@ function soon() {
 }
 
 if (document.body.dataset.live) {
-  const source = new EventSource('/v1/events')
+  const source = new EventSource(document.body.dataset.live)
   for (const kind of KINDS) source.addEventListener(kind, soon)
   source.onopen = () => { state.textContent = 'live' }
   source.onerror = () => { state.textContent = 'the connection is lost; trying again' }

@@ -24,14 +24,20 @@ function remember(chain, key) {
   localStorage.setItem(name, key)
 }
 
-async function verify({ cycle, key, chain }) {
+async function verify({ certificate, cycle, height, rounds, key, chain }) {
   remember(chain, key)
-  const answer = await get(`/v1/cycles/${cycle}/certificate`)
+  const answer = await get(certificate)
   const fields = verifyCertificate(new Uint8Array(await answer.arrayBuffer()), fromHex(key), fromHex(chain))
   if (fields.cycle !== BigInt(cycle)) throw new Error(`the certificate is of cycle ${fields.cycle}`)
+  if (height && Number(fields.height) !== Number(height)) throw new Error(`the certificate is for block ${fields.height}`)
   report(true, `The federation certified cycle ${fields.cycle}: ${fields.winner} may make block ${fields.height}.`)
+  if (rounds) await verifyDraw(fields, rounds, key)
+}
+
+// The beacon's signature over the round that drew the cycle's winner; replicas serve it.
+async function verifyDraw(fields, rounds, key) {
   const round = 2n * fields.cycle + 1n
-  const told = await (await get(`/public/${round}`)).json()
+  const told = await (await get(`${rounds}/${round}`)).json()
   const randomness = toHex(verifyRound(fromHex(key), round, fromHex(told.signature)))
   report(true, `Beacon round ${round} is the federation's; its randomness is ${randomness}.`)
   if (randomness !== fields.nonce) throw new Error('the certificate was drawn with another number')
