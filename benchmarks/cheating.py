@@ -161,7 +161,7 @@ def main() -> int:
     parser.add_argument("--task", choices=sorted(TASKS), action="append")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cycles", type=int, default=3)
-    parser.add_argument("--play", type=int, default=5_000)
+    parser.add_argument("--play", type=int, default=3_000)
     parser.add_argument("--trials", type=int, default=MAIN.trial_audits)
     parser.add_argument("--json", action="store_true")
     told = parser.parse_args()

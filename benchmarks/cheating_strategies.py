@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
@@ -33,7 +34,9 @@ class Place:
     before: Changes | None  # the segment's mean update of the cycle before
     noise: np.random.Generator
 
-    def train(self, work: float, *, rate: int = 1, batch: int = 1) -> Changes:
+    def train(
+        self, work: float, *, rate: int = 1, batch: int = 1, dtype: torch.dtype = torch.float32
+    ) -> Changes:
         """A share of the unit's steps, at `rate` times the learning rate, in batches 1/batch."""
         job = replace(
             self.job,
@@ -41,7 +44,7 @@ class Place:
             batch_records=self.job.batch_records // batch,
         )
         unit = replace(self.unit, steps=max(1, round(self.unit.steps * work * batch)))
-        return train_changes(job, self.base, unit, self.chunk, self.order)
+        return train_changes(job, self.base, unit, self.chunk, self.order, dtype=dtype)
 
     @property
     def order(self) -> bytes:
@@ -101,6 +104,7 @@ def own_choice(place: Place) -> Changes:
 
 STRATEGIES: dict[str, tuple[float, Make]] = {
     "honest": (1, lambda place: place.honest),
+    "honest, in 64 bits": (1, lambda place: place.train(1, dtype=torch.float64)),
     "75 % of the steps": (0.75, lambda place: place.train(0.75)),
     "50 % of the steps": (0.5, lambda place: place.train(0.5)),
     "25 % of the steps": (0.25, lambda place: place.train(0.25)),

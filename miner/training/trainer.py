@@ -71,12 +71,17 @@ def train_changes(
     progress: Progress | None = None,
     unfinished: Path | None = None,
     device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, NDArray[np.float64]]:
-    """Trained minus base weights, by tensor name; arguments and errors as `train_unit`."""
+    """Trained minus base weights, by tensor name; arguments and errors as `train_unit`.
+
+    Args:
+        dtype: what is computed in; protocol asks for float32.
+    """
     torch.set_num_threads(1)  # a miner with more cores runs more units
     where, audited = choose_device(device), job.compression != SPARSE
-    model = load_model(job, base, torch.float32).to(where)
-    inputs, labels = (part.to(where) for part in batch(job, load(job), records, torch.float32))
+    model = load_model(job, base, dtype).to(where)
+    inputs, labels = (part.to(where) for part in batch(job, load(job), records, dtype))
     with autocast(where, audited):
         activations = prefix(model, unit.segment, inputs)
     start = model.own(unit.segment)
