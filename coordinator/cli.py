@@ -175,7 +175,10 @@ def doctor(home: Path, as_json: bool) -> int:
 
     findings = examine(home)
     lines = [f"{'ok ' if one.ok else 'BAD'} {one.name:12} {one.text}" for one in findings]
-    _show({"findings": [one._asdict() for one in findings]}, as_json, "\n".join(lines))
+    advice = {one.kind: one.advice for one in findings if one.advice is not None}
+    lines += [f"do  {name:12} {text}" for name, text in advice.items()]
+    told = [{**one._asdict(), "advice": one.advice} for one in findings]
+    _show({"findings": told}, as_json, "\n".join(lines))
     return 0 if all(one.ok for one in findings) else CONFIG
 
 

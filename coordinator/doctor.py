@@ -1,17 +1,23 @@
-"""What can be wrong with a replica, looked at from outside: files, disk, ports, clock, peers."""
+"""What can be wrong with a replica, looked at from outside, and what to do about each.
 
+Here: its files, disk and ports.  The clock, the others and etcd: coordinator/doctor_peers.py.
+"""
+
+import datetime
 import os
 import shutil
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
 from bft.crypto.hashing import sha256
-from bft.errors import ConfigError
-from coordinator import ask
-from coordinator.config import Setup, load_setup, split_address
+from bft.errors import ConfigError, FederationError
+from coordinator.config import TLS, Setup, load_setup, split_address
+from coordinator.doctor_peers import etcd, others
 from coordinator.guard.store import peek
 from coordinator.service.app import lock_home
 from coordinator.service.blobs import blob_path
@@ -20,7 +26,26 @@ from coordinator.service.tls import certificate_der
 from miner.training.data import load
 
 DISK_FREE_MIN = 1024**3
-SKEW_MS_MAX = 2_000
+EXPIRES_SOON = datetime.timedelta(days=30)
+FOR_EVER = 9999  # RFC 5280, 4.1.2.5: the year of a certificate that does not expire
+
+ADVICE = {
+    "files": "what the line says; docs/OPERATING.md, When something is wrong",
+    "guard": "gristmill operator guard status; docs/OPERATING.md, Never sign twice",
+    "certificate": "put tls.crt and tls.key of the backup back, or have the member replaced "
+    "(gristmill operator propose --replace)",
+    "model": "what the line says",
+    "data set": "the operators publish the job's data; GRISTMILL_DATA names where it is "
+    "(docs/JOBS.md)",
+    "disk": "make room, or lower storage.blobs_bytes_max",
+    "journal": "never put an old copy back; docs/OPERATING.md, Backup",
+    "ports": "`ss -ltnp` says who listens there; stop it, or set listen in replica.yaml",
+    "etcd": "`etcdctl endpoint health`; while it is down nobody takes this replica's part over",
+    "clock": "let chrony or systemd-timesyncd set it; beyond 10 s proposals are not voted for",
+    "quorum": "call the other operators: with fewer than a quorum nothing is decided",
+    "peer": "ask its operator; look at its address, the network between, and its clock",
+}
+"""What to do, by the first word of a finding."""
 
 
 class Finding(NamedTuple):
@@ -29,6 +54,16 @@ class Finding(NamedTuple):
     name: str
     ok: bool
     text: str
+
+    @property
+    def kind(self) -> str:
+        """The name without a peer's index."""
+        return self.name.rstrip("0123456789 ")
+
+    @property
+    def advice(self) -> str | None:
+        """What to do about it; None: nothing is wrong."""
+        return None if self.ok else ADVICE[self.kind]
 
 
 def examine(home: Path) -> list[Finding]:
@@ -53,14 +88,16 @@ def examine(home: Path) -> list[Finding]:
     ]
     if not running:
         checks += [("journal", lambda: _journal(setup)), ("ports", lambda: _ports(setup))]
+    if setup.config.standby is not None:
+        checks.append(("etcd", lambda: etcd(setup)))
     found += [_finding(name, check) for name, check in checks]
-    return [*found, *_peers(setup)]
+    return [*found, *(Finding(*told) for told in others(setup))]
 
 
 def _finding(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name, True, check())
-    except (ConfigError, OSError) as error:
+    except (FederationError, OSError) as error:
         return Finding(name, False, str(error))
 
 
@@ -87,9 +124,26 @@ def _guard(setup: Setup) -> str:
 
 
 def _certificate(setup: Setup) -> str:
-    if certificate_der(setup.home.tls_certificate) != setup.member.tls_certificate:
-        raise ConfigError(f"{setup.home.tls_certificate} is not the one in the genesis record")
-    return "is the one in the genesis record"
+    path = setup.home.tls_certificate
+    der = certificate_der(path)
+    if der != setup.member.tls_certificate:
+        raise ConfigError(f"{path} is not the one in the genesis record")
+    certificate = x509.load_der_x509_certificate(der)
+    key = serialization.load_pem_private_key(setup.keystore.read(TLS), None)
+    if certificate.public_key() != key.public_key():
+        raise ConfigError(f"{setup.home.tls_key} is not the key of {path}")
+    return f"is the one in the genesis record{validity(certificate, path)}"
+
+
+def validity(certificate: x509.Certificate, path: Path) -> str:
+    """How long it is valid, where that is not for ever.  Raises ConfigError: it is not now."""
+    now = datetime.datetime.now(datetime.UTC)
+    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not first <= now <= last:
+        raise ConfigError(f"{path} is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d}, not today")
+    if last - now < EXPIRES_SOON:
+        raise ConfigError(f"{path} expires on {last:%Y-%m-%d}")
+    return "" if last.year == FOR_EVER else f", valid until {last:%Y-%m-%d}"
 
 
 def _genesis_model(setup: Setup) -> str:
@@ -130,23 +184,9 @@ def _ports(setup: Setup) -> str:
     addresses = (listen.link or member.link.decode(), listen.api or member.api.decode())
     for address in addresses:
         host, port = split_address(address)
-        with socket.create_server((host, port)):
-            pass
+        try:
+            with socket.create_server((host, port)):
+                pass
+        except OSError as error:
+            raise ConfigError(f"{address}: {error.strerror}") from None
     return f"{' and '.join(addresses)} are free"
-
-
-def _peers(setup: Setup) -> Iterator[Finding]:
-    """Whether the others answer, are of this chain, and have the same time."""
-    for index, status in enumerate(ask.statuses(ask.urls_of(setup.genesis))):
-        if index == setup.index:
-            continue
-        name = f"peer {index}"
-        if "error" in status:
-            yield Finding(name, False, str(status["error"]))
-            continue
-        if status.get("chain_id") != setup.genesis.chain_id.hex():
-            yield Finding(name, False, f"{status['url']} is of another chain")
-            continue
-        skew_ms = time.time_ns() // 1_000_000 - int(status.get("wall_ms", 0))
-        ok = abs(skew_ms) <= SKEW_MS_MAX
-        yield Finding(name, ok, f"{status['url']} answers; its clock differs by {skew_ms} ms")

@@ -113,7 +113,7 @@ async def test_the_doctor_names_what_is_wrong(
         home.tls_certificate.write_bytes(Home(mill.homes[1]).tls_certificate.read_bytes())
         status, told = await beside(mill, capsys, "operator", "doctor", "--home", home.path)
         bad = [one["name"] for one in told["findings"] if not one["ok"]]
-        assert (status, bad) == (exits.CONFIG, ["certificate", "peer 1"])
+        assert (status, bad) == (exits.CONFIG, ["certificate", "quorum", "peer 1"])
         home.identity_key.chmod(0o644)
         status, told = await beside(mill, capsys, "operator", "doctor", "--home", home.path)
         assert status == exits.CONFIG

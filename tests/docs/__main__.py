@@ -40,6 +40,7 @@ def main() -> int:
         os.execvp(
             "unshare", ["unshare", "--net", "bash", "-c", command, sys.executable, *sys.argv[1:]]
         )
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     pages = arguments.only or list(PAGES)
     with ExitStack() as stack:
         if arguments.keep is not None:

@@ -51,7 +51,7 @@ SKIPPED: dict[str, dict[str, str]] = {
 
 _GENESIS = "cp $FED/founded/genesis.bin ."
 _RICH = (
-    "$PYTHON -m tests.docs.rich .",
+    "mkdir paid && $PYTHON -m tests.docs.rich paid && ln -s paid/* .",
     "gristmill node run --home node & until curl -s http://127.0.0.1:7501/ >/dev/null; do "
     "sleep 0.2; done",
 )
@@ -60,7 +60,7 @@ _DATA = "$XDG_DATA_HOME/gristmill"
 SCENES: dict[str, Scene] = {
     "README.md": Scene(changed=(("http://replica:7401", "$REPLICA"),), federation=True),
     "docs/MINING.md": Scene(
-        before=(_GENESIS, *_RICH),
+        before=(*_RICH, "rm genesis.bin", _GENESIS),  # two chains: ours, and one with old rewards
         changed=(("D/replica-0/genesis.bin", "genesis.bin"), ("gr1...", "$(cat to)")),
         federation=True,
     ),

@@ -1,0 +1,80 @@
+"""What a replica sees around it: its clock beside the others', the quorum, its etcd."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from bft import quorum
+from bft.errors import ConfigError
+from coordinator import ask
+from coordinator.config import Setup
+from coordinator.service.tenure import open_etcd
+
+SKEW_MS_MAX = 2_000
+
+Told = tuple[str, bool, str]
+"""(name, whether it is well, text)"""
+
+
+def others(setup: Setup) -> Iterator[Told]:
+    """Whether the others answer, are of this chain, have this time, and are enough for a quorum."""
+    named = [one for one in enumerate(ask.urls_of(setup.genesis)) if one[0] != setup.index]
+    told = ask.statuses([url for _, url in named])
+    statuses = {index: status for (index, _), status in zip(named, told, strict=True)}
+    skews = {
+        index: skew_of(status) for index, status in statuses.items() if _is_ours(status, setup)
+    }
+    offset_ms = round(statistics.median(skews.values())) if skews else 0
+    if skews:
+        yield clock(offset_ms, len(skews))
+    yield margin(len(setup.genesis.members), len(skews), setup.index is not None)
+    for index, status in statuses.items():
+        yield _peer(index, status, skews.get(index))
+
+
+def clock(offset_ms: int, peers: int) -> Told:
+    """This machine's clock beside the median of the others': if it is wrong, all peers look so."""
+    if abs(offset_ms) <= SKEW_MS_MAX:
+        return "clock", True, f"{offset_ms} ms from the median of {peers} peers"
+    ahead = "ahead of" if offset_ms > 0 else "behind"
+    text = f"{abs(offset_ms) / 1000:.1f} s {ahead} the median of {peers} peers"
+    return "clock", False, f"{text}; {SKEW_MS_MAX / 1000:.0f} s are borne"
+
+
+def margin(members: int, answering: int, member: bool) -> Told:
+    """How many more may fail before nothing is decided; this replica counts as one that is up."""
+    up, needed = answering + member, quorum.strong(members)
+    text = f"{up} of {members} with this one, {needed} decide"
+    if up < needed:
+        return "quorum", False, f"{text}: {needed - up} too few"
+    return "quorum", True, f"{text}: {up - needed} to spare"
+
+
+def skew_of(status: dict[str, Any]) -> int:
+    """Our clock less the one in a status, milliseconds."""
+    return time.time_ns() // 1_000_000 - int(status.get("wall_ms", 0))
+
+
+def etcd(setup: Setup) -> str:
+    """Whether the etcd of the settings answers.  Raises FederationError."""
+    standby = setup.config.standby
+    if standby is None:
+        raise ConfigError("replica.yaml names no etcd")
+    with open_etcd(setup, standby) as client:
+        client.get(b"gristmill/doctor")
+    return f"{', '.join(standby.etcd)} answers"
+
+
+def _is_ours(status: dict[str, Any], setup: Setup) -> bool:
+    return "error" not in status and status.get("chain_id") == setup.genesis.chain_id.hex()
+
+
+def _peer(index: int, status: dict[str, Any], skew_ms: int | None) -> Told:
+    name = f"peer {index}"
+    if "error" in status:
+        return name, False, str(status["error"])
+    if skew_ms is None:
+        return name, False, f"{status['url']} is of another chain"
+    text = f"{status['url']} answers; its clock differs by {skew_ms} ms"
+    return name, abs(skew_ms) <= SKEW_MS_MAX, text
