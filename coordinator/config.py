@@ -14,6 +14,7 @@ The home directory of one replica:
     guard.db       state    how far the keys may have signed; as journal.db, but kept apart from it
     journal.db     state    promises and the score log; never restore an old copy, never delete it
     blobs/         state    model snapshots and updates by digest; peers hold the same
+    uploads/       state    updates that are coming in chunks; miners send them again
     replica.log    state    what happened, for people
     lock           state    held while the replica runs
 """
@@ -95,6 +96,11 @@ class Home:
     def blobs(self) -> Path:
         """Directory."""
         return self.path / "blobs"
+
+    @property
+    def uploads(self) -> Path:
+        """Directory: chunks of artifacts that are not whole yet."""
+        return self.path / "uploads"
 
     @property
     def tlog(self) -> Path:

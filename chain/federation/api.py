@@ -11,6 +11,9 @@ MEMBERSHIP = "/v1/membership"  # GET: JSON, the members and the change that is u
 EPOCHS = "/v1/epochs"  # GET ?from=: tuple of FederationKey, one an epoch; none before activation
 REQUESTS = "/v1/requests"  # POST: signed Request envelope; JSON result once executed
 BLOBS = "/v1/blobs/{digest}"  # PUT: bytes -> sealed StorageReceipt; GET: bytes
+CHUNKS_BELOW = "/chunks"  # an artifact's own route
+CHUNKS = BLOBS + CHUNKS_BELOW  # GET: JSON, what is missing; POST -> sealed StorageReceipt
+CHUNK = CHUNKS + "/{index}"  # PUT: CHUNK_BYTES of it, fewer in the last one
 BLOBS_ASKED = "/v1/blobs"  # POST: 32-byte digests; tuple of bytes, empty for those not here
 CYCLES = "/v1/cycles"  # GET ?from=: JSON, one line for each past cycle
 CYCLE = "/v1/cycles/{cycle}"  # GET: JSON summary of one cycle
@@ -47,6 +50,7 @@ UPLOAD_HEADER = "Gristmill-Upload"  # hex of a sealed UploadAuthorization
 REQUEST_WAIT_MS_MAX = 15_000  # a POST waits this long for its request's execution
 LOG_LIMIT_MAX = 512  # entries in one answer
 LOG_ANSWER_BYTES_MAX = 4 * 1024 * 1024
+CHUNK_BYTES = 8 * 1024 * 1024  # of an artifact that comes in several requests
 BLOBS_LIMIT_MAX = 256  # digests in one question
 BLOBS_ANSWER_BYTES_MAX = 4 * 1024 * 1024  # then the rest is not in the answer; one always is
 EPOCHS_LIMIT_MAX = 64  # epochs in one answer

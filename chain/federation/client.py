@@ -38,16 +38,17 @@ from chain.federation.transport import (
     base_url,
     refusal,
 )
+from chain.federation.uploading import send_in_chunks, send_whole
 from chain.records.certificate import CERTIFICATE_BYTES, BlockCertificate
 from chain.records.contribution import StorageReceipt
 from chain.records.federation import FEDERATION_KEY_BYTES_MAX, FederationKey, Genesis
 from chain.records.score_log import ENTRY_BYTES_MAX, Assigned, Scored
+from chain.rules.limits import RECEIPT_BYTES_MAX
 from chain.validation import verify_certificate
 
-BLOB_S = 120.0  # for an upload or a download
+BLOB_S = 120.0  # for a download
 BLOB_HEDGE_S = 15.0
 FOLLOW_S = 30.0  # between two questions who the members are
-RECEIPT_BYTES_MAX = 1024
 RECEIPTS_GRACE_S = 0.5  # with enough receipts in hand, wait so long for the rest
 SNAPSHOT_BYTES_MAX = 256 * 1024 * 1024
 ABSENT = b""  # an answer 404: no record has the empty encoding
@@ -313,6 +314,9 @@ class FederationClient:
     ) -> tuple[bytes, ...]:
         """Store `data` at the replicas; their sealed receipts, at least `weak` of them.
 
+        What is longer than a chunk goes chunk by chunk, and goes on after a cut connection; called
+        again, also by another process, it goes on where it was.
+
         Args:
             authorization: sealed UploadAuthorization of the miner for these bytes.
             receipt: what each replica has to sign.
@@ -326,24 +330,18 @@ class FederationClient:
         holders: set[int] = set()
 
         async def put(url: str) -> tuple[int, bytes]:
-            reply = await self._transport.exchange(
-                "PUT",
-                url + path,
-                body=data,
-                headers=headers,
-                bytes_max=RECEIPT_BYTES_MAX,
-                timeout_s=BLOB_S,
-            )
-            if reply.status >= 300:
-                raise refusal(reply)
-            signer, signed = open_as(StorageReceipt, reply.body, bytes_max=RECEIPT_BYTES_MAX)
+            if len(data) > api.CHUNK_BYTES:
+                body = await send_in_chunks(self._transport, url + path, data, headers)
+            else:
+                body = await send_whole(self._transport, url + path, data, headers)
+            signer, signed = open_as(StorageReceipt, body, bytes_max=RECEIPT_BYTES_MAX)
             index = self._membership.index_by_key.get(signer)
             if index is None or signed != receipt:
                 raise DecodeError(f"{url}: a receipt of a stranger, or for other bytes, came")
             if index in holders:
                 raise DecodeError(f"{url}: replica {index} has signed at another address already")
             holders.add(index)
-            return index, reply.body
+            return index, body
 
         receipts = await gather_enough(
             [put(url) for url in self._urls], self._membership.weak, RECEIPTS_GRACE_S

@@ -7,7 +7,7 @@ Source: RFC 9457 for problems.
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -106,25 +106,38 @@ async def read_body(request: web.Request, bytes_max: int, within_s: float) -> by
         Compressed: it has a Content-Encoding.
         DecodeError: it ended before it was complete, or its transfer encoding is broken.
     """
+    data = bytearray()
+    try:
+        async with asyncio.timeout(within_s):
+            async for part in body_parts(request, bytes_max):
+                data += part
+    except TimeoutError:
+        raise TooSlow(f"{len(data)} bytes came within {within_s:g} s") from None
+    return bytes(data)
+
+
+async def body_parts(request: web.Request, bytes_max: int) -> AsyncIterator[bytes]:
+    """The body as it comes, CHUNK_BYTES at most at a time; how long that may take is the caller's.
+
+    Raises:
+        TooLarge, Compressed, DecodeError: as `read_body`.
+    """
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if encoding.strip().lower() != "identity":
         raise Compressed(f"content encoding {encoding[:32]!r} came; bodies are taken as they are")
     if request.content_length is not None and request.content_length > bytes_max:
         raise TooLarge(f"{request.content_length} bytes announced; at most {bytes_max} allowed")
-    data = bytearray()
+    came = 0
     try:
-        async with asyncio.timeout(within_s):
-            async for part in request.content.iter_chunked(CHUNK_BYTES):
-                data += part
-                if len(data) > bytes_max:
-                    raise TooLarge(f"more than {bytes_max} bytes came")
-    except TimeoutError:
-        raise TooSlow(f"{len(data)} bytes came within {within_s:g} s") from None
+        async for part in request.content.iter_chunked(CHUNK_BYTES):
+            came += len(part)
+            if came > bytes_max:
+                raise TooLarge(f"more than {bytes_max} bytes came")
+            yield part
     except web.RequestPayloadError as error:
-        raise DecodeError(f"the body broke off after {len(data)} bytes: {error}") from None
-    if request.content_length is not None and len(data) != request.content_length:
-        raise DecodeError(f"{len(data)} of {request.content_length} announced bytes came")
-    return bytes(data)
+        raise DecodeError(f"the body broke off after {came} bytes: {error}") from None
+    if request.content_length is not None and came != request.content_length:
+        raise DecodeError(f"{came} of {request.content_length} announced bytes came")
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

@@ -4,6 +4,7 @@ What comes back is a claim of one machine over a link that nobody authenticated;
 the caller's business (chain/federation/client.py).
 """
 
+import io
 from types import TracebackType
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ CONNECT_S = 3.0
 EXCHANGE_S = 10.0  # from the request to the last byte of the answer
 CONNECTIONS_MAX = 64
 JSON_BYTES_MAX = 1024 * 1024
+WRITE_BYTES = 256 * 1024  # of a body that is written at once
 CODE_CHARS_MAX = 64
 TEXT_CHARS_MAX = 500
 USER_AGENT = "gristmill-client/1"
@@ -95,9 +97,11 @@ class Transport:
         """
         assert self._session is not None, "the transport is not open"
         limits = aiohttp.ClientTimeout(total=timeout_s, connect=CONNECT_S)
+        large = body is not None and len(body) > WRITE_BYTES
+        sent = io.BytesIO(body or b"") if large else body  # which goes out piece by piece
         try:
             async with self._session.request(
-                method, url, data=body, headers=headers, timeout=limits, allow_redirects=False
+                method, url, data=sent, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
                 return Reply(response.status, await _read(response, bytes_max))
         except TimeoutError:

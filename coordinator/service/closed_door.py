@@ -18,6 +18,9 @@ class ClosedDoor:
         return [
             web.post(api.REQUESTS, self.refuse),
             web.put(api.BLOBS, self.refuse),
+            web.get(api.CHUNKS, self.refuse),
+            web.put(api.CHUNK, self.refuse),
+            web.post(api.CHUNKS, self.refuse),
             web.post(api.BLOCKS, self.refuse),
         ]
 

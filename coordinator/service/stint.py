@@ -59,8 +59,11 @@ from coordinator.service.recovery import Recovery
 from coordinator.service.resources import ResourcesApi
 from coordinator.service.retention import Retention
 from coordinator.service.runtime import Runtime
+from coordinator.service.staging import Staging
 from coordinator.service.standing import Standing
-from coordinator.service.throttle import PAGES, Throttle
+from coordinator.service.throttle import PAGES, ClientBudget, Throttle
+from coordinator.service.upload_rights import UploadRights, longest_update
+from coordinator.service.uploads_api import UploadsApi
 from coordinator.service.vault import Vault
 from coordinator.service.work import Artifacts, Pool, PoolWorker, urls_but
 
@@ -312,12 +315,18 @@ class MemberStint(Stint):
             place, setup.identity, self._artifacts, self.standing, setup.config.witnesses
         )
         self.runtime.coins = self._ledger.coins
-        self._miners = MinerApi(
-            self.runtime,
+        limits = setup.config.limits
+        budget = ClientBudget(limits, time.monotonic)
+        self._miners = MinerApi(self.runtime, setup.identity, limits, budget)
+        bytes_max = setup.config.storage.blobs_bytes_max
+        self._uploads = UploadsApi(
+            rules.chain_id,
+            UploadRights(rules.chain_id, longest_update(rules), lambda: self.runtime.replica.state),
             self._store,
+            Staging(home.uploads, lambda: bytes_max - self._store.bytes_stored),
             setup.identity,
-            setup.config.limits,
-            time.monotonic,
+            limits,
+            budget,
         )
 
     def _refusals(self) -> int:
@@ -333,7 +342,7 @@ class MemberStint(Stint):
             asyncio.get_running_loop().call_later(LINGER_S, self.runtime.stop)
 
     def _taking_routes(self) -> list[web.RouteDef]:
-        return self._miners.routes()
+        return [*self._miners.routes(), *self._uploads.routes()]
 
     async def open(self) -> None:
         """Listen, dial.  Raises ConfigError, as `Stint.open`."""

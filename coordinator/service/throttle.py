@@ -1,4 +1,4 @@
-"""How much one address may ask of the API, before anything of it is read or looked up.
+"""How much one address may ask of the API, before anything is looked up; and one signing key.
 
 What is taken in has a budget of its own, apart from what is read.  Pages and summaries read much of
 the log for one answer, so they count for more.  Reading from this machine has no budget: a reverse
@@ -66,3 +66,18 @@ class Throttle:
             return await handler(request)
 
         return throttled
+
+
+class ClientBudget:
+    """What one signing key may ask for, after its signature stood."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        """`clock`: monotonic seconds."""
+        self._clients = Buckets(limits.client_requests_s, limits.client_burst)
+        self._clock = clock
+
+    def admit(self, client: bytes, operations: int = 1) -> None:
+        """Raises TooMany."""
+        retry_s = self._clients.try_take(client, self._clock(), operations)
+        if retry_s:
+            raise TooMany(retry_s)

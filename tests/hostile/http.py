@@ -9,7 +9,7 @@ DIGEST = "ab" * 32
 MINER = "02" * 33
 LARGEST = 2**63 - 1
 ROUTES = tuple(
-    path.format(digest=DIGEST, cycle=1, miner=MINER, height=1, parent=DIGEST, txid=DIGEST)
+    path.format(digest=DIGEST, cycle=1, miner=MINER, height=1, parent=DIGEST, txid=DIGEST, index=0)
     for name, path in sorted(vars(api).items())
     if isinstance(path, str) and path.startswith("/v1/") and name != "EVENTS"
 )
