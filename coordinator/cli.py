@@ -178,8 +178,9 @@ def doctor(home: Path, as_json: bool) -> int:
     advice = {one.kind: one.advice for one in findings if one.advice is not None}
     lines += [f"do  {name:12} {text}" for name, text in advice.items()]
     told = [{**one._asdict(), "advice": one.advice} for one in findings]
-    _show({"findings": told}, as_json, "\n".join(lines))
-    return 0 if all(one.ok for one in findings) else CONFIG
+    well = all(one.ok for one in findings)
+    _show({"findings": told}, as_json, "\n".join(lines), ok=well)
+    return 0 if well else CONFIG
 
 
 operator.add_command(keys)
@@ -343,5 +344,5 @@ def _cycle_line(line: dict[str, Any]) -> str:
     )
 
 
-def _show(data: dict[str, Any], as_json: bool, text: str) -> None:
-    click.echo(json.dumps({"ok": True, "data": data}) if as_json else text)
+def _show(data: dict[str, Any], as_json: bool, text: str, *, ok: bool = True) -> None:
+    click.echo(json.dumps({"ok": ok, "data": data}) if as_json else text)

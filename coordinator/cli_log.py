@@ -1,5 +1,6 @@
 """`gristmill operator log`: the published score log as files that any web server can serve."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def log() -> None:
 @log.command()
 @click.argument("directory", type=_DIRECTORY)
 @_HOME
-def export(directory: Path, home: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def export(directory: Path, home: Path, as_json: bool) -> None:
     """Copy the published log to DIRECTORY, or bring a copy there up to date.
 
     The replica may run meanwhile.  Put DIRECTORY behind any web server: `gristmill audit --from`
@@ -29,7 +31,9 @@ def export(directory: Path, home: Path) -> None:
     gristmill operator log export public/log --home ada
     """
     size = export_log(home / "tlog", directory)
-    click.echo(f"{directory}: the log's first {size} entries")
+    told = {"directory": str(directory), "entries": size}
+    text = f"{directory}: the log's first {size} entries"
+    click.echo(json.dumps({"ok": True, "data": told}) if as_json else text)
 
 
 def export_log(source: Path, target: Path) -> int:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 HOME = home_option("replica", "The replica's directory.")
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-REFUSED = 1  # a proposal that would stop the federation, and no --anyway
 
 
 def _exchange(
@@ -55,7 +54,7 @@ def propose(
     reason: str,
     anyway: bool,
     as_json: bool,
-) -> int:
+) -> None:
     """Propose the next epoch's members; this counts as your approval.
 
     Say what changes; who is not named stays.  2f + 1 members must accept within 32 cycles.  Then
@@ -63,10 +62,13 @@ def propose(
     next epoch begins.  A new member should run beforehand (`operator join`, `operator run`): it
     observes, and takes part in the resharing by itself.
 
+    Ends with status 5 if so few of the new members are ready that the epoch would stand still.
+
     \b
     gristmill operator propose --home ada --replace dan=new-dan/member.bin \\
         --reason "disk lost"
     """
+    from bft.errors import Refused
     from chain.records.federation import MemberRecord
     from coordinator import membership
     from coordinator.config import load_setup, read_record
@@ -87,8 +89,7 @@ def propose(
     for line in found:
         click.echo(f"warning: {line}", err=True)
     if membership.stands(coming, missing) and not anyway:
-        click.echo("not proposed; --anyway proposes it all the same", err=True)
-        return REFUSED
+        raise Refused("stands-still", "not proposed; --anyway proposes it all the same")
     proposed = membership.proposal(told.epoch + 1, coming, reason)
     asyncio.run(membership.say(setup, present, proposed))
     data = {
@@ -102,7 +103,6 @@ def propose(
         f"each other operator: gristmill operator accept {proposed.digest.hex()[:16]}",
     ]
     _show(data, as_json, "\n".join(lines))
-    return 0
 
 
 @click.command()

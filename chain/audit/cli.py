@@ -154,6 +154,15 @@ def _print(result: Result, as_json: bool) -> None:
         click.echo(line)
 
 
+def _say(lines: Sequence[str], told: dict[str, Any], as_json: bool, *, ok: bool) -> None:
+    """Lines for people, or one object."""
+    if as_json:
+        click.echo(json.dumps({"ok": ok, "data": told}))
+        return
+    for line in lines:
+        click.echo(line)
+
+
 @audit.command()
 @click.argument("miner")
 @log_options
@@ -188,7 +197,8 @@ def explain(miner: str, cycle: int, as_json: bool, **where: Any) -> int:
 @audit.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--federation-key", metavar="HEX", help="The key that you trust.  [default: its own]")
-def check(bundle: Path, federation_key: str | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def check(bundle: Path, federation_key: str | None, as_json: bool) -> int:
     """Check BUNDLE, the evidence of one accusation, alone: no log, no network.
 
     Ends with status 0 if it proves what it says, 6 if not.
@@ -208,10 +218,10 @@ def check(bundle: Path, federation_key: str | None) -> int:
         evidence = open_evidence(data)
         lines = check_evidence(evidence, pinned)
     except (Refused, DecodeError) as error:
-        click.echo(f"it proves nothing: {error}")
+        nothing = [f"it proves nothing: {error}"]
+        _say(nothing, {"proven": False, "lines": nothing}, as_json, ok=False)
         return FAILED
-    for line in lines:
-        click.echo(line)
+    _say(lines, {"proven": True, "lines": list(lines)}, as_json, ok=True)
     if pinned is None:
         click.echo("note: nothing was pinned; compare the chain, or say --federation-key", err=True)
     return PASSED
@@ -219,6 +229,7 @@ def check(bundle: Path, federation_key: str | None) -> int:
 
 @audit.command()
 @log_options
+@click.option("--json", "as_json", is_flag=True, help="As JSON: the report, and the models.")
 @click.option(
     "--artifacts",
     "directories",
@@ -227,7 +238,7 @@ def check(bundle: Path, federation_key: str | None) -> int:
     metavar="DIR",
     help="Models and updates by digest, as in a replica's `blobs`; --from is asked as well.",
 )
-def models(directories: tuple[Path, ...], **where: Any) -> int:
+def models(directories: tuple[Path, ...], as_json: bool, **where: Any) -> int:
     """Replay the log, and make every agreed model once more from its updates.
 
     Replicas keep updates of the newest cycles only; how many models could be made is told.  Needs
@@ -240,9 +251,14 @@ def models(directories: tuple[Path, ...], **where: Any) -> int:
 
     check = ModelCheck(reader(directories, where["urls"]))
     with run(options_of(**where, check_models=check)) as result:
-        _print(result, as_json=False)
-        click.echo(check.line())
-        return PASSED if result.report.passed else FAILED
+        passed = result.report.passed
+        if as_json:
+            lines = [*result.report.lines(result.cycles()), check.line()]
+            click.echo(json.dumps({"ok": passed, "data": {"passed": passed, "lines": lines}}))
+        else:
+            _print(result, as_json=False)
+            click.echo(check.line())
+        return PASSED if passed else FAILED
 
 
 @audit.command()

@@ -59,7 +59,7 @@ def status(home: Path, as_json: bool) -> int:
     lines += [f"refused: {_when(one.at_ms)} {one.text}" for one in newest[:REFUSALS_SHOWN]]
     if seen.closed is not None:
         lines.append(f"CLOSED: {seen.closed}")
-    _show(told, as_json, "\n".join(lines))
+    _show(told, as_json, "\n".join(lines), ok=seen.closed is None)
     return 0 if seen.closed is None else 5
 
 
@@ -201,5 +201,5 @@ def _when(at_ms: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_ms / 1_000))
 
 
-def _show(data: dict[str, Any], as_json: bool, text: str) -> None:
-    click.echo(json.dumps({"ok": True, "data": data}) if as_json else text)
+def _show(data: dict[str, Any], as_json: bool, text: str, *, ok: bool = True) -> None:
+    click.echo(json.dumps({"ok": ok, "data": data}) if as_json else text)

@@ -21,7 +21,8 @@ def run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, Any]:
     """(exit status, data or error) of one command with --json."""
     status = main([*map(str, args), "--json"])
     told = json.loads(capsys.readouterr().out)
-    return status, told["data"] if told["ok"] else told["error"]
+    assert told["ok"] is (status == exits.OK)
+    return status, told["data"] if "data" in told else told["error"]
 
 
 async def beside(mill: Mill, capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, Any]:

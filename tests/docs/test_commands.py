@@ -77,6 +77,32 @@ def test_help_reads_well(command: click.Command, context: click.Context) -> None
             assert wrong_with(words) is None, line
 
 
+WITHOUT_JSON = {
+    "gristmill operator run": "runs until it is stopped; its log is for people",
+    "gristmill node run": "runs until it is stopped; its log is for people",
+    "gristmill audit policy": "prints a document of another's format",
+    "gristmill config schema": "prints a document, which is JSON",
+    "gristmill config example": "prints a document, which is YAML",
+    "gristmill completion": "prints a document, which is a shell's",
+    "gristmill model history": "prints a document in the --format that is asked for",
+}
+
+
+def test_every_command_with_a_result_has_it_as_json() -> None:
+    """ADR 16: {"ok", "data"} or {"ok", "error"}; the rest is here, with the reason."""
+    leaves = {
+        context.command_path: command
+        for command, context in TREE
+        if not isinstance(command, click.Group)
+    }
+    silent = {
+        path
+        for path, command in leaves.items()
+        if not any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert silent == WITHOUT_JSON.keys()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -24,7 +24,7 @@ def run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, Any]:
     """(exit status, data or error) of one `operator guard` command with --json."""
     status = main(["operator", "guard", *map(str, args), "--json"])
     told = json.loads(capsys.readouterr().out)
-    return status, told["data"] if told["ok"] else told["error"]["detail"]
+    return status, told["data"] if "data" in told else told["error"]["detail"]
 
 
 class Made:
