@@ -15,6 +15,8 @@ from tests.docs.extract import CONSOLE, PAGES, ROOT, SH, SILENT, blocks, steps_o
 from tests.docs.parsing import commands_in, wrong_with
 
 COLUMNS = 80
+FENCED = re.MULTILINE | re.DOTALL
+ALL_DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 
 
 def tree(
@@ -54,6 +56,17 @@ def test_every_command_of_a_page_exists_with_its_options(page: str) -> None:
     for step in steps_of(page):
         for words in commands_in(step.command):
             assert wrong_with(words) is None, f"{step.spot}: {step.command}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "examples/README.md", *ALL_DOCS])
+def test_commands_within_sentences_exist_with_their_options(page: str) -> None:
+    text = re.sub(r"^ *```.*?^ *```", "", (ROOT / page).read_text(encoding="utf-8"), flags=FENCED)
+    for span in re.findall(r"`(gristmill [^`]+)`", text):
+        line = " ".join(span.replace("[", " ").replace("]", " ").split())
+        for words in commands_in(line):
+            wrong = wrong_with(words) or ""
+            # A sentence may leave out what it is not about.
+            assert wrong == "" or wrong.endswith(("is missing", "requires an argument.")), span
 
 
 @pytest.mark.parametrize(("command", "context"), TREE, ids=NAMES)
