@@ -8,7 +8,7 @@ import click
 
 from bft.codec.canonical import encode
 from bft.crypto.hashing import tagged_hash
-from chain.records.job import Job, Mode, sizes_of
+from chain.records.job import SPARSE, Job, Mode, sizes_of
 from chain.rules.families.registry import record_layout, segment_parameters
 from chain.rules.jobs import check_job
 from miner.training.jobdir import (
@@ -135,6 +135,7 @@ def _sizes(made: Job) -> dict[str, Any]:
         "segments": parameters,
         "chunks": made.train_records // made.chunk_records,
         "predictions_per_unit": made.steps * made.batch_records * layout.predictions,
+        "audited": made.compression != SPARSE,
     }
 
 

@@ -58,6 +58,7 @@ def test_validate_says_what_a_file_comes_to_without_its_data(plays: Path) -> Non
     told = run("validate", plays)
     assert told["chunks"] == 4
     assert told["predictions_per_unit"] == 3 * 2 * 8
+    assert told["audited"] is True
     assert sum(told["segments"]) == told["parameters"]
 
 
