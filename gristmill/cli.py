@@ -31,6 +31,9 @@ COMMANDS: dict[str, Target] = {
     "demo": Target(
         "gristmill.demo.command", "demo", "A whole federation on this machine: train, draw, mine."
     ),
+    "testnet": Target(
+        "gristmill.testnet.command", "testnet", "Write a test federation's homes and deployment."
+    ),
     "operator": Target("coordinator.cli", "operator", "Run one coordinator replica."),
     "federation": Target("coordinator.cli", "federation", "Found a federation; ask what it does."),
     "job": Target("miner.training.job_cli", "job", "Describe what is trained."),
