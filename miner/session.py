@@ -234,7 +234,8 @@ def _on_scores(session: Session, event: ScoresSeen) -> tuple[Session, Effects]:
                 ("advantage", row.advantage),
                 ("coverage", row.coverage),
                 ("quality", row.quality),
-                ("tickets", row.tickets),
+                ("merit", row.merit),
+                ("tickets", row.tickets),  # 0 while the miner is on trial
             ),
         )
         for row in own
