@@ -22,6 +22,7 @@ from bft.errors import DecodeError, FederationError
 BLOB_BYTES_MAX = 256 * 1024 * 1024  # of what is held whole in memory
 ARTIFACT_BYTES_MAX = 2 * 1024**3  # of what comes in files and leaves in pieces
 PIECE_BYTES = 8 * 1024 * 1024
+PIECES_AT_ONCE = 2  # of one artifact, on their way to the store
 QUICK_BYTES = 64 * 1024  # hashed faster than another thread could be asked to
 
 
@@ -134,7 +135,14 @@ class BlobStore:
             if size > left:
                 raise self._full(left)
             chunks = _pieces(parts)
-            obstore.put(self._store, path, chunks, use_multipart=True, chunk_size=PIECE_BYTES)
+            obstore.put(
+                self._store,
+                path,
+                chunks,
+                use_multipart=True,
+                chunk_size=PIECE_BYTES,
+                max_concurrency=PIECES_AT_ONCE,
+            )
         else:
             before = size
         self._sync(digest)
