@@ -88,7 +88,7 @@ def find_passphrase(
         return checked(asking(f"Passphrase of {home}: ").encode(), "the answer")
     raise ConfigError(
         f"the keys in {home} are encrypted, and nothing says where their passphrase is: set "
-        "`keys` in replica.yaml, give --passphrase-file, or the systemd credential "
+        "`passphrase` in replica.yaml, give --passphrase-file, or the systemd credential "
         f"{CREDENTIAL!r}"
     )
 
