@@ -106,6 +106,18 @@ async def long_body(victim: Victim) -> None:
         assert told(await victim.raw(chunked)) == (413, "too-large")
 
 
+async def odd_range(victim: Victim) -> None:
+    """Nothing in it: 416 with the size.  Several, or of something else: the whole."""
+    size = len(SNAPSHOT)
+    for asked in (f"bytes={size}-", "bytes=9-3", "bytes=-0", "bytes=x-"):
+        answer = await victim.raw(http.request("GET", ARTIFACT, [("Range", asked)]))
+        assert told(answer) == (416, "no-such-range"), asked
+        assert field(answer, "Content-Range") == f"bytes */{size}"
+    for asked in ("bytes=0-1,3-4", "lines=1-2", "garbage"):
+        answer = await victim.raw(http.request("GET", ARTIFACT, [("Range", asked)]))
+        assert http.check_answer(answer) == 200 and answer.endswith(SNAPSHOT[-1000:]), asked
+
+
 async def compressed(victim: Victim) -> None:
     """No few bytes become many here."""
     sent = [("Content-Encoding", "gzip"), ("Content-Length", "3")]
@@ -138,6 +150,7 @@ CLIENTS: tuple[Callable[[Victim], Awaitable[None]], ...] = (
     slow_reader,
     long_head,
     long_body,
+    odd_range,
     compressed,
     wrong_method,
     no_route,
