@@ -80,6 +80,7 @@ def _told(page: str, root: Path, joined: Federation | None, budget_s: float) -> 
             print(f"  -    {one.step.spot}: {one.step.command[:60]}: {one.reason}")
         elif not one.good:
             how = "was not reached" if one.status is None else f"ended with status {one.status}"
+            how = "says something else than the page" if one.differs else how
             print(f"  BAD  {one.step.spot}: {one.step.command}\n       {how}")
             for line in one.output.splitlines()[-SHOWN_LINES:]:
                 print(f"       | {line}")
