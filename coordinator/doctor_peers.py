@@ -7,11 +7,13 @@ from typing import Any
 
 from bft import quorum
 from bft.errors import ConfigError
+from chain.release import UNKNOWN, release
 from coordinator import ask
 from coordinator.config import Setup
 from coordinator.service.tenure import open_etcd
 
 SKEW_MS_MAX = 2_000
+RELEASE_LETTERS_MAX = 40
 
 Told = tuple[str, bool, str]
 """(name, whether it is well, text)"""
@@ -30,7 +32,7 @@ def others(setup: Setup) -> Iterator[Told]:
         yield clock(offset_ms, len(skews))
     yield margin(len(setup.genesis.members), len(skews), setup.index is not None)
     for index, status in statuses.items():
-        yield _peer(index, status, skews.get(index))
+        yield peer(index, status, skews.get(index))
 
 
 def clock(offset_ms: int, peers: int) -> Told:
@@ -70,11 +72,14 @@ def _is_ours(status: dict[str, Any], setup: Setup) -> bool:
     return "error" not in status and status.get("chain_id") == setup.genesis.chain_id.hex()
 
 
-def _peer(index: int, status: dict[str, Any], skew_ms: int | None) -> Told:
+def peer(index: int, status: dict[str, Any], skew_ms: int | None) -> Told:
     name = f"peer {index}"
     if "error" in status:
         return name, False, str(status["error"])
     if skew_ms is None:
         return name, False, f"{status['url']} is of another chain"
     text = f"{status['url']} answers; its clock differs by {skew_ms} ms"
+    theirs, ours = str(status.get("release", UNKNOWN))[:RELEASE_LETTERS_MAX], release()
+    if theirs != ours:
+        text += f"; it runs version {theirs}, this one {ours}"
     return name, abs(skew_ms) <= SKEW_MS_MAX, text

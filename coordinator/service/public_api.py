@@ -18,6 +18,7 @@ from chain.records.block import block_hash
 from chain.records.federation import Genesis
 from chain.records.phase import Phase
 from chain.records.score_log import Assigned, BlockFinal, Certified, Scored, decode_leaf
+from chain.release import release
 from coordinator.service.artifacts_api import ArtifactsApi
 from coordinator.service.blobs import BlobStore
 from coordinator.service.headers_api import HeadersApi
@@ -93,6 +94,7 @@ class PublicApi:
         return {
             **self._runtime.standing(),
             "operator": self._operator,
+            "release": release(),
             "chain_id": replica.rules.chain_id.hex(),
             "wall_ms": time.time_ns() // 1_000_000,
             "sequence": state.sequence,

@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from bft.errors import ConfigError
 from chain.params import MINIMAL
+from chain.release import release
 from coordinator import doctor, doctor_peers
 from coordinator.ceremony import local_federation
 from coordinator.config import Home, load_setup
@@ -92,6 +93,15 @@ def test_an_etcd_that_is_away(homes: tuple[Home, Home]) -> None:
 def test_a_wrong_clock_is_this_machines(offset_ms: int, well: bool, told: str) -> None:
     name, ok, text = doctor_peers.clock(offset_ms, 3)
     assert (name, ok) == ("clock", well) and told in text
+
+
+def test_another_version_is_told_and_is_no_fault() -> None:
+    """An upgrade goes from one operator to the next."""
+    name, ok, text = doctor_peers.peer(2, {"url": "http://x", "release": "9.9"}, 3)
+    assert (name, ok) == ("peer 2", True)
+    assert f"it runs version 9.9, this one {release()}" in text
+    _, _, text = doctor_peers.peer(2, {"url": "http://x", "release": release()}, 3)
+    assert "version" not in text
 
 
 @pytest.mark.parametrize(("answering", "well"), [(3, True), (2, True), (1, False)])
