@@ -83,6 +83,17 @@ class Process:
         ):
             return decode(tuple[LogEntry, ...], await answer.read())
 
+    async def votes(self, index: int, first: int, url: str) -> None:
+        """Wait until its signature stands under a decision at or after an entry of `url`'s log."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                assert self.process.poll() is None, "the replica has ended"
+                entries = await self.log(first, url)
+                if index in voters(entries):
+                    return
+                first = entries[-1].index + 1 if entries else first
+                await asyncio.sleep(LOOK_EVERY_S)
+
     async def wait(self) -> int:
         """Its exit status."""
         async with asyncio.timeout(PATIENCE_S):
