@@ -17,6 +17,8 @@ from aiohttp import web
 YAML_PATH, JSON_PATH = "/openapi.yaml", "/openapi.json"
 YAML_TYPE = "application/yaml"
 FILE = "openapi.yaml"
+PAGES: web.AppKey[frozenset[str]] = web.AppKey("pages", frozenset)
+"""Paths of an application that its document does not describe: what they serve is for people."""
 CACHE = "public, max-age=3600"
 
 

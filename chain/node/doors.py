@@ -6,6 +6,7 @@ but it listens on loopback unless its operator says otherwise.
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -15,6 +16,7 @@ from aiohttp import web
 from bft.codec.canonical import encode
 from bft.errors import DecodeError, FederationError, Refused
 from chain.bitcoin.merkle_block import prove_in_block
+from chain.federation import openapi
 from chain.federation.api import (
     BLOCK,
     BLOCK_BYTES_MAX,
@@ -39,6 +41,7 @@ from chain.records.peer_message import encode_certheaders
 from chain.records.score_log import BlockFinal
 from chain.records.template import TEMPLATE_WEIGHT_MAX, BlockTemplate
 
+_TXID = re.compile("[0-9a-f]{64}")
 BODY_S = 30  # a block that takes longer is a slow sender's
 LOG = logging.getLogger("gristmill.node")
 
@@ -56,6 +59,7 @@ def make_app(core: NodeCore, step: Callable[[Event], None]) -> web.Application:
     app.router.add_get(PROOF, doors.get_proof)
     app.router.add_get(HEADERS, doors.get_headers)
     app.router.add_get(TEMPLATE, doors.get_template)
+    app.router.add_routes(openapi.routes(__package__))
     rpc = Rpc(write_cookie(Path(core.config.home)), Methods(core, step).table)
     app.router.add_post("/", rpc.handle)
     return app
@@ -147,11 +151,10 @@ class _Doors:
     async def get_proof(self, request: web.Request) -> web.Response:
         """That a transaction is in a block, a merkle block of BIP 37.  404 if it is not."""
         block = self._find(request.match_info["height"])
-        try:
-            txid = bytes.fromhex(request.match_info["txid"])[::-1]
-        except ValueError:
-            raise DecodeError("a transaction's id has 64 hex digits") from None
-        proof = prove_in_block(block, txid)
+        text = request.match_info["txid"]
+        if not _TXID.fullmatch(text):
+            raise DecodeError("a transaction's id has 64 lower-case hex digits")
+        proof = prove_in_block(block, bytes.fromhex(text)[::-1])
         if proof is None:
             raise web.HTTPNotFound(reason="no such transaction in this block")
         return web.Response(body=proof, content_type=OCTETS)

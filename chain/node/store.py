@@ -295,7 +295,7 @@ class Store:
         Raises:
             DecodeError: `reference` is neither.
         """
-        if reference.isdecimal() and len(reference) <= HEIGHT_DIGITS_MAX:
+        if reference.isascii() and reference.isdecimal() and len(reference) <= HEIGHT_DIGITS_MAX:
             height = int(reference)
             return self.final_block(height) or (
                 self.block(tip.hash) if height == tip.height else None
@@ -304,7 +304,7 @@ class Store:
             block = bytes.fromhex(reference)[::-1]
         except ValueError:
             block = b""
-        if len(block) != 32:
+        if len(block) != 32 or len(reference) != 64:  # fromhex lets spaces pass
             raise DecodeError("a height or a block hash of 64 hex digits is expected")
         return self.block(block)
 

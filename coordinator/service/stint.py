@@ -61,7 +61,7 @@ from coordinator.service.retention import Retention
 from coordinator.service.runtime import Runtime
 from coordinator.service.staging import Staging
 from coordinator.service.standing import Standing
-from coordinator.service.throttle import PAGES, ClientBudget, Throttle
+from coordinator.service.throttle import ClientBudget, Throttle
 from coordinator.service.upload_rights import UploadRights, longest_update
 from coordinator.service.uploads_api import UploadsApi
 from coordinator.service.vault import Vault
@@ -168,7 +168,7 @@ class Stint(ABC):
             time.monotonic,
         )
         app = web.Application(middlewares=[errors_to_problems, throttle.middleware()])
-        app[PAGES] = frozenset(route.path for route in pages)
+        app[openapi.PAGES] = frozenset(route.path for route in pages)
         app.add_routes(self._publication.routes())
         app.on_response_prepare.append(readable_by_pages)
         resources = ResourcesApi(self._index, self._application.rules.job)

@@ -14,8 +14,6 @@ from coordinator.service.problems import Handler, TooMany
 from coordinator.service.rates import Buckets
 from coordinator.settings import Limits
 
-PAGES: web.AppKey[frozenset[str]] = web.AppKey("pages", frozenset)
-"""Paths of the application that openapi.yaml does not describe: what they serve is for people."""
 PAGE_COST = 10
 """Requests for records that one page, or one summary of a cycle, counts for."""
 LOOPBACK = ("127.0.0.1", "::1")

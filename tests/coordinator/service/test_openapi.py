@@ -10,7 +10,6 @@ from openapi_spec_validator import validate
 
 from chain.federation import openapi
 from coordinator.service.closed_door import ClosedDoor
-from coordinator.service.throttle import PAGES
 from tests.coordinator.service.mill import running
 
 PACKAGE = "coordinator.service"
@@ -26,7 +25,7 @@ def described() -> set[tuple[str, str]]:
 
 def served(app: web.Application) -> set[tuple[str, str]]:
     """(method, path) of the application but for the pages."""
-    shown = app[PAGES]
+    shown = app[openapi.PAGES]
     found = set()
     for route in app.router.routes():
         assert route.resource is not None
