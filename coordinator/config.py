@@ -20,6 +20,7 @@ The home directory of one replica:
 """
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -182,8 +183,9 @@ def load_setup(path: Path, *, passphrase_file: Path | None = None) -> Setup:
         passphrase_file: instead of what the settings say; see `find_passphrase`.
 
     Raises:
-        ConfigError: a file is missing, damaged, readable by others, or does not fit the others; or
-            the passphrase of the keys is wrong or nowhere.
+        ConfigError: a file is missing, damaged, readable by others (a secret) or writable by
+            everybody (settings, genesis record), or does not fit the others; or the passphrase of
+            the keys is wrong or nowhere.
     """
     home = Home(path)
     for file in (home.config, home.tls_certificate, *home.secrets):
@@ -191,6 +193,9 @@ def load_setup(path: Path, *, passphrase_file: Path | None = None) -> Setup:
             raise ConfigError(f"{file} is missing; `gristmill operator init` makes a home")
     if not home.genesis.is_file():
         raise ConfigError(f"{home.genesis} is missing; `gristmill operator join` puts it there")
+    for file in (home.config, home.genesis):
+        if file.stat().st_mode & stat.S_IWOTH:
+            raise ConfigError(f"{file} can be written by everybody; chmod o-w it")
     genesis = read_record(home.genesis, Genesis)
     config = load_config(home.config)
     keystore = open_keystore(path, find_passphrase(path, config.passphrase, file=passphrase_file))

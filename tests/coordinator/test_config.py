@@ -103,6 +103,16 @@ def test_a_secret_that_others_may_read_is_refused(home: Home, mode: int) -> None
         load_setup(home.path)
 
 
+@pytest.mark.parametrize("name", ["replica.yaml", "genesis.bin"])
+def test_settings_and_anchor_that_everybody_may_write_are_refused(home: Home, name: str) -> None:
+    """Settings name a command that is run; the record says who is believed."""
+    (home.path / name).chmod(0o664)
+    load_setup(home.path)
+    (home.path / name).chmod(0o646)
+    with pytest.raises(ConfigError, match=f"{name} can be written by everybody; chmod o-w it"):
+        load_setup(home.path)
+
+
 @pytest.mark.parametrize("content", ["", "zz", "ab" * 31, "ab" * 33])
 def test_a_damaged_secret_is_refused_and_not_shown(home: Home, content: str) -> None:
     home.identity_key.write_text(content)
