@@ -11,6 +11,7 @@ from chain.records.block import Block
 from chain.records.transaction import TxOut
 
 TIMES_KEPT_MAX = 4_096  # in memory: each input with a lock in time asks for 22
+ALL = -1  # rows, to SQLite
 SCHEMA = (
     "CREATE TABLE coins (txid BLOB NOT NULL, output INTEGER NOT NULL, value INTEGER NOT NULL, "
     "script BLOB NOT NULL, height INTEGER NOT NULL, coinbase INTEGER NOT NULL, "
@@ -57,12 +58,19 @@ class CoinTable:
         self._times[height] = int(row[0])
         return int(row[0])
 
-    def of_script(self, script: bytes) -> list[tuple[Outpoint, Coin]]:
-        """The coins that `script` locks, the oldest first."""
+    def sum_of(self, script: bytes) -> tuple[int, int]:
+        """(how many coins `script` locks, their value)."""
+        row = self._db.execute(
+            "SELECT count(*), coalesce(sum(value), 0) FROM coins WHERE script = ?", (script,)
+        ).fetchone()
+        return int(row[0]), int(row[1])
+
+    def of_script(self, script: bytes, limit: int = ALL) -> list[tuple[Outpoint, Coin]]:
+        """The coins that `script` locks, the oldest first; at most `limit`."""
         rows = self._db.execute(
             "SELECT txid, output, value, height, coinbase FROM coins WHERE script = ? "
-            "ORDER BY height, txid, output",
-            (script,),
+            "ORDER BY height, txid, output LIMIT ?",
+            (script, limit),
         ).fetchall()
         return [
             ((txid, output), Coin(TxOut(value=value, script=script), height, bool(coinbase)))

@@ -1,4 +1,4 @@
-"""A node's HTTP doors, for its operator and for miners: they read, check, hand on.
+"""A node's HTTP doors, for its operator, for miners and for people: they read, check, hand on.
 
 Errors are problem details (RFC 9457).  Nothing here is secret and nothing here commands the node,
 but it listens on loopback unless its operator says otherwise.
@@ -33,6 +33,8 @@ from chain.federation.server import common_problem, http_problem, problem, read_
 from chain.gossip_events import BlockSubmitted, Event
 from chain.node.core import NodeCore
 from chain.node.describe import describe_tree
+from chain.node.explorer.site import Explorer
+from chain.node.explorer.throttle import throttled
 from chain.node.rpc import Rpc, write_cookie
 from chain.node.rpc_methods import Methods
 from chain.node.store import HEIGHT_DIGITS_MAX
@@ -51,7 +53,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def make_app(core: NodeCore, step: Callable[[Event], None]) -> web.Application:
     """The application: `core` answers, `step` takes blocks."""
     doors = _Doors(core, step)
-    app = web.Application(middlewares=[errors_to_problems])
+    explorer = Explorer(core)
+    pages = explorer.routes()
+    paths = frozenset(route.path for route in pages)
+    app = web.Application(middlewares=[errors_to_problems, throttled(paths)])
     app.router.add_get(STATUS, doors.get_status)
     app.router.add_post(BLOCKS, doors.post_block)
     app.router.add_get(BLOCK, doors.get_block)
@@ -62,6 +67,13 @@ def make_app(core: NodeCore, step: Callable[[Event], None]) -> web.Application:
     app.router.add_routes(openapi.routes(__package__))
     rpc = Rpc(write_cookie(Path(core.config.home)), Methods(core, step).table)
     app.router.add_post("/", rpc.handle)
+    app.router.add_routes(pages)
+    app[openapi.PAGES] = paths
+
+    async def end_streams(_: web.Application) -> None:
+        explorer.events.closing.set()
+
+    app.on_shutdown.append(end_streams)
     return app
 
 

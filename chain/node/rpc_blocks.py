@@ -12,6 +12,7 @@ from chain.gossip_events import BlockSubmitted, Event
 from chain.node.core import NodeCore
 from chain.node.describe import describe_certificate
 from chain.node.guards import warnings
+from chain.node.history import spent_by
 from chain.node.rpc import (
     INVALID_ADDRESS_OR_KEY,
     INVALID_PARAMETER,
@@ -120,7 +121,7 @@ class BlockMethods:
             return block.data.hex()
         transactions: list[Any] = [entry.txid[::-1].hex() for entry in block.transactions]
         if verbosity >= 2:
-            spent = self._spent(block)
+            spent = spent_by(self._core.store, block)
             transactions = [
                 _describe(each, spent, prevout=verbosity >= 3) for each in block.transactions
             ]
@@ -292,18 +293,6 @@ class BlockMethods:
         if found is None:
             raise RpcError(INVALID_ADDRESS_OR_KEY, "Block not found")
         return found
-
-    def _spent(self, block: Block) -> dict[Outpoint, Coin]:
-        """What a final block spent, its own outputs as well; empty for one that is not final."""
-        height = block.certificate.height
-        if self._core.store.final_hash(height) != block.hash:
-            return {}
-        own = {
-            (each.txid, at): Coin(output, height, each.is_coinbase)
-            for each in block.transactions
-            for at, output in enumerate(each.outputs)
-        }
-        return own | self._core.store.undo(height)
 
 
 def script_of(described: Any) -> bytes:

@@ -20,10 +20,10 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError
 from bft.pbft.messages import FRAME_BYTES_MAX, Verified, claimed_epoch, open_message
+from chain.federation.rates import Bucket
 from chain.federation.server import make_runner
 from coordinator.service.door import Door
 from coordinator.service.handshakes import Handshakes
-from coordinator.service.rates import Bucket
 from coordinator.service.roster import Roster
 
 PATH = "/link"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from chain.federation.rates import Buckets
 from coordinator.service.problems import Handler, TooMany
-from coordinator.service.rates import Buckets
 from coordinator.settings import Limits
 
 PAGE_COST = 10

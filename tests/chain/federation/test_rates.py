@@ -2,7 +2,7 @@
 
 import pytest
 
-from coordinator.service.rates import BUCKETS_MAX, Bucket, Buckets
+from chain.federation.rates import BUCKETS_MAX, Bucket, Buckets
 
 
 def test_the_burst_is_let_through_and_the_next_is_told_when_to_come() -> None:

@@ -1,0 +1,65 @@
+"""Where blocks, cycles and transactions are, and what a block spent: questions about the past."""
+
+from collections.abc import Iterator
+
+from chain.bitcoin.ledger import Coin, Outpoint
+from chain.node.core import NodeCore
+from chain.node.store import Store
+from chain.records.block import Block, CertifiedHeader, decode_certified_header
+
+
+def spent_by(store: Store, block: Block) -> dict[Outpoint, Coin]:
+    """What a final block spent, its own outputs as well; empty for one that is not final."""
+    height = block.certificate.height
+    if store.final_hash(height) != block.hash:
+        return {}
+    own = {
+        (each.txid, at): Coin(output, height, each.is_coinbase)
+        for each in block.transactions
+        for at, output in enumerate(each.outputs)
+    }
+    return own | store.undo(height)
+
+
+def header_at(core: NodeCore, height: int) -> CertifiedHeader | None:
+    """The certified header at a height of the best chain; None for block 0 and beyond the tip."""
+    data = core.store.final_header(height)
+    if data is not None:
+        return decode_certified_header(data)
+    best = core.tree.best
+    return best if best is not None and best.certificate.height == height else None
+
+
+def headers_down(core: NodeCore, height: int, count: int) -> Iterator[CertifiedHeader]:
+    """At most `count` certified headers of the best chain, from `height` down."""
+    for each in range(height, max(0, height - count), -1):
+        found = header_at(core, each)
+        if found is not None:
+            yield found
+
+
+def header_of_cycle(core: NodeCore, cycle: int) -> CertifiedHeader | None:
+    """That of the block of a cycle; cycles ascend with heights, so it is bisected for."""
+    low, high = 1, core.tree.tip.height
+    while low <= high:
+        middle = (low + high) // 2
+        found = header_at(core, middle)
+        if found is None or found.certificate.cycle == cycle:
+            return found
+        if found.certificate.cycle < cycle:
+            low = middle + 1
+        else:
+            high = middle - 1
+    return None
+
+
+def block_with(core: NodeCore, txid: bytes) -> Block | None:
+    """The block with a transaction: the tip; or a final one, by the index of transactions, or
+    while one of its outputs is unspent."""
+    tip = core.store.block(core.tree.tip.hash)
+    if tip is not None and any(each.txid == txid for each in tip.transactions):
+        return tip
+    height = core.store.indexes.height_of(txid)
+    if height is None:
+        height = core.store.coins.height_of(txid)
+    return None if height is None else core.store.final_block(height)
