@@ -67,10 +67,10 @@ class Federation:
         self.genesis, self.homes, self._program = genesis, homes, program
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
-    def start(self) -> None:
+    def start(self, settings: str = SETTINGS) -> None:
         """Start all replicas, wait until the key ceremony is over everywhere."""
         for index, home in enumerate(self.homes):
-            Home(home).config.write_text(SETTINGS)
+            Home(home).config.write_text(settings)
             self.start_one(index)
         deadline = time.monotonic() + READY_S
         while not all(self.phase(index) == "REGISTRATION" for index in range(len(self.homes))):
