@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from bft.errors import DecodeError
+from chain.command_group import InOrder
 from chain.homes import home_option
 
 HOME = home_option("node", "The node's directory, with its node.yaml.")
@@ -20,7 +21,7 @@ _TIP = ("height", "tip", "tip_time", "final_height", "final")
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
-@click.group()
+@click.group(cls=InOrder)
 def node() -> None:
     """Follow and check the chain."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chain.command_group import InOrder
 from chain.homes import home_option
 from coordinator.cli_log import log
 from coordinator.cli_members import accept, propose, withdraw
@@ -32,9 +33,11 @@ URL = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
-@click.group()
+@click.group(cls=InOrder)
 def operator() -> None:
-    """Run one coordinator replica."""
+    """Run one coordinator replica.
+
+    Begin with `init`, `join`, `doctor` and `run`; docs/OPERATING.md leads through all of it."""
 
 
 @operator.command()
@@ -135,7 +138,7 @@ def run(home: Path, log_file: bool) -> int:
 @HOME
 @JSON
 def status(home: Path, as_json: bool) -> None:
-    """What this replica says about itself, and how the federation's members stand.
+    """What this replica says, and how the members stand.
 
     Ends with status 7 if it does not answer.
 
@@ -191,7 +194,7 @@ operator.add_command(accept)
 operator.add_command(withdraw)
 
 
-@click.group()
+@click.group(cls=InOrder)
 def federation() -> None:
     """Found a federation; ask what it does."""
 
@@ -300,7 +303,7 @@ def cycles(genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
 @URL
 @JSON
 def certificate(cycle: int, genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
-    """The certificate of CYCLE, verified under the federation's key.
+    """Verify and show the certificate of CYCLE.
 
     Ends with status 4 if there is none yet, 6 if one came that does not verify.
 

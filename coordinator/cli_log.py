@@ -22,7 +22,7 @@ def log() -> None:
 @_HOME
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def export(directory: Path, home: Path, as_json: bool) -> None:
-    """Copy the published log to DIRECTORY, or bring a copy there up to date.
+    """Copy the published log to DIRECTORY, or update the copy.
 
     The replica may run meanwhile.  Put DIRECTORY behind any web server: `gristmill audit --from`
     takes its address.

@@ -110,7 +110,9 @@ def propose(
 @HOME
 @JSON
 def accept(proposal: str | None, home: Path, as_json: bool) -> None:
-    """Accept the PROPOSAL that is open: its digest, 16 hex digits at least.
+    """Accept the PROPOSAL that is open.
+
+    PROPOSAL is its digest, 16 hex digits at least.
 
     Without PROPOSAL it is only shown.  Compare the digest with the others by another way, and the
     new operators' key with themselves.
@@ -145,7 +147,7 @@ def accept(proposal: str | None, home: Path, as_json: bool) -> None:
 @HOME
 @JSON
 def withdraw(proposal: str, home: Path, as_json: bool) -> None:
-    """Take back the PROPOSAL that you made and that is not accepted by 2f + 1 yet.
+    """Take back your own PROPOSAL, unless 2f + 1 accepted it.
 
     \b
     gristmill operator withdraw 5b0c3f1fd81c2a77 --home ada

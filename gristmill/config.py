@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from bft.errors import ConfigError
+from chain.command_group import InOrder
 from chain.settings import SETTINGS_BYTES_MAX, parse_settings, variables
 from chain.settings_text import example as example_of
 from chain.settings_text import schema_of
@@ -48,7 +49,7 @@ _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
-@click.group()
+@click.group(cls=InOrder)
 def config() -> None:
     """Settings files: what they may say, and whether one says it rightly.
 
@@ -78,7 +79,9 @@ def schema(kind: str) -> None:
 @config.command()
 @_kind
 def example(kind: str) -> None:
-    """Print a KIND of settings file with every key, its type, bounds and default.
+    """Print a KIND of settings file with every key explained.
+
+    Type, bounds and default stand above each.
 
     What need not be said is commented out by one #.
 
@@ -93,7 +96,9 @@ def example(kind: str) -> None:
 @_of_kind
 @_json
 def validate(file: Path, kind: str | None, as_json: bool) -> None:
-    """Check FILE as the program that reads it does, the environment above it included.
+    """Check FILE as the program that reads it does.
+
+    The environment above it is included.
 
     Ends with status 3 and the path of what is wrong, such as "$.listen.api: ...".
 
@@ -112,7 +117,7 @@ def validate(file: Path, kind: str | None, as_json: bool) -> None:
 @_of_kind
 @_json
 def show(file: Path, kind: str | None, as_json: bool) -> None:
-    """What holds after FILE, environment and defaults, and which variables took part.
+    """What holds after FILE, environment and defaults.
 
     \b
     gristmill config show ada/replica.yaml

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bft.errors import ConfigError, FederationError
+from chain.command_group import InOrder
 from chain.homes import home_option
 
 EVENTS_TOLD = 10
@@ -46,7 +47,7 @@ def _show(data: dict[str, Any], as_json: bool) -> None:
         click.echo(f"{name}: {value}")
 
 
-@click.group()
+@click.group(cls=InOrder)
 def miner() -> None:
     """Train for the federation: work is measured, and measured work can win the block."""
 
@@ -167,7 +168,7 @@ def _view(home: "MinerHome", plain: bool, as_json: bool) -> "View | None":
 @_federation
 @_json
 def status(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
-    """What this miner has done lately, and where the federation stands.
+    """What this miner did lately, and where the federation is.
 
     \b
     gristmill miner status --home me
@@ -222,7 +223,7 @@ async def _position(genesis: Any, urls: tuple[str, ...]) -> str:
 @_federation
 @_json
 def benchmark(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
-    """Measure what this machine can do, and register with that from now on.
+    """Measure this machine, and register with that from now on.
 
     \b
     gristmill miner benchmark --home me

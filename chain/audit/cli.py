@@ -199,7 +199,9 @@ def explain(miner: str, cycle: int, as_json: bool, **where: Any) -> int:
 @click.option("--federation-key", metavar="HEX", help="The key that you trust.  [default: its own]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def check(bundle: Path, federation_key: str | None, as_json: bool) -> int:
-    """Check BUNDLE, the evidence of one accusation, alone: no log, no network.
+    """Check BUNDLE, the evidence of one accusation, alone.
+
+    No log, no network.
 
     Ends with status 0 if it proves what it says, 6 if not.
 
@@ -239,7 +241,7 @@ def check(bundle: Path, federation_key: str | None, as_json: bool) -> int:
     help="Models and updates by digest, as in a replica's `blobs`; --from is asked as well.",
 )
 def models(directories: tuple[Path, ...], as_json: bool, **where: Any) -> int:
-    """Replay the log, and make every agreed model once more from its updates.
+    """Replay the log, and make every agreed model once more.
 
     Replicas keep updates of the newest cycles only; how many models could be made is told.  Needs
     numpy.  Ends with status 0 if all of it follows, 6 if anything does not.
@@ -264,7 +266,7 @@ def models(directories: tuple[Path, ...], as_json: bool, **where: Any) -> int:
 @audit.command()
 @log_options
 def policy(**where: Any) -> int:
-    """Print the federation's tlog-policy, for other programs that check checkpoints.
+    """Print the federation's tlog-policy for other programs.
 
     It follows from the genesis record, the epochs in the log, and each replica's signed statement
     of its log keys.  Keep it apart from the log.

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from bft.errors import ConfigError
+from chain.command_group import InOrder
 from chain.homes import home_option
 from chain.wallet.commands import Wallet
 from chain.wallet.home import alone, load_settings
@@ -49,7 +50,7 @@ RATE = click.option(
 )
 
 
-@click.group()
+@click.group(cls=InOrder)
 def wallet() -> None:
     """Receive and pay: a wallet of many addresses, restored from words.
 
@@ -77,7 +78,9 @@ def wallet() -> None:
 @PASSPHRASE
 @JSON
 def init(home: Path, count: str, passphrase_file: Path | None, as_json: bool) -> None:
-    """Make a wallet, and show the words that restore it: write them down, they come only once.
+    """Make a wallet, and show the words that restore it.
+
+    Write them down: they come only once.
 
     \b
     gristmill wallet init
@@ -129,7 +132,9 @@ def restore(
 @HOME
 @JSON
 def watch(descriptor: str, home: Path, as_json: bool) -> None:
-    """Make a wallet that sees and prepares, but cannot sign: wpkh([...]xpub.../<0;1>/*).
+    """Make a wallet that sees and prepares, but cannot sign.
+
+    DESCRIPTOR is what `wallet descriptor` shows: wpkh([...]xpub.../<0;1>/*).
 
     \b
     gristmill wallet watch --home watch \\
@@ -183,7 +188,9 @@ def add_key(file: Path, home: Path, passphrase_file: Path | None, as_json: bool)
 )
 @JSON
 def pin(home: Path, genesis: Path, key: str | None, key_file: Path | None, as_json: bool) -> None:
-    """Believe no server: check every block under the federation's key, as `verify --from` does.
+    """Believe no server from now on.
+
+    Every block is checked under the federation's key, as `verify --from` does.
 
     \b
     gristmill wallet pin --genesis genesis.bin --key-file federation.key
@@ -300,7 +307,7 @@ def bump(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Replace a transaction that waits too long by one that pays more (BIP 125).
+    """Pay more for a transaction that waits too long (BIP 125).
 
     \b
     gristmill wallet bump TXID --fee-rate 9 --cookie node/.cookie
@@ -314,7 +321,9 @@ def bump(
 @HOME
 @JSON
 def backup(file: Path, home: Path, as_json: bool) -> None:
-    """Write settings and sealed secrets into one FILE; the passphrase opens it.
+    """Write settings and sealed secrets into one FILE.
+
+    The passphrase opens it.
 
     \b
     gristmill wallet backup wallet.backup
@@ -333,7 +342,7 @@ def backup(file: Path, home: Path, as_json: bool) -> None:
 )
 @JSON
 def rescan(home: Path, from_height: int, as_json: bool) -> None:
-    """Forget what was found; the next look at the chain reads it again.
+    """Forget what was found, and read the chain again.
 
     \b
     gristmill wallet rescan --from-height 100
@@ -341,9 +350,11 @@ def rescan(home: Path, from_height: int, as_json: bool) -> None:
     _show(_wallet(home).rescan(from_height), as_json)
 
 
-@wallet.group()
+@wallet.group(cls=InOrder)
 def psbt() -> None:
-    """Partially signed transactions (BIP 174), in base 64: made here, signed elsewhere, sent here.
+    """Partially signed transactions (BIP 174).
+
+    They come in base 64: made here, signed elsewhere, sent here.
 
     FILE may be - for stdin.  Without --json the PSBT alone is printed.
     """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chain.command_group import InOrder
 from chain.homes import home_option
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on
 _COUNT = click.IntRange(min=0, max=(1 << 63) - 1)
 
 
-@click.group()
+@click.group(cls=InOrder)
 def guard() -> None:
     """Never sign twice: bounds of what the keys have signed.
 
@@ -103,7 +104,9 @@ def export_(home: Path, output: Path, close: bool, as_json: bool) -> None:
 @_HOME
 @_JSON
 def import_(file: Path, home: Path, as_json: bool) -> None:
-    """Take over what an export says: nothing within its bounds is signed here.
+    """Take over the bounds of an export.
+
+    Nothing within them is signed here.
 
     \b
     gristmill operator guard import guard.json --home new-ada
@@ -122,7 +125,9 @@ def import_(file: Path, home: Path, as_json: bool) -> None:
 @_HOME
 @_JSON
 def standby(home: Path, as_json: bool) -> None:
-    """Make the guard of another process with this key; both need `standby:` in replica.yaml.
+    """Make the guard of another process with this key.
+
+    Both need `standby:` in replica.yaml.
 
     It signs nothing before etcd has told it what the others may have signed.
 
@@ -157,7 +162,9 @@ def reset(
     yes_i_stopped_the_other: bool,
     as_json: bool,
 ) -> None:
-    """A new memory when the old one is lost: YOU say what may have been signed.
+    """A new memory, when the old one is lost.
+
+    YOU say what may have been signed.
 
     Take the numbers from `gristmill federation show` after every other process with this key has
     been stopped for good, and add some: everything up to them is left alone.  Too low a number

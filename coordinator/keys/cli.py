@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from chain.command_group import InOrder
 from chain.homes import home_option
 
 _HOME = home_option("replica", "The replica's directory.")
@@ -22,9 +23,9 @@ _NEW = click.option(
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
-@click.group()
+@click.group(cls=InOrder)
 def keys() -> None:
-    """Secrets at rest: encrypt them, change the passphrase, back them up."""
+    """Secrets at rest: encrypt, change passphrase, back up."""
 
 
 @keys.command()
@@ -100,7 +101,9 @@ def change_passphrase(
 @click.option("--plain", is_flag=True, help="Although the keys are not encrypted.")
 @_JSON
 def backup(home: Path, output: Path, plain: bool, as_json: bool) -> None:
-    """Keys, certificate, genesis record and settings in one tar file; never what changes.
+    """Pack keys, certificate and settings into one tar file.
+
+    The genesis record too; never what changes.
 
     Journal and guard are left out on purpose: old copies of them forget promises.
 

@@ -8,6 +8,7 @@ import click
 
 from bft.codec.canonical import encode
 from bft.crypto.hashing import tagged_hash
+from chain.command_group import InOrder
 from chain.records.job import SPARSE, Job, Mode, sizes_of
 from chain.rules.families.registry import record_layout, segment_parameters
 from chain.rules.jobs import check_job
@@ -28,7 +29,7 @@ _directory = click.argument(
 )
 
 
-@click.group()
+@click.group(cls=InOrder)
 def job() -> None:
     """Describe what is trained: a model, its data, its optimisers.  A job is data, never code.
 
@@ -52,7 +53,9 @@ def job() -> None:
 )
 @_json
 def create(file: str, out: Path, data: Path | None, as_json: bool) -> None:
-    """Prepare the data set and the first model of FILE, a job file or the name of one.
+    """Prepare the data set and the first model of FILE.
+
+    FILE is a job file or the name of one.
 
     \b
     gristmill job create fashion-cnn --out job
@@ -66,7 +69,9 @@ def create(file: str, out: Path, data: Path | None, as_json: bool) -> None:
 @click.argument("file")
 @_json
 def validate(file: str, as_json: bool) -> None:
-    """Check FILE (a job file, the name of one, or a job's directory) and say what it comes to.
+    """Check FILE and say what it comes to.
+
+    FILE is a job file, the name of one, or a job's directory.
 
     Ends with status 3 if it is refused.
 
@@ -105,7 +110,9 @@ def show(directory: Path, as_json: bool) -> None:
 )
 @_json
 def export(directory: Path, out: Path, as_json: bool) -> None:
-    """Write what founding needs, without the data; `gristmill federation found --job` reads it.
+    """Write what founding needs, without the data.
+
+    `gristmill federation found --job` reads it.
 
     \b
     gristmill job export job --out founding

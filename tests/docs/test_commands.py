@@ -80,6 +80,7 @@ def test_help_reads_well(command: click.Command, context: click.Context) -> None
             assert parameter.help.rstrip().endswith((".", "]", ")")), (
                 f"{parameter.opts}: no sentence"
             )
+    assert "...\n" not in shown.partition("Commands:")[2], "first sentences too long for the list"
     wide = [line for line in shown.splitlines() if len(line) > COLUMNS]
     assert not wide, f"wider than {COLUMNS} columns: {wide}"
     lines = inspect.cleandoc(command.help).replace("\\\n", " ").splitlines()
