@@ -1,9 +1,9 @@
-"""`python -m tests.api --budget 60 [--seed N]`: the HTTP API keeps what its document says.
+"""`python -m tests.api --budget 60 [--seed N]`: the HTTP APIs keep what their documents say.
 
-Four real replicas with a certified cycle, on loopback.  Schemathesis sends what fits the document
-and what does not, at every route, and checks every answer against it; then clients that are slow,
-endless or lie about their bytes come to a replica of their own.  Ends with 1 where an answer was
-not as described, a server error among them.
+Four real replicas with a certified cycle, on loopback, and a node with blocks.  Schemathesis sends
+what fits the document and what does not, at every route, and checks every answer against it; then
+clients that are slow, endless or lie about their bytes come to a replica of their own.  Ends with 1
+where an answer was not as described, a server error among them.
 """
 
 import argparse
@@ -14,8 +14,11 @@ import tempfile
 from pathlib import Path
 
 from bft.crypto.hashing import sha256
-from tests.api import contract, hostile
+from tests.api import contract, hostile, nodes
 from tests.coordinator.service.beacon_mill import UPDATE, Beaming, beaming
+
+NODE_SHARE = 0.25
+"""Of the budget: a node has few routes."""
 
 
 def examples(found: Beaming) -> dict[str, object]:
@@ -36,7 +39,9 @@ async def run(seed: int, budget_s: float) -> bool:
         root = Path(name)
         async with beaming(root / "federation") as found:
             url = found.mill.urls[0]
-            kept = await contract.check(url, examples(found), root, seed, budget_s)
+            share_s = budget_s * (1 - NODE_SHARE)
+            kept = await contract.check(url, examples(found), root, seed, share_s)
+        kept = await nodes.check(root, seed, budget_s * NODE_SHARE) and kept
         (root / "victim").mkdir()
         wrong = await hostile.check(root / "victim")
     for line in wrong:
