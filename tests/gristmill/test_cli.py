@@ -116,6 +116,22 @@ def test_with_json_an_error_is_one_object_on_stdout(
     }
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["operator", "status", "--hmoe", "x", "--json"],
+        ["federation", "certificate", "--json"],
+        ["config", "validate", "no-such-file.yaml", "--json"],
+    ],
+)
+def test_with_json_wrong_usage_is_an_object_too(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(args) == exits.USAGE
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"] is False and told["error"]["exit_status"] == exits.USAGE
+
+
 def test_a_traceback_comes_only_when_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
