@@ -77,3 +77,23 @@ class Outflow:
             pass
         if written != size and request.transport is not None:
             request.transport.abort()
+
+
+async def push(
+    request: web.Request,
+    response: web.StreamResponse,
+    data: bytes,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Write one part of a stream without an end; who does not take it in time is cut off.
+
+    Raises:
+        ConnectionError: the reader has gone, or was cut off.
+    """
+    try:
+        async with asyncio.timeout(patience_s + len(data) / BYTES_S_MIN):
+            await response.write(data)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError("a listener does not read") from None

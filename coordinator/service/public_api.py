@@ -23,7 +23,7 @@ from coordinator.service.artifacts_api import ArtifactsApi
 from coordinator.service.blobs import BlobStore
 from coordinator.service.headers_api import HeadersApi
 from coordinator.service.index import CYCLES_MAX, LogIndex
-from coordinator.service.outflow import Outflow
+from coordinator.service.outflow import Outflow, push
 from coordinator.service.parameters import (
     INTEGER_MAX,
     decimal,
@@ -270,7 +270,7 @@ class PublicApi:
                 headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
             )
             await response.prepare(request)
-            await self._stream(response, following)
+            await self._stream(request, response, following)
         except ConnectionError:
             pass  # the listener has gone; that is how a stream ends
         finally:
@@ -283,20 +283,22 @@ class PublicApi:
             return decimal(LAST_EVENT, last, INTEGER_MAX - 1) + 1
         return number(request, "from", self._runtime.replica.state.log.size)
 
-    async def _stream(self, response: web.StreamResponse, following: int) -> None:
+    async def _stream(
+        self, request: web.Request, response: web.StreamResponse, following: int
+    ) -> None:
         while not self.closing.is_set():
             grown = self._runtime.growth.next
             entries = await self._index.entries(following, derived_only=True)
             for entry in entries:
                 following = entry.index + 1
-                await response.write(_event(entry.index, entry.leaf))
+                await push(request, response, _event(entry.index, entry.leaf))
             if entries:
                 continue
             try:
                 async with asyncio.timeout(KEEP_ALIVE_S):
                     await grown.wait()
             except TimeoutError:
-                await response.write(b": still here\n\n")
+                await push(request, response, b": still here\n\n")
 
 
 async def readable_by_pages(request: web.Request, response: web.StreamResponse) -> None:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from bft.errors import Busy
-from coordinator.service.outflow import Outflow
+from coordinator.service.outflow import BYTES_S_MIN, Outflow, push
 from tests.patience import PATIENCE_S
 
 BODY = bytes(8 * 1024 * 1024)  # more than sockets buffer
@@ -68,6 +68,25 @@ async def test_who_does_not_read_is_cut_off() -> None:
             await done.wait()
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await reader.readexactly(len(BODY))
+        writer.close()
+
+
+async def test_a_listener_that_does_not_read_is_cut_off() -> None:
+    done = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with pytest.raises(ConnectionError):
+            await push(request, response, BODY, -len(BODY) / BYTES_S_MIN + 0.2)
+        done.set()
+        return response
+
+    async with server(handler) as port:
+        _reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_S):
+            await done.wait()
         writer.close()
 
 
