@@ -42,6 +42,12 @@ def file_bytes(layout: Mapping[str, TensorSpec]) -> int:
     return _LENGTH_BYTES + len(_header(layout)) + sum(map(_data_bytes, layout.values()))
 
 
+def file_head(layout: Mapping[str, TensorSpec]) -> bytes:
+    """What every file of this layout begins with: the header's length and the header."""
+    header = _header(layout)
+    return len(header).to_bytes(_LENGTH_BYTES, "little") + header
+
+
 def encode_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """The file's bytes.  Raises ValueError: a tensor is not int8, uint8 or int32."""
     layout: dict[str, TensorSpec] = {}
@@ -52,9 +58,8 @@ def encode_tensors(tensors: Mapping[str, Tensor]) -> bytes:
             kinds = "int8, uint8 or int32"
             raise ValueError(f"tensor {name!r} is {tensors[name].dtype}; it must be {kinds}")
         layout[name] = (found[0], tensors[name].shape)
-    header = _header(layout)
     data = (tensors[name].astype(_DTYPES[layout[name][0]]).tobytes() for name in sorted(layout))
-    return len(header).to_bytes(_LENGTH_BYTES, "little") + header + b"".join(data)
+    return file_head(layout) + b"".join(data)
 
 
 def decode_tensors(data: bytes, expected: Mapping[str, TensorSpec]) -> dict[str, Tensor]:

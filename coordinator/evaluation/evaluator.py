@@ -176,8 +176,8 @@ class Bench:
         self._dataset: Dataset = load(job)
         self._weights = read_weights(job, decode_snapshot(job, base), torch.float64)
         self._model = load_model(job, base, self._dtype)
-        self._challenge = _Batch(self._model, *self._read(shared.challenge))
-        self._control = _Batch(self._model, *self._read(shared.control))
+        both = [*shared.challenge, *shared.control]  # one batch: fewer and larger products
+        self._shared = _Batch(self._model, *self._read(both))
 
     def measure(self, item: Candidate) -> EvaluationRow:
         """Gain, advantage, norm and perhaps replay of one update; zeros when it is invalid."""
@@ -191,16 +191,17 @@ class Bench:
             return invalid
         after = self._stepped(segment, limited(change, item.cap))
         own = _Batch(self._model, *self._read(item.own))
-        seen = [part.seen(segment) for part in (self._challenge, own, self._control)]
-        removed = [self._removed(segment, after, part) for part in seen]
-        if not all(np.isfinite(part).all() for part in removed):
+        shared = self._removed(segment, after, self._shared.seen(segment))
+        removed = self._removed(segment, after, own.seen(segment))
+        if not (np.isfinite(shared).all() and np.isfinite(removed).all()):
             return invalid
+        challenge, control = np.split(shared, [len(self._batches.challenge)])
         strangers = self._strangers(item.own)
         return EvaluationRow(
             unit=unit,
             valid=1,
-            gain=max(-GAIN_MAX, min(GAIN_MAX, round(float(removed[0].mean()) * MICRO))),
-            advantage=advantage(removed[1], removed[2][strangers]),
+            gain=max(-GAIN_MAX, min(GAIN_MAX, round(float(challenge.mean()) * MICRO))),
+            advantage=advantage(removed, control[strangers]),
             norm=norm(change),
             replay=self._replayed(item, change) if item.chunk else 0,
         )

@@ -12,6 +12,7 @@ Source for local heads: Belilovsky, Eickenberg, Oyallon, "Decoupled Greedy Learn
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,13 @@ from torch.nn import functional
 from chain.records.job import Job, sizes_of
 from chain.rules.families.cut import Span
 from chain.rules.families.family import HEAD, Sizes
-from chain.rules.families.registry import family_named, record_layout, segment_shapes, span
+from chain.rules.families.registry import (
+    family_named,
+    model_shapes,
+    record_layout,
+    segment_shapes,
+    span,
+)
 from chain.rules.updates import decode_snapshot
 from miner.training.dataset import Dataset
 from miner.training.families.family import TorchFamily, Weights
@@ -31,6 +38,7 @@ from miner.training.families.registry import torch_family
 
 ELEMENTS_MAX = 1 << 22
 """Values in one layer while records pass without gradient: what bounds their memory."""
+JOBS_CACHED_MAX = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,6 +184,24 @@ def _run(model: Model, weights: Weights, first: int, last: int, activations: Ten
 
 def _slices(model: Model, inputs: Tensor) -> Iterator[Tensor]:
     """The inputs in slices of bounded size, about ELEMENTS_MAX values in a layer."""
-    size = max(1, ELEMENTS_MAX // (record_layout(model.job).width * model.sizes.get("width", 1)))
+    size = max(1, ELEMENTS_MAX // _record_values(model.job))
     for start in range(0, len(inputs), size):
         yield inputs[start : start + size]
+
+
+@lru_cache(maxsize=JOBS_CACHED_MAX)
+def _record_values(job: Job) -> int:
+    """About how many values a record has in the model's largest layer.
+
+    Where a record has places (pixels, bytes), each may have the model's width of them; else it is
+    seen by sending one through.
+    """
+    family, sizes, width = torch_family(job.family), sizes_of(job), record_layout(job).width
+    weights = {name: torch.zeros(shape) for name, shape in model_shapes(job).items()}
+    kind = torch.float32 if record_layout(job).labelled else torch.uint8
+    seen = family.stem(sizes, weights, family.inputs(sizes, torch.zeros(1, width, dtype=kind)))
+    largest = width
+    for number in range(family_named(job.family).layers(sizes)):
+        seen = family.layer(sizes, weights, number, seen)
+        largest = max(largest, seen.numel())
+    return largest if seen.dim() == 2 else width * sizes.get("width", 1)
