@@ -3,11 +3,8 @@
 Everything stays inside the hosts' namespaces; the test asks from the last host, as a client would.
 """
 
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,9 +22,9 @@ from miner.main import run_miner
 from miner.training.jobs import digits_job
 from tests.netns import namespace
 from tests.netns.log import read_log
+from tests.netns.network import Network
 from tests.patience import PATIENCE_S
 
-ROOT = Path(__file__).resolve().parents[2]
 REPLICAS = 4
 CLIENT = REPLICAS
 """The host of miners and of the test itself."""
@@ -37,69 +34,6 @@ LOOK_EVERY_S = 0.2
 SEED = 1
 
 T = TypeVar("T")
-
-
-class Network:
-    """The hosts and what lies between them."""
-
-    def __init__(self, hosts: int, seed: int = SEED) -> None:
-        self.hosts = range(hosts)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.netns.switch", str(hosts), str(seed)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self.pid = self._process.pid
-        self.namespaces: list[str] = self._answer()["namespaces"]
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "the switch has ended"
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def order(self, do: str, **what: Any) -> dict[str, Any]:
-        """Have the switch do something; it is done when this returns."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": do, **what}).encode() + b"\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def lines(self, ones: Iterable[int], others: Iterable[int], **what: Any) -> None:
-        """Change all directions from one of `ones` to one of `others`."""
-        targets = list(others)
-        for one in ones:
-            for other in targets:
-                if one != other:
-                    self.order("line", one=one, other=other, **what)
-
-    def spread(self, delay_s: float, jitter_s: float, loss: float) -> None:
-        """So far, both ways, is every host from every other."""
-        self.lines(self.hosts, self.hosts, delay_s=delay_s, jitter_s=jitter_s, loss=loss)
-
-    def cut(self, ones: Iterable[int], others: Iterable[int]) -> None:
-        """Nothing passes between them, either way."""
-        left, right = list(ones), list(others)
-        self.lines(left, right, open=False)
-        self.lines(right, left, open=False)
-
-    def cut_one_way(self, one: int, other: int) -> None:
-        """What `one` sends does not reach `other`."""
-        self.lines([one], [other], open=False)
-
-    def heal(self) -> None:
-        """Nothing is cut any more."""
-        self.lines(self.hosts, self.hosts, open=True)
-
-    def close(self) -> None:
-        """End the switch; the namespaces go with their last process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
 
 
 class Lab:
