@@ -27,6 +27,9 @@ from coordinator.guard.store import GuardStore, SqliteGuard
 WINDOW_MIN, WINDOW_MAX = 4, 256
 """Slots that one durable write opens.  Small where votes are rare, so that an old copy of a journal
 is noticed soon and a standby has little to stay silent about; large where they are many."""
+SHARED_WINDOW_MIN, SHARED_WINDOW_MAX = 2, 8
+"""The same where other processes wait for the key.  Whoever takes over is silent until so many more
+batches are decided, and a bound that a burst has pushed far ahead never comes back."""
 WINDOW_SHORT_S = 1.0  # a window that is used up sooner doubles
 WINDOW_LONG_S = 4.0  # one that lasts longer halves
 RAISES_AHEAD = 2
@@ -92,7 +95,9 @@ class Keeper:
         """
         self._hold = hold
         self._guard, self._store = guard, store
-        self._window, self._raised_at = WINDOW_MIN, time.monotonic()
+        self._window_min = WINDOW_MIN if hold is None else SHARED_WINDOW_MIN
+        self._window_max = WINDOW_MAX if hold is None else SHARED_WINDOW_MAX
+        self._window, self._raised_at = self._window_min, time.monotonic()
         self._writer = ThreadPoolExecutor(1, "guard")
         self._raising: asyncio.Future[None] | None = None
 
@@ -131,9 +136,9 @@ class Keeper:
         now = time.monotonic()
         lasted, self._raised_at = now - self._raised_at, now
         if lasted < WINDOW_SHORT_S:
-            self._window = min(2 * self._window, WINDOW_MAX)
+            self._window = min(2 * self._window, self._window_max)
         elif lasted > WINDOW_LONG_S:
-            self._window = max(self._window // 2, WINDOW_MIN)
+            self._window = max(self._window // 2, self._window_min)
         return self._window
 
     async def _collect(self) -> None:

@@ -18,6 +18,9 @@ from coordinator.guard.store import Fenced, GuardError, SqliteGuard
 from coordinator.guard.text import TEXT_BYTES_MAX, read_memory, write_memory
 from deploy.lease import Found, Hold
 
+RAISES_UNHEARD = 1
+"""A raise that the file has and etcd has not: the next one waits for its outcome."""
+
 log = logging.getLogger("gristmill.guard")
 
 
@@ -83,6 +86,13 @@ class SharedGuard:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"the key's memory in etcd: {error}") from None
         memory = read_memory(shared.memory, self._local.public_key, "the key's memory in etcd")
+        known = self._local.reservation.number
+        if memory.number < known - RAISES_UNHEARD:
+            raise ConfigError(
+                f"etcd knows of {memory.number} raises of this key's bounds, this process of "
+                f"{known}.  It was restored from an old copy, and may have forgotten what this key "
+                "signed: see `gristmill operator guard reset --help`"
+            )
         if shared.holder != self._local.id:
             return memory
         if memory.number > self._local.reservation.number:

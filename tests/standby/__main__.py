@@ -2,16 +2,20 @@
 
     python -m tests.standby --minutes 10 [--seed N]     zero contradictions, or status 1
     python -m tests.standby --minutes 2 --lease-only    what a lease alone is worth
+    python -m tests.standby --whole [--takeovers 10] [--nodes 3]    whole replicas; see whole.py
 
 Needs an etcd: see tests/deploy/etcd_server.py.
 """
 
 import argparse
+import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.standby.trial import TAKEOVER_S_MAX, Trial
+from tests.standby.whole import run_whole
 
 
 def main() -> int:
@@ -22,7 +26,15 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lease-only", action="store_true")
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--takeovers", type=int, default=10)
+    parser.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="of etcd")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and end what was started
+    if given.whole:
+        faults = asyncio.run(run_whole(given.takeovers, given.nodes))
+        print(*faults or ["nothing was signed twice"], sep="\n")
+        return 1 if faults else 0
     with tempfile.TemporaryDirectory(prefix="standby-") as home:
         trial = Trial(Path(home), given.seed, lease_only=given.lease_only)
         report = trial.run(60 * given.minutes)

@@ -15,6 +15,7 @@ from chain.records.votes import Purpose
 from coordinator.guard.claims import Domain
 from coordinator.guard.keeper import (
     RAISES_AHEAD,
+    SHARED_WINDOW_MAX,
     WINDOW_MAX,
     WINDOW_MIN,
     GuardedKey,
@@ -204,3 +205,18 @@ def test_an_old_copy_of_a_journal_does_not_fit(journaled: int) -> None:
 def test_an_old_copy_of_a_guard_stops_everything() -> None:
     with pytest.raises(ConfigError, match="the guard is an old copy"):
         mismatch(8, 9)
+
+
+async def test_where_others_wait_for_the_key_windows_stay_small(local: SqliteGuard) -> None:
+    """Whoever takes over is silent through the window: a burst must not open a large one."""
+
+    async def held() -> None:
+        """The key is ours."""
+
+    guard = Guard()
+    keeper = Keeper(guard, local, held)
+    for slot in range(1, 401):
+        guard.check(claim(Domain.PREPARE, slot))
+        assert await keeper.secure() is not None
+    await keeper.close()
+    assert local.reservation.bounds[Domain.PREPARE].slot <= 400 + SHARED_WINDOW_MAX

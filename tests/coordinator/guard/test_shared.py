@@ -137,6 +137,23 @@ def test_an_etcd_that_forgot_is_not_believed(
     hold.release()
 
 
+def test_an_etcd_that_was_set_back_is_noticed_by_whoever_raised_the_bounds_since(
+    etcd: EtcdClient, take: Take, files: tuple[SqliteGuard, SqliteGuard]
+) -> None:
+    """Its revision may have passed the one that was seen; the memory in it is the old one."""
+    hold = take()
+    guard = SharedGuard(files[0], hold)
+    guard.raise_to(raised(guard.reservation, 10))
+    old = hold.look().memory
+    assert old is not None
+    for slot in (20, 30):
+        guard.raise_to(raised(guard.reservation, slot))
+    SharedGuard(files[0], take())  # the newest memory is believed
+    etcd.put(hold._prefix + b"memory", old)
+    with pytest.raises(ConfigError, match="restored from an old copy"):
+        SharedGuard(files[0], take())
+
+
 def test_an_old_copy_of_a_guard_file_is_noticed(
     take: Take, tmp_path: Path, files: tuple[SqliteGuard, SqliteGuard]
 ) -> None:
