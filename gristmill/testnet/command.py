@@ -99,7 +99,7 @@ def next_steps(plan: Plan, user: int) -> list[str]:
         "systemctl start gristmill-testnet.target",
     ]
     if not plan.loopback:
-        steps.append("kubernetes: docs/OPERATING.md, Deployment")
+        steps.append("kubernetes: docs/DEPLOYMENT.md")
     home = plan.home("replica-0")
     steps.append(f"by hand: {by_name}{credentials}gristmill operator run --home {home}, and so on")
     return steps

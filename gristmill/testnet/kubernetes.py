@@ -1,7 +1,7 @@
 """A test network's replicas as kustomize overlays of deploy/kustomize/base, one an operator.
 
 Secrets never stand in them: passphrases become Secrets and homes go into volumes by hand, by the
-commands in docs/OPERATING.md.
+commands in docs/DEPLOYMENT.md.
 """
 
 from typing import Any

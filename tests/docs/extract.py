@@ -16,6 +16,7 @@ PAGES = (
     "README.md",
     "docs/OPERATING.md",
     "docs/CONFIGURATION.md",
+    "docs/DEPLOYMENT.md",
     "docs/MINING.md",
     "docs/AUDITING.md",
     "docs/NODES.md",

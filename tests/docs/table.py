@@ -37,6 +37,13 @@ SKIPPED: dict[str, dict[str, str]] = {
         "gristmill operator accept": _OWNERS,
         "gristmill operator status --home ada": _OWNERS,
     },
+    "docs/DEPLOYMENT.md": {
+        "docker": "needs Docker; python -m tests.deployment validates both files",
+        "sudo": "changes a machine; python -m tests.deployment starts each unit's command",
+        "kubectl": "needs a cluster; python -m tests.deployment builds and validates the objects",
+        "tar -C net/replica-0": "as kubectl",
+        "promtool": "python -m tests.deployment runs both, where Prometheus is installed",
+    },
     "docs/MINING.md": {"pip install": "an index of packages; CI installs the same"},
     "docs/NODES.md": {"pip install": "an index of packages; CI installs the same"},
     "docs/AUDITING.md": {"aics-tlog": "needs Python 3.12; tests/interop/test_tlog.py runs it"},
