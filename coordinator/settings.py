@@ -190,6 +190,11 @@ class ReplicaConfig(_Settings, frozen=True):
             {"credential": "gristmill-passphrase"},
         ),
     ] = UNSAID
+    watts_per_core: Annotated[
+        int,
+        Meta(ge=1, le=1000),
+        says("Assumed in its own energy report, where no energy counter can be read."),
+    ] = 15
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         says("debug tells every attempt of a link."),

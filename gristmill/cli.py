@@ -47,6 +47,9 @@ COMMANDS: dict[str, Target] = {
     "audit": Target(
         "chain.audit.cli", "audit", "Replay the score log and name what does not follow."
     ),
+    "energy": Target(
+        "chain.energy.cli", "energy", "Joules per block and per loss removed, beside Bitcoin's."
+    ),
     "config": Target("gristmill.config", "config", "Settings files: show, check, explain them."),
     "completion": Target("gristmill.completion", "completion", "Make your shell complete names."),
     "version": Target("gristmill.version", "version", "What is installed here."),

@@ -24,6 +24,7 @@ SCORED_UNITS = "/v1/cycles/{cycle}/scores/{miner}"  # GET: Scored, one miner's r
 CERTIFICATE = "/v1/cycles/{cycle}/certificate"  # GET: the newest rank's certificate
 CONTRIBUTION = "/v1/cycles/{cycle}/contributions/{miner}"  # GET: JSON, rows and inclusion proofs
 RESOURCES = "/v1/cycles/{cycle}/resources"  # GET: JSON, what miners claim that training used
+ENERGY = "/v1/energy"  # GET: JSON, what this replica itself used, by cycle
 BLOCKS = "/v1/blocks"  # POST: Block
 BLOCK = "/v1/blocks/{height}"  # GET: Block that the federation finalised
 TEMPLATE = "/v1/template/{parent}"  # GET, nodes: BlockTemplate on this tip; 404 on any other

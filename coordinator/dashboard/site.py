@@ -5,7 +5,7 @@ Server-rendered; a script only keeps them fresh.  Whoever wants to be sure asks 
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -44,8 +44,14 @@ class Dashboard:
         index: LogIndex,
         status: Callable[[], dict[str, Any]],
         peers_up: Callable[[], tuple[int, ...]],
+        used: Callable[[int], Awaitable[dict[str, Any]]],
+        used_here: Callable[[int], dict[str, Any] | None],
     ) -> None:
-        """`status`: what GET /v1/status says."""
+        """Args:
+        status: what GET /v1/status says.
+        used: what a cycle's miners claim that training used; raises Refused: nothing is known.
+        used_here: what this replica used in a cycle.
+        """
         self._pages = Pages(
             Site(
                 package="coordinator.dashboard",
@@ -59,6 +65,7 @@ class Dashboard:
         )
         self._standing, self._index = standing, index
         self._status, self._peers_up = status, peers_up
+        self._used, self._used_here = used, used_here
 
     def routes(self) -> list[web.RouteDef]:
         """For the application."""
@@ -122,6 +129,8 @@ class Dashboard:
         return self._pages.show(
             "cycle.html",
             cycle=cycle,
+            used=await self._used_by_miners(number),
+            used_here=self._used_here(number),
             columns=columns,
             scores=lines[:UNITS_SHOWN],
             more_scores=max(0, len(lines) - UNITS_SHOWN),
@@ -131,6 +140,12 @@ class Dashboard:
             else key.key.hex(),
             chain_id=self._standing.replica.rules.chain_id.hex(),
         )
+
+    async def _used_by_miners(self, cycle: int) -> dict[str, Any] | None:
+        try:
+            return await self._used(cycle)
+        except Refused:
+            return None  # no reveals are over
 
     async def get_model(self, request: web.Request) -> web.Response:
         """How the model does, cycle by cycle, and where to get it."""

@@ -71,13 +71,16 @@ class ResourcesApi:
 
     async def get_resources(self, request: web.Request) -> web.Response:
         """JSON; every number is a claim of a miner's kernel."""
-        cycle = path_number(request, "cycle")
+        return web.json_response(await self.summary_of(path_number(request, "cycle")))
+
+    async def summary_of(self, cycle: int) -> dict[str, Any]:
+        """What a cycle's miners claim.  Raises Refused: no reveals of it are over."""
         found = self._known.get(cycle)
         if found is None:
             found = self._known[cycle] = await self._summary(cycle)
             while len(self._known) > CYCLES_CACHED:
                 self._known.popitem(last=False)
-        return web.json_response(found)
+        return found
 
     async def _summary(self, cycle: int) -> dict[str, Any]:
         """Raises Refused: no reveals of this cycle are over."""

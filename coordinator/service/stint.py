@@ -41,6 +41,7 @@ from coordinator.service import tls
 from coordinator.service.beacon_api import BeaconApi
 from coordinator.service.blobs import BlobStore
 from coordinator.service.door import Door
+from coordinator.service.energy import EnergyMeter
 from coordinator.service.finals import BlockFiller
 from coordinator.service.index import LogIndex
 from coordinator.service.journal import Journal
@@ -122,8 +123,16 @@ class Stint(ABC):
             Outflow(setup.config.limits.answers_bytes),
         )
         own = setup.identity.public_key
+        self._resources = ResourcesApi(self._index, rules.job)
+        self._energy = EnergyMeter(setup.config.watts_per_core)
         self._dashboard = Dashboard(
-            self._own.operator, self.standing, self._index, self._public.status, peers_up
+            self._own.operator,
+            self.standing,
+            self._index,
+            self._public.status,
+            peers_up,
+            used=self._resources.summary_of,
+            used_here=self._energy.of,
         )
         self._metrics = Metrics(self.standing, own, peers_up, self._refusals)
         self._beacon = BeaconApi(rules.genesis, self.standing, self._index)
@@ -171,8 +180,8 @@ class Stint(ABC):
         app[openapi.PAGES] = frozenset(route.path for route in pages)
         app.add_routes(self._publication.routes())
         app.on_response_prepare.append(readable_by_pages)
-        resources = ResourcesApi(self._index, self._application.rules.job)
-        doors = (self._public, self._beacon, MembershipApi(self.standing), resources)
+        membership = MembershipApi(self.standing)
+        doors = (self._public, self._beacon, membership, self._resources, self._energy)
         app.add_routes([route for door in doors for route in door.routes()])
         app.add_routes([*taking, *openapi.routes(__package__), *pages])
         return app
@@ -233,6 +242,7 @@ class Stint(ABC):
                 self._ledger.wake()
             elif isinstance(record, CycleClosed):
                 self._retention.wake()
+                self._energy.end(record.cycle)
 
 
 class MemberStint(Stint):
