@@ -12,6 +12,7 @@ from gristmill.testnet.plan import Network, Plan
 from gristmill.testnet.write import deployment_files
 from tests.deployment.dashboard import FILE, dashboard_json, expressions
 from tests.deployment.outcome import DEPLOY, ROOT, Missing, Validator, Wrong, program, told
+from tests.deployment.running import testnet_runs
 
 EXTRA = "pip install 'gristmill[deploy-checks]'"
 PROMETHEUS = "the package prometheus (apt)"
@@ -208,4 +209,5 @@ VALIDATORS = (
     Validator("testnet: systemd-analyze verify", written_units),
     Validator("testnet: promtool check config", written_prometheus),
     Validator("testnet: kubernetes", written_overlays),
+    Validator("testnet: runs", testnet_runs),
 )
