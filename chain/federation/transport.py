@@ -19,6 +19,8 @@ EXCHANGE_S = 10.0  # from the request to the last byte of the answer
 CONNECTIONS_MAX = 64
 JSON_BYTES_MAX = 1024 * 1024
 WRITE_BYTES = 256 * 1024  # of a body that is written at once
+RETRY_S_MAX = 60  # nobody makes us wait longer
+RETRY_DIGITS_MAX = 9
 CODE_CHARS_MAX = 64
 TEXT_CHARS_MAX = 500
 USER_AGENT = "gristmill-client/1"
@@ -29,6 +31,19 @@ class Reply(NamedTuple):
 
     status: int
     body: bytes
+    retry_s: int = 0  # how long it asks to be left alone
+
+
+class Later(Busy):
+    """A server has no room for us now.
+
+    Attributes:
+        retry_s: after how many seconds it would like to be asked again; 0 when it did not say.
+    """
+
+    def __init__(self, text: str, retry_s: int) -> None:
+        super().__init__(text)
+        self.retry_s = retry_s
 
 
 class _Problem(msgspec.Struct):
@@ -103,13 +118,21 @@ class Transport:
             async with self._session.request(
                 method, url, data=sent, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
-                return Reply(response.status, await _read(response, bytes_max))
+                body = await _read(response, bytes_max)
+                return Reply(response.status, body, _retry_s(response))
         except TimeoutError:
             raise Unavailable(f"{url}: no answer within {timeout_s:g} s") from None
         except aiohttp.ClientConnectorError:
             raise Unavailable(f"{url}: cannot connect") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{url}: {type(error).__name__}: {error}") from None
+
+
+def _retry_s(response: aiohttp.ClientResponse) -> int:
+    """Retry-After in seconds, no more than RETRY_S_MAX; a date in it is not looked at."""
+    text = response.headers.get("Retry-After", "")
+    known = text.isascii() and text.isdigit() and len(text) <= RETRY_DIGITS_MAX
+    return min(int(text), RETRY_S_MAX) if known else 0
 
 
 async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
@@ -128,7 +151,7 @@ def refusal(reply: Reply) -> FederationError:
     text = _plain(problem.detail or problem.title, TEXT_CHARS_MAX) or f"HTTP {reply.status}"
     code = _plain(problem.code, CODE_CHARS_MAX)
     if reply.status in (429, 503):
-        return Busy(text)
+        return Later(text, reply.retry_s)
     if reply.status == 404:
         return Refused(code or "not-found", text)
     if 400 <= reply.status < 500:

@@ -13,7 +13,7 @@ from bft.errors import Busy, DecodeError, Unavailable
 from chain.federation import api
 from chain.federation.answers import read_json
 from chain.federation.digest_fields import CONTENT_DIGEST, digest_field
-from chain.federation.transport import JSON_BYTES_MAX, Reply, Transport, refusal
+from chain.federation.transport import JSON_BYTES_MAX, Later, Reply, Transport, refusal
 from chain.rules.limits import RECEIPT_BYTES_MAX
 
 CHUNK_S = 120.0  # for one of them
@@ -50,11 +50,12 @@ async def send_in_chunks(
     while True:
         try:
             return await sending.go_on()
-        except (Unavailable, Busy):
+        except (Unavailable, Busy) as error:
             sending.tries += 1
             if sending.tries >= TRIES_MAX:
                 raise
-        await asyncio.sleep(RETRY_S * sending.tries)
+            wanted_s = error.retry_s if isinstance(error, Later) else 0
+        await asyncio.sleep(max(wanted_s, RETRY_S * sending.tries))
 
 
 class _Sending:
