@@ -43,11 +43,23 @@ class Listen(_Settings, frozen=True):
 
 
 class Storage(_Settings, frozen=True):
-    """How much of the disk artifacts may take."""
+    """Where artifacts are kept, and how much room they may take."""
 
     blobs_bytes_max: Annotated[
         Positive, says("Bytes of models and updates; beyond it uploads are refused with 507.")
     ] = 16 * 1024**3
+    artifacts: Annotated[
+        Annotated[
+            str, Meta(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*$", max_length=512)
+        ]
+        | None,
+        says(
+            "Where models and updates are kept: an S3 bucket and a prefix of this replica alone, "
+            "with credentials from the environment (AWS_ACCESS_KEY_ID and so on).  Left out: the "
+            "home's own directory.",
+            "s3://bucket/replica-2",
+        ),
+    ] = None
 
 
 class Limits(_Settings, frozen=True):
@@ -159,7 +171,9 @@ class ReplicaConfig(_Settings, frozen=True):
     listen: Annotated[
         Listen, says("Where this replica listens, if not at the addresses of its member record.")
     ] = Listen()
-    storage: Annotated[Storage, says("How much of the disk artifacts may take.")] = Storage()
+    storage: Annotated[Storage, says("Where artifacts are kept, and how much they may take.")] = (
+        Storage()
+    )
     limits: Annotated[Limits, says("What strangers may ask of this replica.")] = Limits()
     evaluation: Annotated[
         Evaluation, says("How updates are measured: how soon a score is known, never what it is.")

@@ -1,29 +1,35 @@
 """Artifacts by digest: model snapshots and updates.
 
-Content-addressed through `obstore`; the local directory is the default, and an object store keeps
-the same names.  Not trusted: every read is checked against its digest.
+Content-addressed through `obstore`; the local directory is the default, and an object store (S3)
+keeps the same names.  Not trusted: every read is checked against its digest.  What is not in the
+object store is looked for in the directory, so a replica may change from one to the other.
+See docs/adr/0017-artifacts-in-object-stores.md.
 """
 
 import asyncio
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
-from obstore.store import LocalStore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, ObjectStore
 
 from bft.crypto.hashing import sha256
-from bft.errors import DecodeError, FederationError
+from bft.errors import DecodeError, FederationError, Unavailable
 
 BLOB_BYTES_MAX = 256 * 1024 * 1024  # of what is held whole in memory
 ARTIFACT_BYTES_MAX = 2 * 1024**3  # of what comes in files and leaves in pieces
 PIECE_BYTES = 8 * 1024 * 1024
 PIECES_AT_ONCE = 2  # of one artifact, on their way to the store
 QUICK_BYTES = 64 * 1024  # hashed faster than another thread could be asked to
+TOLD_CHARS_MAX = 300  # of what a store says about a failure
+
+T = TypeVar("T")
 
 
 class StorageFull(FederationError):
@@ -37,29 +43,61 @@ def blob_path(digest: bytes) -> str:
 
 
 class BlobStore:
-    """One directory of artifacts.  One process uses it at a time."""
+    """One directory of artifacts, or one prefix of an object store.  One process at a time.
 
-    def __init__(self, root: Path, bytes_max: int) -> None:
-        """`bytes_max`: all artifacts together."""
+    Whatever visits the store raises Unavailable when an object store (or the disk) does not do what
+    it is asked: nothing was stored then, or nobody was told that it was.
+    """
+
+    def __init__(self, root: Path, bytes_max: int, remote: ObjectStore | None = None) -> None:
+        """Args:
+        root: the local directory.
+        bytes_max: all artifacts together.
+        remote: where artifacts are kept instead; it need not answer yet.
+        """
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for first in range(256):
             (root / f"{first:02x}").mkdir(mode=0o700, exist_ok=True)
         _sync(root)  # once, and not with every artifact
         self._root = root
-        self._store = LocalStore(prefix=root)
+        self._local = LocalStore(prefix=root)
+        self._store: ObjectStore = self._local if remote is None else remote
+        self._stores = (self._local,) if remote is None else (remote, self._local)
         self._bytes_max = bytes_max
+        self._removed: dict[bytes, asyncio.Event] = {}  # set when the deletion has ended
         self._puts: Counter[bytes] = Counter()  # under way, by digest
         for left_over in (*root.glob("*/*#*"), *root.glob("*/*.new")):
             left_over.unlink()  # written half when a process ended
-        self._bytes = sum(
-            int(entry["size"]) for page in obstore.list(self._store) for entry in page
-        )
+        self._bytes = self._count() if remote is None else 0
+        self._counted = remote is None
         self._reserved = 0  # by puts under way
+        self.up = True  # whether the store did what it was asked last
 
     @property
     def bytes_stored(self) -> int:
-        """Size of all artifacts."""
+        """Size of all artifacts, as far as they were counted: see `count`."""
         return self._bytes
+
+    async def count(self) -> None:
+        """Learn how much stands in an object store, once.  Raises Unavailable."""
+        if not self._counted:
+            found = await self._visit(self._count)
+            if not self._counted:  # else another put has counted, and perhaps stored
+                self._counted, self._bytes = True, found
+
+    def _count(self) -> int:
+        return sum(int(entry["size"]) for page in obstore.list(self._store) for entry in page)
+
+    async def _visit(self, ask: Callable[..., T], *arguments: Any) -> T:
+        """`ask` in a thread.  Raises Unavailable, and what `ask` raises itself."""
+        try:
+            found = await asyncio.to_thread(ask, *arguments)
+        except BaseError as error:
+            self.up = False
+            told = " ".join(str(error).partition("Debug source")[0].split())[:TOLD_CHARS_MAX]
+            raise Unavailable(f"the artifact store does not do what it is asked: {told}") from None
+        self.up = True
+        return found
 
     async def put(self, data: bytes, digest: bytes | None = None) -> bytes:
         """Store `data` durably; its digest.  Storing it again changes nothing.
@@ -89,8 +127,17 @@ class BlobStore:
 
     async def _put(self, blobs: Mapping[bytes, bytes], durable: bool) -> None:
         """All work with the disk is one visit to another thread."""
+        if not blobs:
+            return
+        await self.count()
+        await self._spared(blobs)
         with self._under_way(blobs, sum(map(len, blobs.values()))) as left:
-            self._bytes += await asyncio.to_thread(self._write, blobs, left, durable)
+            self._bytes += await self._visit(self._write, blobs, left, durable)
+
+    async def _spared(self, digests: Collection[bytes]) -> None:
+        """Wait until none of these is being deleted: what is put now must stay."""
+        while ends := [self._removed[digest] for digest in digests if digest in self._removed]:
+            await ends[0].wait()
 
     @contextmanager
     def _under_way(self, digests: Collection[bytes], size: int) -> Iterator[int]:
@@ -115,16 +162,15 @@ class BlobStore:
         """
         if size > ARTIFACT_BYTES_MAX:
             raise DecodeError(f"{size} bytes; an artifact has at most {ARTIFACT_BYTES_MAX}")
+        await self.count()
+        await self._spared((digest,))
         with self._under_way((digest,), size) as left:
-            self._bytes += await asyncio.to_thread(self._write_files, digest, size, parts, left)
+            self._bytes += await self._visit(self._write_files, digest, size, parts, left)
 
     def _write_files(self, digest: bytes, size: int, parts: Sequence[Path], left: int) -> int:
         """In a thread: how many bytes have come to the store."""
         path = blob_path(digest)
-        try:
-            before = int(obstore.head(self._store, path)["size"])
-        except FileNotFoundError:
-            before = 0
+        before = _size(self._store, path) or 0
         if before != size or _sum(self._pieces(path)) != (digest, size):
             found, came = _sum(_pieces(parts))
             if (found, came) != (digest, size):
@@ -157,13 +203,13 @@ class BlobStore:
 
         `end` is at most its size.
         """
-        try:
-            found = await obstore.get_range_async(
-                self._store, blob_path(digest), start=start, end=end
-            )
-        except FileNotFoundError:
-            return None
-        return bytes(found)
+        return await self._visit(self._read_range, digest, start, end)
+
+    def _read_range(self, digest: bytes, start: int, end: int) -> bytes | None:
+        for store in self._stores:
+            with suppress(FileNotFoundError):
+                return bytes(obstore.get_range(store, blob_path(digest), start=start, end=end))
+        return None
 
     def _write(self, blobs: Mapping[bytes, bytes], left: int, durable: bool) -> int:
         """In a thread: write what is not here yet; how many bytes have come to the store.
@@ -171,7 +217,8 @@ class BlobStore:
         Raises:
             StorageFull: there are more than `left`.
         """
-        missing = {d: data for d, data in blobs.items() if self._read(d, len(data)) != data}
+        here = self._store
+        missing = {d: data for d, data in blobs.items() if _read(here, d, len(data)) != data}
         if sum(map(len, missing.values())) > left:
             raise self._full(left)
         size = sum(self._write_one(digest, data) for digest, data in missing.items())
@@ -185,6 +232,9 @@ class BlobStore:
         return StorageFull(f"{used} of {self._bytes_max} bytes of artifacts are used")
 
     def _sync(self, digest: bytes) -> None:
+        """An object store says "stored" when it is durable; a file has to be synced."""
+        if self._store is not self._local:
+            return
         file = self._root / blob_path(digest)
         _sync(file)
         _sync(file.parent)
@@ -201,68 +251,78 @@ class BlobStore:
 
     async def size(self, digest: bytes) -> int | None:
         """How long the artifact with this digest is; None when it is not here."""
-        try:
-            return int((await obstore.head_async(self._store, blob_path(digest)))["size"])
-        except FileNotFoundError:
-            return None
+        return await self._visit(self._size, digest)
+
+    def _size(self, digest: bytes) -> int | None:
+        sizes = (_size(store, blob_path(digest)) for store in self._stores)
+        return next((size for size in sizes if size is not None), None)
 
     def path(self, digest: bytes) -> Path | None:
-        """The file with this artifact, unchecked, for who reads it in another process."""
+        """The file with this artifact, unchecked, for who reads it in another process.
+
+        None when it is not here, or in an object store only.
+        """
         path = self._root / blob_path(digest)
         return path if path.is_file() else None
 
     async def digests(self) -> list[bytes]:
         """All artifacts that are here, in the order of their digests."""
-        return await asyncio.to_thread(self._list)
+        return await self._visit(self._list)
 
     def _list(self) -> list[bytes]:
-        names = [entry["path"] for page in obstore.list(self._store) for entry in page]
-        found = []
-        for name in names:
-            with suppress(ValueError):
-                digest = bytes.fromhex(name.rpartition("/")[2])
-                if name == blob_path(digest):
-                    found.append(digest)
+        found = set()
+        for store in self._stores:
+            for name in (entry["path"] for page in obstore.list(store) for entry in page):
+                with suppress(ValueError):
+                    digest = bytes.fromhex(name.rpartition("/")[2])
+                    if name == blob_path(digest):
+                        found.add(digest)
         return sorted(found)
 
-    def remove(self, digest: bytes) -> bool:
+    async def remove(self, digest: bytes) -> bool:
         """Delete an artifact; False when it is not here, or somebody is storing it just now.
 
-        At once, so that no `put` can find the artifact in between and lose it afterwards.
-
-        Raises:
-            OSError: the disk refused.
+        A `put` of it waits meanwhile: it could find the artifact in between and lose it afterwards.
         """
-        if digest in self._puts:
+        if digest in self._puts or digest in self._removed:
             return False
-        path = self._root / blob_path(digest)
+        ended = self._removed[digest] = asyncio.Event()
         try:
-            size = path.stat().st_size
-            path.unlink()
-        except FileNotFoundError:
-            return False
-        self._bytes -= size
-        return True
+            sizes = await self._visit(self._delete, digest)
+        finally:
+            del self._removed[digest]
+            ended.set()
+        if self._counted:
+            self._bytes -= sizes[0] or 0
+        return any(size is not None for size in sizes)
+
+    def _delete(self, digest: bytes) -> list[int | None]:
+        """In a thread: its size in each of the stores before it was deleted there."""
+        sizes = []
+        for store in self._stores:
+            size = _size(store, blob_path(digest))
+            if size is not None:
+                with suppress(FileNotFoundError):
+                    obstore.delete(store, blob_path(digest))
+            sizes.append(size)
+        return sizes
 
     async def get(self, digest: bytes) -> bytes | None:
         """The bytes with this digest; None when they are not here (or damaged)."""
-        return await asyncio.to_thread(self._read, digest, BLOB_BYTES_MAX)
+        return await self._visit(self._read, digest, BLOB_BYTES_MAX)
 
     async def get_many(self, digests: Sequence[bytes], bytes_max: int) -> list[bytes | None]:
         """The bytes with these digests, in one visit to the disk; None for those not here.
 
         Ends before the answer would pass `bytes_max`: what is not in it was not looked for.
         """
-        return await asyncio.to_thread(self._read_many, digests, bytes_max)
+        return await self._visit(self._read_many, digests, bytes_max)
 
     def _read_many(self, digests: Sequence[bytes], bytes_max: int) -> list[bytes | None]:
         found: list[bytes | None] = []
         left = bytes_max
         for digest in digests:
-            try:
-                size = (self._root / blob_path(digest)).stat().st_size
-            except FileNotFoundError:
-                size = 0
+            size = self._size(digest) or 0
             if size > left:
                 break
             found.append(self._read(digest, size) if size else None)
@@ -271,14 +331,28 @@ class BlobStore:
 
     def _read(self, digest: bytes, bytes_max: int) -> bytes | None:
         """In a thread: the bytes, if they are here, right, and not more than these."""
-        try:
-            answer = obstore.get(self._store, blob_path(digest))
-            if answer.meta["size"] > bytes_max:
-                return None
-            data = bytes(answer.bytes())
-        except FileNotFoundError:
+        found = (_read(store, digest, bytes_max) for store in self._stores)
+        return next((data for data in found if data is not None), None)
+
+
+def _read(store: ObjectStore, digest: bytes, bytes_max: int) -> bytes | None:
+    """In a thread: the bytes from one store, if they are there, right, and not more than these."""
+    try:
+        answer = obstore.get(store, blob_path(digest))
+        if answer.meta["size"] > bytes_max:
             return None
-        return data if sha256(data) == digest else None
+        data = bytes(answer.bytes())
+    except FileNotFoundError:
+        return None
+    return data if sha256(data) == digest else None
+
+
+def _size(store: ObjectStore, path: str) -> int | None:
+    """In a thread: how long it is, or None."""
+    try:
+        return int(obstore.head(store, path)["size"])
+    except FileNotFoundError:
+        return None
 
 
 def _pieces(parts: Sequence[Path]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from bft.codec.canonical import decode
 from bft.crypto.hashing import sha256
-from bft.errors import DecodeError
+from bft.errors import DecodeError, Unavailable
 from chain.federation import api
 from coordinator.service.blobs import BlobStore, StorageFull
 
@@ -39,7 +39,7 @@ async def gather(
     digests = list(wanted)
     for part in _parts(digests):
         while part:
-            here = await store.get_many(part, api.BLOBS_ANSWER_BYTES_MAX)
+            here = await _stored(store, part)
             found |= {d: data for d, data in zip(part, here, strict=False) if data is not None}
             part = part[len(here) or 1 :]
     slots = asyncio.Semaphore(QUESTIONS_MAX)
@@ -78,10 +78,19 @@ async def _from_peers(
                 rest = rest[len(given) :]
 
 
+async def _stored(store: BlobStore, part: Sequence[bytes]) -> list[bytes | None]:
+    """As far as an answer goes; nothing while the own store is down, for the peers have theirs."""
+    try:
+        return await store.get_many(part, api.BLOBS_ANSWER_BYTES_MAX)
+    except Unavailable as error:
+        log.error("%s: %d artifacts are fetched from peers", error, len(part))
+        return [None] * len(part)
+
+
 async def _keep(store: BlobStore, right: Mapping[bytes, bytes]) -> None:
     try:
         await store.keep(right)
-    except StorageFull as error:
+    except (StorageFull, Unavailable) as error:
         log.error("%s: %d artifacts are used but not kept", error, len(right))
 
 

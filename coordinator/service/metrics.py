@@ -41,10 +41,14 @@ class Metrics:
         own_key: bytes,
         peers_up: Callable[[], tuple[int, ...]],
         refusals: Callable[[], int],
+        store_up: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`refusals`: how many signatures the guard has refused."""
+        """Args:
+        refusals: how many signatures the guard has refused.
+        store_up: whether the artifact store did what it was asked last.
+        """
         self._standing, self._own_key = standing, own_key
-        self._peers_up, self._refusals = peers_up, refusals
+        self._peers_up, self._refusals, self._store_up = peers_up, refusals, store_up
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         for kind in (ProcessCollector, PlatformCollector, GCCollector):
@@ -123,6 +127,10 @@ class Metrics:
             "gristmill_cycle_tables": ("Replicas whose table is here", len(state.tables)),
             "gristmill_registrations": ("Miners for the next assignment", len(state.registrations)),
             "gristmill_agreed_time_seconds": ("Agreed Unix time", state.agreed_ms / 1000),
+            "gristmill_artifact_store_up": (
+                "1 unless the artifact store failed when it was last used",
+                self._store_up(),
+            ),
             "gristmill_log_entries": ("Entries of the score log", state.log.size),
             "gristmill_chain_final_height": ("Height of the newest final block", state.tip.height),
             "gristmill_replicas": ("Members of the federation", members.n),

@@ -81,7 +81,7 @@ class Retention:
             state = self._state()
             if state.cycle != cycle or state.phase >= Phase.REVEAL:
                 break
-            if digest not in kept and self._store.remove(digest):
+            if digest not in kept and await self._store.remove(digest):
                 removed += 1
             await asyncio.sleep(0)
         return removed

@@ -51,6 +51,7 @@ from coordinator.service.linking import make_links
 from coordinator.service.membership_api import MembershipApi
 from coordinator.service.metrics import Metrics
 from coordinator.service.miner_api import MinerApi
+from coordinator.service.object_store import open_object_store
 from coordinator.service.outflow import Outflow
 from coordinator.service.problems import errors_to_problems
 from coordinator.service.public_api import PublicApi, readable_by_pages
@@ -103,7 +104,9 @@ class Stint(ABC):
         self._stack.callback(self._reader.close)
         self._index = LogIndex(self._reader, application.rules.params)
         self._stack.callback(self._index.close)
-        self._store = BlobStore(setup.home.blobs, setup.config.storage.blobs_bytes_max)
+        storage = setup.config.storage
+        remote = None if storage.artifacts is None else open_object_store(storage.artifacts)
+        self._store = BlobStore(setup.home.blobs, storage.blobs_bytes_max, remote)
         others = urls_but(application.state.members, setup.identity.public_key)
         self._artifacts = Artifacts(others, self._store)
         self._stack.push_async_callback(self._artifacts.close)
@@ -134,7 +137,9 @@ class Stint(ABC):
             used=self._resources.summary_of,
             used_here=self._energy.of,
         )
-        self._metrics = Metrics(self.standing, own, peers_up, self._refusals)
+        self._metrics = Metrics(
+            self.standing, own, peers_up, self._refusals, lambda: self._store.up
+        )
         self._beacon = BeaconApi(rules.genesis, self.standing, self._index)
         self._filler = BlockFiller(self._index, self._artifacts, self._keep_block)
         path = setup.home.journal.with_name("coins.db")

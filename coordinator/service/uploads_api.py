@@ -180,7 +180,7 @@ class UploadsApi:
             await self._artifacts.put_files(upload.digest, upload.size, parts)
         except DecodeError as error:
             if not parts:
-                self._artifacts.remove(upload.digest)  # damaged, and to be sent again
+                await self._artifacts.remove(upload.digest)  # damaged, and to be sent again
             await self._staging.drop(upload)
             raise Refused("wrong-digest", str(error)) from None
         except FileNotFoundError:

@@ -101,7 +101,7 @@ class Artifacts:
         """The bytes with this digest.  Asks until it has them; cancel it, or set a timeout."""
         turn = digest[0]  # so that not everybody asks the same peer first
         while True:
-            found = await self._store.get(digest)
+            found = await self._own(digest)
             if found is not None:
                 return found
             async with self._slots:
@@ -109,6 +109,14 @@ class Artifacts:
             if found is not None:
                 return found
             await asyncio.sleep(RETRY_S)
+
+    async def _own(self, digest: bytes) -> bytes | None:
+        """The bytes from here; None also when the own store is down: the peers have theirs."""
+        try:
+            return await self._store.get(digest)
+        except Unavailable as error:
+            log.error("%s: artifacts are fetched from peers", error)
+            return None
 
     async def _from_peers(self, turn: int, digest: bytes, bytes_max: int) -> bytes | None:
         """The bytes from the first peer that gives them, None when nobody does.
@@ -153,7 +161,7 @@ class Artifacts:
         except DecodeError as error:
             log.warning("a peer gave other bytes than asked for: %s", error)
             return False
-        except StorageFull as error:
+        except (StorageFull, Unavailable) as error:
             log.error("%s: an artifact is used but not kept", error)
         return True
 

@@ -57,10 +57,10 @@ async def test_what_is_removed_is_gone_and_leaves_its_room(tmp_path: Path) -> No
     store = BlobStore(tmp_path, 10)
     first = await store.put(b"x" * 10)
     assert await store.digests() == [first]
-    assert store.remove(first)
+    assert await store.remove(first)
     assert await store.digests() == [] and store.bytes_stored == 0
     assert await store.get(first) is None
-    assert not store.remove(first)
+    assert not await store.remove(first)
     await store.put(b"y" * 10)
 
 
@@ -71,7 +71,7 @@ async def test_nothing_is_removed_while_somebody_stores_it(tmp_path: Path) -> No
     again = asyncio.create_task(store.put(b"update"))
     refused = 0
     while not again.done():
-        refused += not store.remove(digest)
+        refused += not await store.remove(digest)
         if await store.get(digest) is None and not again.done():
             await asyncio.sleep(0)
     assert refused
