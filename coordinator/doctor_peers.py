@@ -11,6 +11,7 @@ from chain.release import UNKNOWN, release
 from coordinator import ask
 from coordinator.config import Setup
 from coordinator.service.tenure import open_etcd
+from deploy.lease import holder_of, key_prefix
 
 SKEW_MS_MAX = 2_000
 RELEASE_LETTERS_MAX = 40
@@ -59,13 +60,14 @@ def skew_of(status: dict[str, Any]) -> int:
 
 
 def etcd(setup: Setup) -> str:
-    """Whether the etcd of the settings answers.  Raises FederationError."""
+    """Who holds this replica's key in the etcd of the settings.  Raises FederationError."""
     standby = setup.config.standby
     if standby is None:
         raise ConfigError("replica.yaml names no etcd")
     with open_etcd(setup, standby) as client:
-        client.get(b"gristmill/doctor")
-    return f"{', '.join(standby.etcd)} answers"
+        prefix = key_prefix(setup.genesis.chain_id, setup.identity.public_key)
+        holder = holder_of(client, prefix)
+    return f"{', '.join(standby.etcd)} answers; {holder or 'nobody'} holds the key"
 
 
 def _is_ours(status: dict[str, Any], setup: Setup) -> bool:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from bft.crypto.hashing import sha256
 from bft.errors import ConfigError
+from coordinator import doctor_peers
 from coordinator.config import Setup, load_setup
 from coordinator.guard.shared import SharedGuard
 from coordinator.guard.store import Fenced, SqliteGuard
@@ -29,11 +30,14 @@ LEASE_S = 2
 
 
 @pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdClient]:
-    with (
-        running_etcd(tmp_path_factory.mktemp("etcd"), None) as endpoint,
-        open_client([endpoint]) as client,
-    ):
+def etcd_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_etcd(tmp_path_factory.mktemp("etcd"), None) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def etcd(etcd_endpoint: str) -> Iterator[EtcdClient]:
+    with open_client([etcd_endpoint]) as client:
         yield client
 
 
@@ -85,6 +89,17 @@ def standby_setup(root: Path, standby: Standby) -> Setup:
     setup = load_setup(homes[0])
     config = replace(setup.config, standby=standby)
     return Setup(setup.home, config, setup.genesis, setup.member, setup.keystore, setup.identity)
+
+
+def test_the_doctor_says_who_holds_the_key(etcd_endpoint: str, tmp_path: Path) -> None:
+    standby = Standby(etcd=(etcd_endpoint,))
+    setup = standby_setup(tmp_path, standby)
+    assert doctor_peers.etcd(setup) == f"{etcd_endpoint} answers; nobody holds the key"
+    with open_client([etcd_endpoint]) as client:
+        own = key_prefix(setup.genesis.chain_id, setup.identity.public_key)
+        hold = acquire(client, own, b"host-b", LEASE_S)
+        assert doctor_peers.etcd(setup) == f"{etcd_endpoint} answers; host-b holds the key"
+        hold.release()
 
 
 def test_plain_text_does_not_leave_the_machine(tmp_path: Path) -> None:
