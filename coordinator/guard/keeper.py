@@ -27,7 +27,7 @@ from coordinator.guard.store import GuardStore, SqliteGuard
 WINDOW_MIN, WINDOW_MAX = 4, 256
 """Slots that one durable write opens.  Small where votes are rare, so that an old copy of a journal
 is noticed soon and a standby has little to stay silent about; large where they are many."""
-SHARED_WINDOW_MIN, SHARED_WINDOW_MAX = 2, 8
+SHARED_WINDOW_MIN, SHARED_WINDOW_MAX = 2, 4
 """The same where other processes wait for the key.  Whoever takes over is silent until so many more
 batches are decided, and a bound that a burst has pushed far ahead never comes back."""
 WINDOW_SHORT_S = 1.0  # a window that is used up sooner doubles

@@ -24,12 +24,13 @@ from bft.errors import Busy, ConfigError, FederationError, Refused, Unavailable
 from coordinator.config import Setup, split_address
 from coordinator.guard.shared import SharedGuard
 from coordinator.guard.store import Fenced, GuardError, SqliteGuard
+from coordinator.service.standby_door import standby_door
 from coordinator.settings import Standby
 from deploy.etcd import EtcdClient, Tls, open_client
 from deploy.lease import HOLDER_BYTES_MAX, RENEWALS, Hold, acquire, key_prefix
 
 CALL_S = 2  # for one answer of etcd; several fit in what a lease lasts
-RETRY_S = 1.0  # between two tries for the key
+RETRY_S = 0.5  # between two tries for the key
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 log = logging.getLogger("gristmill.standby")
@@ -97,7 +98,7 @@ class Tenure:
 
 
 class Waiting:
-    """A process that tries to get the key, and does nothing else.  `run` it, `close` it."""
+    """A process that tries to get the key, and says so.  `run` it, `close` it."""
 
     def __init__(
         self, setup: Setup, standby: Standby, client: EtcdClient, local: SqliteGuard
@@ -109,18 +110,25 @@ class Waiting:
         name = f"{socket.gethostname()}, {setup.home.path.name}, process {os.getpid()}"
         self._name = name.encode("utf-8", "replace")[:HOLDER_BYTES_MAX]
         self._stopping = asyncio.Event()
-        self._said = ""
+        self._setup = setup
+        self._said, self._etcd_answers = "etcd was not asked yet", False
 
     async def run(self) -> None:
         """Until the key is ours: then `tenure` is there; or until `stop`.
 
         Raises:
-            ConfigError: etcd lets us not in, or it or the guard is an old copy.
+            ConfigError: etcd lets us not in, it or the guard is an old copy, or `listen.metrics`
+                is taken.
         """
+        async with standby_door(self._setup, lambda: (self._said, self._etcd_answers)):
+            await self._wait()
+
+    async def _wait(self) -> None:
         while not self._stopping.is_set():
             try:
                 self.tenure = await self._take()
             except (Busy, Refused, Unavailable, GuardError) as error:
+                self._etcd_answers = not isinstance(error, Unavailable)
                 if str(error) != self._said:
                     self._said = str(error)
                     log.warning("standby: %s", error)
