@@ -83,7 +83,8 @@ def test_help_reads_well(command: click.Command, context: click.Context) -> None
     assert "...\n" not in shown.partition("Commands:")[2], "first sentences too long for the list"
     wide = [line for line in shown.splitlines() if len(line) > COLUMNS]
     assert not wide, f"wider than {COLUMNS} columns: {wide}"
-    lines = inspect.cleandoc(command.help).replace("\\\n", " ").splitlines()
+    said = f"{inspect.cleandoc(command.help)}\n{(command.epilog or '').removeprefix('Example: ')}"
+    lines = said.replace("\\\n", " ").splitlines()
     examples = [line for line in lines if line.startswith("gristmill ")]
     assert examples or isinstance(command, click.Group), "no example"
     for line in examples:
