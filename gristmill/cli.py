@@ -47,6 +47,7 @@ COMMANDS: dict[str, Target] = {
     "audit": Target(
         "chain.audit.cli", "audit", "Replay the score log and name what does not follow."
     ),
+    "monitor": Target("chain.monitor.cli", "monitor", "Watch replicas on a terminal."),
     "energy": Target(
         "chain.energy.cli", "energy", "Joules per block and per loss removed, beside Bitcoin's."
     ),
