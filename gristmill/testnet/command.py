@@ -29,6 +29,12 @@ from gristmill.testnet.plan import Network, Plan
     show_default=True,
     help="Constants of the chain: cycles of seconds, or of twenty minutes.",
 )
+@click.option(
+    "--standby",
+    is_flag=True,
+    help="A second process with replica 0's identity, and an etcd that lets one of them vote: at "
+    "127.0.0.1:2379, in compose.yaml a container.",
+)
 @click.option("--plain-keys", is_flag=True, help="Do not encrypt the replicas' keys.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def testnet(
@@ -38,6 +44,7 @@ def testnet(
     nodes: int,
     network: str,
     params: str,
+    standby: bool,
     plain_keys: bool,
     as_json: bool,
 ) -> None:
@@ -46,7 +53,7 @@ def testnet(
     DIR must be new or empty.  It gets a home for every operator (replica-0, ...), miner and node,
     with the genesis record of all; passphrases in secrets/; and, for the same homes, compose.yaml
     (with Prometheus and Grafana), systemd/ (units) and kubernetes/ (kustomize overlays, with
-    names only).
+    names and without a standby).
 
     Everything of everybody is in one place, so this is for rehearsals.  In earnest each operator
     runs `gristmill operator init` where his replica will run.
@@ -68,6 +75,7 @@ def testnet(
         nodes=nodes,
         network=Network(network),
         plain_keys=plain_keys,
+        standby=standby,
     )
     job, snapshot = digits_job()
     genesis = write_testnet(plan, JobDirectory(job, PRESETS[params], snapshot))
@@ -76,13 +84,13 @@ def testnet(
         told = {
             "chain_id": genesis.chain_id.hex(),
             "directory": str(plan.root),
-            "homes": {name: str(plan.home(name)) for name in plan.names},
+            "homes": {name: str(plan.home(name)) for name in plan.processes},
             "apis": [f"http://{plan.api(index)}" for index in range(plan.replicas)],
             "next": steps,
         }
         click.echo(json.dumps({"ok": True, "data": told}))
         return
-    click.echo(f"chain {genesis.chain_id.hex()}: {', '.join(plan.names)} in {plan.root}")
+    click.echo(f"chain {genesis.chain_id.hex()}: {', '.join(plan.processes)} in {plan.root}")
     for step in steps:
         click.echo(step)
 
@@ -98,7 +106,7 @@ def next_steps(plan: Plan, user: int) -> list[str]:
         f"systemd: {by_name}systemctl link {root}/systemd/* && "
         "systemctl start gristmill-testnet.target",
     ]
-    if not plan.loopback:
+    if not plan.loopback and not plan.standby:
         steps.append("kubernetes: docs/DEPLOYMENT.md")
     home = plan.home("replica-0")
     steps.append(f"by hand: {by_name}{credentials}gristmill operator run --home {home}, and so on")

@@ -7,16 +7,19 @@ import yaml
 from gristmill.testnet.plan import (
     API,
     CREDENTIAL,
+    ETCD,
     HTTP,
     LINK,
     METRICS,
     P2P,
+    STANDBY,
     Plan,
     port_of,
 )
 
 IMAGE = "${GRISTMILL_IMAGE:-gristmill}"
 PROMETHEUS_IMAGE = "docker.io/prom/prometheus:v3.5.0"
+ETCD_IMAGE = "quay.io/coreos/etcd:v3.6.4"
 GRAFANA_IMAGE = "docker.io/grafana/grafana:12.1.0"
 HOME = "/var/lib/gristmill/home"  # in a container
 PUBLISHED_FIRST = 7401  # of the APIs, on the host's loopback; ten apart
@@ -42,6 +45,11 @@ def compose_file(plan: Plan, owner: str) -> str:
     services: dict[str, Any] = {}
     for name in plan.names:
         services[name] = _SERVICE[name.partition("-")[0]](plan, int(name.partition("-")[2]), owner)
+    if plan.standby:
+        services[STANDBY] = _replica(plan, 0, owner, STANDBY)
+        # The key's first holder is the one whose guard knows what was signed.
+        services[STANDBY]["depends_on"] = {"replica-0": {"condition": "service_healthy"}}
+        _share_etcd(plan, services)
     services["prometheus"] = _prometheus(plan)
     services["grafana"] = _grafana(plan)
     document: dict[str, Any] = {"name": "gristmill-testnet", "services": services}
@@ -50,14 +58,40 @@ def compose_file(plan: Plan, owner: str) -> str:
             f"passphrase-{index}": {"file": f"./secrets/replica-{index}/{CREDENTIAL}"}
             for index in range(plan.replicas)
         }
-    document["volumes"] = {"prometheus": {}, "grafana": {}}
+    kept = ("prometheus", "grafana", *(("etcd",) if plan.standby else ()))
+    document["volumes"] = {name: {} for name in kept}
     header = _HEADER.format(replicas=plan.replicas, miners=plan.miners, nodes=plan.nodes)
     return header + yaml.safe_dump(document, sort_keys=False, width=100)
 
 
-def _replica(plan: Plan, index: int, owner: str) -> dict[str, Any]:
+def _share_etcd(plan: Plan, services: dict[str, Any]) -> None:
+    """Replica 0, its standby and etcd have one network address: whoever votes is who listens."""
+    services["etcd"] = etcd = {
+        "image": ETCD_IMAGE,
+        "command": [
+            "etcd",
+            "--data-dir=/var/lib/etcd",
+            f"--listen-client-urls=http://{ETCD}",
+            f"--advertise-client-urls=http://{ETCD}",
+            "--listen-peer-urls=http://127.0.0.1:2380",
+        ],
+        "volumes": ["etcd:/var/lib/etcd"],
+        "restart": "unless-stopped",
+        "mem_limit": "512m",
+        **_locked(plan),
+    }
+    if plan.loopback:
+        return
+    etcd["networks"] = {"default": {"aliases": ["replica-0"]}}
+    etcd["ports"] = services["replica-0"]["ports"]
+    for name in ("replica-0", STANDBY):
+        del services[name]["ports"]
+        services[name]["network_mode"] = "service:etcd"
+
+
+def _replica(plan: Plan, index: int, owner: str, name: str = "") -> dict[str, Any]:
     metrics = port_of(plan.metrics(index))
-    made = _ours(plan, f"replica-{index}", owner, ["operator", "run", "--home", HOME])
+    made = _ours(plan, name or f"replica-{index}", owner, ["operator", "run", "--home", HOME])
     made["environment"] = {"GRISTMILL_REPLICA__LISTEN__METRICS": plan.metrics(index)}
     if not plan.loopback:
         made["environment"] = {

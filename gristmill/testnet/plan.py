@@ -19,6 +19,10 @@ PORT_FIRST = 7400
 """Where the ports begin if all processes share one address."""
 PORTS_REPLICA, PORTS_NODE = 3, 2
 LOOPBACK = "127.0.0.1"
+STANDBY = "replica-0-standby"
+"""Who takes over when replica-0 dies; its home's name, too."""
+ETCD = f"{LOOPBACK}:2379"
+"""Where the two find it: they share its address, so that nothing goes over a network."""
 CREDENTIAL = "gristmill-passphrase"
 """File and credential name of a passphrase, as coordinator/keys/passphrase.py looks for it."""
 
@@ -41,6 +45,7 @@ class Plan:
     network: Network = Network.NAMES
     ports: Sequence[int] = field(default=())  # loopback only; consecutive ones when left out
     plain_keys: bool = False
+    standby: bool = False  # a second process with replica 0's identity, and an etcd between them
 
     def __post_init__(self) -> None:
         bounds = {
@@ -64,6 +69,11 @@ class Plan:
         """Every process, which is also its home's name: replica-0, ..., miner-0, ..., node-0."""
         kinds = (("replica", self.replicas), ("miner", self.miners), ("node", self.nodes))
         return tuple(f"{kind}-{index}" for kind, count in kinds for index in range(count))
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """`names`, and replica 0's standby if there is one."""
+        return (*self.names, STANDBY) if self.standby else self.names
 
     @property
     def loopback(self) -> bool:
@@ -112,6 +122,11 @@ class Plan:
 
     def _port(self, number: int) -> int:
         return self.ports[number] if self.ports else PORT_FIRST + number
+
+
+def replica_of(name: str) -> int:
+    """0 of replica-0 and of replica-0-standby."""
+    return int(name.split("-")[1])
 
 
 def port_of(address: str) -> int:

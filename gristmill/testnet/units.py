@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from gristmill.testnet.plan import CREDENTIAL, Plan
+from gristmill.testnet.plan import CREDENTIAL, STANDBY, Plan, replica_of
 
 SOURCE = {
     "replica": "gristmill-replica@.service",
@@ -21,7 +21,7 @@ def unit_files(plan: Plan, units: Path, program: Path, owner: str) -> dict[str, 
         program: what starts gristmill on this machine.
         owner: the user whose homes these are.
     """
-    made = {name: _unit(plan, name, units, program, owner) for name in plan.names}
+    made = {name: _unit(plan, name, units, program, owner) for name in plan.processes}
     files = {f"gristmill-testnet-{name}.service": text for name, text in made.items()}
     wanted = "".join(f"Wants={name}\n" for name in files)
     files[TARGET] = f"[Unit]\nDescription=Gristmill test network\n{wanted}"
@@ -29,7 +29,7 @@ def unit_files(plan: Plan, units: Path, program: Path, owner: str) -> dict[str, 
 
 
 def _unit(plan: Plan, name: str, units: Path, program: Path, owner: str) -> str:
-    kind, _, number = name.partition("-")
+    kind = name.partition("-")[0]
     home = plan.home(name)
     text = (units / SOURCE[kind]).read_text(encoding="utf-8")
     command = next(line for line in text.splitlines() if line.startswith("ExecStart="))
@@ -48,10 +48,13 @@ def _unit(plan: Plan, name: str, units: Path, program: Path, owner: str) -> str:
         "PrivateTmp": "PrivateTmp=no",
         "WantedBy": f"WantedBy={TARGET}",
     }
+    if name == STANDBY:
+        changed["After"] = "After=gristmill-testnet-replica-0.service"
     if kind == "replica":
-        secret = plan.credentials(int(number)) / CREDENTIAL
+        number = replica_of(name)
+        secret = plan.credentials(number) / CREDENTIAL
         credential = "" if plan.plain_keys else f"LoadCredential={CREDENTIAL}:{secret}\n"
-        listen = f"Environment=GRISTMILL_REPLICA__LISTEN__METRICS={plan.metrics(int(number))}"
+        listen = f"Environment=GRISTMILL_REPLICA__LISTEN__METRICS={plan.metrics(number)}"
         changed["LoadCredential"] = credential + listen
     return _with(text, changed)
 

@@ -55,11 +55,13 @@ def deployment_files(plan: Plan, program: Path, user: int, group: int) -> dict[s
     for file, text in unit_files(plan, DEPLOY / "systemd", program, name).items():
         files[f"systemd/{file}"] = text
     if not plan.loopback:
+        files["hosts"] = hosts_file(plan)
+    # In a cluster the volume moves to another machine; a standby has no place there.
+    if not plan.loopback and not plan.standby:
         for base in sorted((DEPLOY / "kustomize" / "base").glob("*.yaml")):
             files[f"kubernetes/base/{base.name}"] = base.read_text(encoding="utf-8")
         for file, text in overlay_files(plan).items():
             files[f"kubernetes/{file}"] = text
-        files["hosts"] = hosts_file(plan)
     return files
 
 

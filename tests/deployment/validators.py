@@ -184,7 +184,7 @@ def _written(network: Network) -> Iterator[Path]:
     """A directory with all that `gristmill testnet` writes but the homes, which nobody reads."""
     user = os.getuid()
     with tempfile.TemporaryDirectory() as place:
-        plan = Plan(root=Path(place), network=network)
+        plan = Plan(root=Path(place), network=network, standby=network is Network.LOOPBACK)
         files = deployment_files(plan, Path("/bin/true"), user, os.getgid())
         for path, text in files.items():
             file = plan.root / path

@@ -18,11 +18,12 @@ from bft.errors import ConfigError
 from chain.node.config import load_config as load_node
 from chain.params import MINIMAL
 from coordinator.config import load_setup
+from coordinator.guard.store import SqliteGuard
 from coordinator.keys.store import Cost
 from gristmill.cli import main
 from gristmill.testnet.command import next_steps
 from gristmill.testnet.compose import compose_file
-from gristmill.testnet.plan import CREDENTIAL, Network, Plan
+from gristmill.testnet.plan import CREDENTIAL, STANDBY, Network, Plan
 from gristmill.testnet.write import DEPLOY, IMAGE_USER, deployment_files, write_testnet
 from miner.config import load_home
 from miner.training.jobdir import JobDirectory
@@ -90,7 +91,28 @@ def test_compose_runs_each_home_without_privileges(network: Plan) -> None:
 
 def test_the_compose_file_in_the_repository_is_what_testnet_writes() -> None:
     held = (DEPLOY / "compose" / "compose.yaml").read_text()
-    assert held == compose_file(Plan(root=Path()), f"{IMAGE_USER}:{IMAGE_USER}")
+    assert held == compose_file(Plan(root=Path(), standby=True), f"{IMAGE_USER}:{IMAGE_USER}")
+
+
+def test_a_standby_has_the_keys_and_a_guard_that_waits_for_etcd(tmp_path: Path) -> None:
+    plan = Plan(root=tmp_path / "net", replicas=1, miners=0, nodes=0, standby=True)
+    write_testnet(plan, job(), CHEAP)
+    passphrase = plan.credentials(0) / CREDENTIAL
+    first = load_setup(plan.home("replica-0"), passphrase_file=passphrase)
+    second = load_setup(plan.home(STANDBY), passphrase_file=passphrase)
+    assert first.identity.public_key == second.identity.public_key
+    assert first.config.standby is not None
+    assert first.config.standby == second.config.standby
+    for setup, waits in ((first, False), (second, True)):
+        guard = SqliteGuard(setup.guard, setup.identity.public_key)
+        assert bool(guard.second) == waits
+        guard.close()
+    services = yaml.safe_load((plan.root / "compose.yaml").read_text())["services"]
+    assert services["replica-0"]["network_mode"] == "service:etcd"
+    assert services[STANDBY]["network_mode"] == "service:etcd"
+    assert services["etcd"]["networks"]["default"]["aliases"] == ["replica-0"]
+    assert not (plan.root / "replica-0.tar").exists()
+    assert not (plan.root / "kubernetes").exists()
 
 
 def test_units_start_the_homes(network: Plan) -> None:
