@@ -59,7 +59,7 @@ class StatedPool:
 
 def _row(item: "Candidate") -> EvaluationRow:
     if item.update is None:
-        return EvaluationRow(unit=item.unit.unit, valid=0, gain=0, advantage=0)
+        return EvaluationRow(unit=item.unit.unit, valid=0, gain=0, advantage=0, norm=0, replay=0)
     seed = sha256(item.update)
     return EvaluationRow(
         unit=item.unit.unit,

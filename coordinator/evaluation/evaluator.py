@@ -58,7 +58,7 @@ class Candidate:
 
     unit: WorkUnit
     update: bytes | None  # None when this replica could not get them
-    own: Sequence[int] = ()  # records of the unit's chunk, at least one
+    own: Sequence[int] = ()  # records of the unit's chunk; with none the advantage is 0
     cap: int = 0  # the largest norm that counts, see chain/rules/norms.py; 0: any
     chunk: Sequence[int] = ()  # all records of its chunk if the unit is audited, else none
 
@@ -68,7 +68,9 @@ class Batches:
     """What all units of a cycle are measured with."""
 
     challenge: Sequence[int]  # held-out records, at least one
-    control: Sequence[int]  # training records; those of a unit's own chunk are left out for it
+    control: Sequence[
+        int
+    ]  # training records, maybe none; those of a unit's own chunk are left out for it
     seed: bytes = bytes(32)  # of the assignment
 
 
@@ -190,9 +192,11 @@ class Bench:
         except DecodeError:
             return invalid
         after = self._stepped(segment, limited(change, item.cap))
-        own = _Batch(self._model, *self._read(item.own))
         shared = self._removed(segment, after, self._shared.seen(segment))
-        removed = self._removed(segment, after, own.seen(segment))
+        removed = np.zeros(0)
+        if item.own:
+            own = _Batch(self._model, *self._read(item.own))
+            removed = self._removed(segment, after, own.seen(segment))
         if not (np.isfinite(shared).all() and np.isfinite(removed).all()):
             return invalid
         challenge, control = np.split(shared, [len(self._batches.challenge)])

@@ -1,5 +1,6 @@
 """Tables are those of the plain way: everything for each unit and batch anew, nothing kept."""
 
+import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -158,3 +159,12 @@ def test_an_update_of_zeros_gains_exactly_nothing(mode: Mode, tmp_path: Path) ->
 def replace_items(given: Case, items: Iterable[Candidate]) -> Case:
     """The same with other updates."""
     return Case(given.job, given.base, tuple(items))
+
+
+def test_a_unit_without_own_records_has_its_gain_and_no_advantage(tmp_path: Path) -> None:
+    given = case(_plain(), Mode.JOINT, tmp_path)
+    bare = replace_items(given, [dataclasses.replace(item, own=()) for item in given.items])
+    with_test, without = given.table(), bare.table(control=())
+    assert [row.gain for row in without] == [row.gain for row in with_test]
+    assert {row.advantage for row in without} == {0}
+    assert any(row.advantage for row in with_test)
