@@ -255,7 +255,8 @@ def open_client(
         timeout_s: for each call.
 
     Raises:
-        ConfigError: no endpoint, too many, a name among several, or unreadable TLS files.
+        ConfigError: no endpoint, too many, a name among several, several without a server name,
+            or unreadable TLS files.
     """
     target = _target(endpoints)
     if timeout_s < 1:
@@ -266,6 +267,11 @@ def open_client(
     ]
     files: dict[str, str] = {}
     if tls is not None:
+        if tls.server_name is None and len(endpoints) > 1:  # gRPC has one name for all of them
+            raise ConfigError(
+                f"etcd at {', '.join(endpoints)}: several need tls.server_name, a name that stands "
+                "in the certificates of all of them"
+            )
         for path in (tls.authority, tls.certificate, tls.key):
             if not path.is_file():
                 raise ConfigError(f"etcd TLS file {path} is not there")

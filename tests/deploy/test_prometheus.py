@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from coordinator.service.metrics import Metrics
+from coordinator.service.standby_door import StandbyMetrics
 from gristmill.testnet.monitoring import DATASOURCE as WRITTEN
 from tests.coordinator.service.test_metrics import OWN, Still
 from tests.deployment.dashboard import DATASOURCE, FILE, PANELS, expressions
@@ -24,7 +25,10 @@ def rules() -> list[dict[str, Any]]:
 
 
 def test_every_metric_in_an_alert_is_one_of_a_replica() -> None:
-    families = Metrics(Still(), OWN, lambda: (), lambda: 0).collect()
+    families = [
+        *Metrics(Still(), OWN, lambda: (), lambda: 0).collect(),
+        *StandbyMetrics(lambda: ("", True)).collect(),
+    ]
     known = {sample.name for family in families for sample in family.samples}
     named = {name for rule in rules() for name in re.findall(r"gristmill_\w+", rule["expr"])}
     assert named
