@@ -25,7 +25,7 @@ def main() -> int:
         bad = outcome.verdict is Verdict.FAIL
         failed += bad or (required and outcome.verdict is Verdict.SKIPPED)
     print(f"{len(chosen)} validators, {failed} failures")
-    return 1 if failed else 0
+    return 1 if failed or not chosen else 0
 
 
 if __name__ == "__main__":
