@@ -20,6 +20,7 @@ from chain.rules.families.mlp import Mlp
 
 ENTRY_POINTS = "gristmill.families"
 JOBS_CACHED_MAX = 64
+SPANS_CACHED_MAX = 1 << 10
 
 BUILT_IN: Mapping[bytes, Family] = {b"cnn": Cnn(), b"gpt": Gpt(), b"mlp": Mlp()}
 
@@ -47,6 +48,7 @@ def segment_parameters(job: Job, segment: int) -> int:
     return _plan(job)[_number(job, segment)][1]
 
 
+@lru_cache(maxsize=SPANS_CACHED_MAX)
 def span(job: Job, segment: int) -> Span:
     """Layers and head of a segment's loss.  Raises ValueError: no such segment."""
     number = _number(job, segment)
