@@ -14,11 +14,11 @@ import tempfile
 from pathlib import Path
 
 from bft.crypto.hashing import sha256
-from tests.api import contract, hostile, nodes
+from tests.api import contract, hostile, nodes, uploads
 from tests.coordinator.service.beacon_mill import UPDATE, Beaming, beaming
 
-NODE_SHARE = 0.25
-"""Of the budget: a node has few routes."""
+PART = 0.2
+"""Of the budget, for a node and for uploads each: they have few routes."""
 
 
 def examples(found: Beaming) -> dict[str, object]:
@@ -39,9 +39,10 @@ async def run(seed: int, budget_s: float) -> bool:
         root = Path(name)
         async with beaming(root / "federation") as found:
             url = found.mill.urls[0]
-            share_s = budget_s * (1 - NODE_SHARE)
+            share_s = budget_s * (1 - 2 * PART)
             kept = await contract.check(url, examples(found), root, seed, share_s)
-        kept = await nodes.check(root, seed, budget_s * NODE_SHARE) and kept
+        for check in (nodes.check, uploads.check):
+            kept = await check(root, seed, budget_s * PART) and kept
         (root / "victim").mkdir()
         wrong = await hostile.check(root / "victim")
     for line in wrong:

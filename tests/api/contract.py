@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -55,16 +56,21 @@ async def check(
     seed: int,
     budget_s: float,
     excluded: Sequence[str] = (api.EVENTS,),
+    included: Sequence[str] = (),
+    fixed: Mapping[str, str] = MappingProxyType({}),
 ) -> bool:
     """Whether the server at `url` kept its contract; what schemathesis saw goes to stdout.
 
     Args:
         root: a directory for its files.
         excluded: paths; a stream of events has no end.
+        included: paths, if not all others.
+        fixed: parameters that are never anything else, as "header.NAME" or "path.NAME".
     """
     document, settings = root / "openapi.json", root / "schemathesis.toml"
     document.write_text(json.dumps(with_examples(await described(url), examples)))
-    settings.write_text(SETTINGS)
+    lines = [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in fixed.items()]
+    settings.write_text("\n".join(["[parameters]", *lines, SETTINGS]))
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(settings)),
         *("run", str(document), "--url", url, "--seed", str(seed), "--no-color"),
@@ -73,6 +79,7 @@ async def check(
         *("--request-timeout", str(REQUEST_S), "--continue-on-failure", "--warnings", "off"),
         *("--generation-database", "none", "--workers", "1"),
         *(part for path in excluded for part in ("--exclude-path", path)),
+        *(part for path in included for part in ("--include-path", path)),
     ]
     process = await asyncio.create_subprocess_exec(*command, cwd=root)
     try:

@@ -13,10 +13,11 @@ import aiohttp
 from aiohttp import web
 from msgspec.structs import replace
 
+import coordinator.service
 from bft.codec.envelope import seal
 from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
-from chain.federation import api
+from chain.federation import api, openapi
 from chain.federation.digest_fields import CONTENT_DIGEST, digest_field
 from chain.federation.server import make_runner
 from chain.params import MINIMAL
@@ -98,6 +99,7 @@ class Doors:
         app = web.Application(middlewares=[errors_to_problems])
         app.add_routes(self.uploads.routes())
         app.add_routes(ArtifactsApi(self.store, Outflow(1 << 28)).routes())
+        app.add_routes(openapi.routes(coordinator.service.__name__))
         runner = make_runner(app, shutdown_timeout=0.1)
         await runner.setup()
         try:
