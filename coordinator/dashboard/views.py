@@ -47,9 +47,20 @@ def replicas(
             "up": index == own or index in peers_up,
             "primary": index == standing.get("primary"),
             "share": index not in lacking,
+            "signed": _signed(state, index),
         }
         for index, operator in enumerate(names(state.members))
     ]
+
+
+def _signed(state: State, index: int) -> str:
+    """What one member has signed of late, as the log has it: it lives, and its words arrive."""
+    found = (
+        ("that the time is over", state.elapsed),
+        ("a signature share", state.shares),
+        ("its measurements", state.tables),
+    )
+    return ", ".join(name for name, authors in found if index in authors)
 
 
 def now(rules: Rules, state: State, members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
