@@ -171,7 +171,7 @@ async def test_a_standby_votes_after_the_holders_death_and_no_key_signs_twice(
         second.signal(signal.SIGSTOP)  # beyond its lease
         await voting(first, mill, forwarder)
         second.signal(signal.SIGCONT)
-        await second.says("this process holds the key no more")
+        await second.says(" no more")
         cycle = mill.state().cycle
         await mill.until(lambda: mill.state().cycle > cycle + 1)
         await voting(first, mill, forwarder)
