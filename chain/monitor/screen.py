@@ -32,6 +32,7 @@ class Monitor(App[None]):
         super().__init__()
         self._asker, self._every_s = asker, every_s
         self._last: Look | None = None
+        self._looking = False
         self._phase: tuple[int, str] | None = None
         self._since_s = time.monotonic()
 
@@ -56,11 +57,16 @@ class Monitor(App[None]):
         self.action_look()
 
     def action_look(self) -> None:
-        """Ask now; a look that is still under way gives way to this one."""
-        self.run_worker(self._look(), exclusive=True)
+        """Ask now, unless a look is under way: a slow replica must not undo every one."""
+        if not self._looking:
+            self._looking = True
+            self.run_worker(self._look())
 
     async def _look(self) -> None:
-        look = await self._asker.look()
+        try:
+            look = await self._asker.look()
+        finally:
+            self._looking = False
         log = self.query_one("#happened", RichLog)
         for sentence in news(self._last, look):
             log.write(Text(f"{time.strftime('%H:%M:%S')} {sentence}"))

@@ -85,7 +85,7 @@ def _run(*command: str | Path) -> None:
 async def _look(urls: list[str], to: Path) -> None:
     """gristmill monitor's screen, as it is after two looks."""
     async with aiohttp.ClientSession() as session:
-        app = Monitor(Asker(session, tuple(urls)), every_s=1.0)
+        app = Monitor(Asker(session, tuple(urls)), every_s=LOOK_S)
         async with app.run_test(size=(128, 38)) as pilot, asyncio.timeout(LOOK_S):
             await app.workers.wait_for_complete()
             await pilot.press("r")

@@ -55,3 +55,28 @@ async def test_a_replica_on_the_screen_and_one_that_does_not_answer(tmp_path: Pa
         assert document["ok"] and document["replicas"][0]["status"]["role"] == "member"
     told = await asyncio.to_thread(CliRunner().invoke, monitor, ["--url", silent, "--json"])
     assert isinstance(told.exception, Unavailable) and told.output == ""
+
+
+async def test_one_that_keeps_silent_does_not_hide_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time is longer than that between two looks."""
+    monkeypatch.setattr("chain.federation.asking.ANSWER_S", 1)
+    ended = asyncio.Event()
+
+    async def keep_silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    (port,) = claim_ports(1)
+    server = await asyncio.start_server(keep_silent, "127.0.0.1", port)
+    silent = f"http://127.0.0.1:{port}"
+    async with running(tmp_path, 1, BUSY) as mill, aiohttp.ClientSession() as session, server:
+        app = Monitor(Asker(session, (mill.urls[0], silent)), every_s=0.25)
+        async with app.run_test(size=(140, 40)) as pilot, asyncio.timeout(PATIENCE_S):
+            replicas = app.query_one("#replicas", DataTable)
+            while replicas.row_count < 2:
+                await pilot.pause(PAUSE_S)
+            assert str(replicas.get_row_at(0)[-1]) == mill.urls[0]
+            assert "did not answer within 1 s" in str(replicas.get_row_at(1)[1])
+        ended.set()
