@@ -282,16 +282,6 @@ MILL = (
         ),
     ),
     Mutant(
-        "failed-audit-ends-trial",
-        "only an audit that was passed counts towards the end of a trial",
-        ORACLE,
-        (
-            "chain/rules/standing.py",
-            "row.audited and row.valid and row.replay >= params.audit_cosine",
-            "row.audited and row.valid",
-        ),
-    ),
-    Mutant(
         "cap-ignored",
         "an update counts up to the trailing norm",
         ("tests/chain/rules/test_norms.py",),
