@@ -10,6 +10,7 @@ that the page names (tests/four_hosts/carrying.py).  Status 1: a line did not do
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -71,6 +72,7 @@ def main() -> int:
         print(f"SKIPPED: {lacks}")
         return 0
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and end all hosts
     begun = time.monotonic()
     with ExitStack() as stack:
         if given.keep is not None:
