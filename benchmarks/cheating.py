@@ -49,7 +49,6 @@ def table(task: str, seeds: int, cycles: int, play: int, params: Params) -> list
         )
         print(f"{task}: and played for {play} cycles", file=sys.stderr)
     honest = np.array([np.mean([worth(one) for one in found["honest"]]) for found in pools])
-    reference = float(np.mean([found[POLICIES[0], "honest"] for found in plays]))
     rows: list[Row] = []
     for name, work in WORK.items():
         alone = np.array([np.mean([worth(one) for one in found[name]]) for found in pools])
@@ -68,7 +67,9 @@ def table(task: str, seeds: int, cycles: int, play: int, params: Params) -> list
         }
         best, spread = 0.0, 0.0
         for policy in POLICIES:
-            runs = np.array([found[policy, name] for found in plays]) / reference
+            runs = np.array(
+                [found[policy, name] / found[POLICIES[0], "honest"] for found in plays]
+            )  # paired: each seed against its own honest machine
             row[policy] = round(float(runs.mean()), 3)
             if runs.mean() > best:
                 best, spread = float(runs.mean()), error(runs)
