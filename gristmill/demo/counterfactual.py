@@ -30,6 +30,8 @@ def winners_without(
 ) -> dict[int, tuple[bytes, bytes]]:
     """Cycle -> (winner as drawn, winner had `replica` kept silent).
 
+    For federations without trials, as the demonstration's is.
+
     Args:
         entries: encoded LogEntry, a log that the auditor has passed.
     """
@@ -69,6 +71,7 @@ def _redraw(genesis: Genesis, cycle: _Cycle, drawn: Drawn, replica: int) -> byte
     assert scored is not None
     tables = {author: cycle.tables[author] for author in scored.evaluators if author != replica}
     params, job = genesis.params, genesis.job
-    rows = score(drawn.cycle, cycle.units, agree(tables), scored.references, params, job)
+    audited = {row.unit for row in scored.rows if row.audited}
+    rows = score(drawn.cycle, cycle.units, agree(tables), scored.references, params, job, audited)
     ranks = draw(drawn.randomness, tickets_by_miner(rows), params.ranks_max)
     return ranks[0].miner if ranks else b""
