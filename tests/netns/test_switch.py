@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.netns import namespace
-from tests.netns.lab import ROOT, Network
+from tests.netns.network import ROOT, Network
 from tests.netns.switch import Line
 from tests.patience import PATIENCE_S
 
@@ -93,7 +93,7 @@ def test_a_host_reaches_nothing_but_its_peers(network: Network) -> None:
 FORSAKEN = """
 import os, subprocess, sys, time
 from tests.netns import namespace
-from tests.netns.lab import Network
+from tests.netns.network import Network
 network = Network(2)
 sleeper = subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL,
                            preexec_fn=lambda: namespace.enter(network.namespaces[0]))
