@@ -12,21 +12,25 @@ from bft.codec.canonical import encode
 from bft.codec.envelope import seal
 from chain.federation.transport import base_url
 from chain.node import config as node
-from chain.records.contribution import Profile
+from chain.records.contribution import Profile, UploadAuthorization
 from chain.records.federation import FederationKey, MemberRecord
 from chain.records.score_log import LogEntry
 from coordinator import config as coordinator
+from coordinator.cycle.state import State
 from coordinator.observer import decode_page
 from coordinator.service.following import PAGE_BYTES_MAX
+from coordinator.service.upload_rights import UploadRights
 from deploy import discovery
 from miner import config as miner
 from miner import profile
 from miner.files import UnitStore
 from tests.bft.pbft import identities
 from tests.chain import federation_fixture as chain
+from tests.fuzz.federation import sealed
 from tests.fuzz.records import sample
 from tests.fuzz.target import Target
 
+UPDATE = b"\x05" * 32
 NODE_YAML = b"""\
 api_version: gristmill/v1
 kind: Node
@@ -243,15 +247,33 @@ def _words() -> list[Target]:
             read=_board,
             samples=(seal(endpoints, key.public_key, key.sign),),
             inner=(encode(endpoints),),
-            wrap=lambda body: _resealed(body, key),
+            wrap=lambda body: sealed(discovery.Endpoints.TAG, body, key),
         ),
+        _upload(),
     ]
 
 
-def _resealed(body: bytes, key: identities.Key) -> bytes:
-    from tests.fuzz.federation import sealed
+def _header(data: bytes) -> None:
+    """An upload's header is the hex of these bytes."""
+    rights = UploadRights(chain.CHAIN_ID, 1 << 20, _no_state)
+    rights.open(data.hex(), UPDATE)
 
-    return sealed(discovery.Endpoints.TAG, body, key)
+
+def _no_state() -> State:
+    raise AssertionError("what is not opened is not looked up")
+
+
+def _upload() -> Target:
+    key = identities.key("replica 1")
+    asked = UploadAuthorization(chain_id=chain.CHAIN_ID, cycle=1, digest=UPDATE, size=100)
+    return Target(
+        name="upload-authorization",
+        read=_header,
+        samples=(seal(asked, key.public_key, key.sign),),
+        covers=("coordinator.service.upload_rights:UploadRights.open",),
+        inner=(encode(asked),),
+        wrap=lambda body: sealed(UploadAuthorization.TAG, body, key),
+    )
 
 
 def _pages() -> tuple[Target, ...]:
