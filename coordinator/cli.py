@@ -341,9 +341,10 @@ def _cycle_line(line: dict[str, Any]) -> str:
     if line["loss"] is None:
         return f"cycle {line['cycle']}: {line['closed']}"
     accuracy = line["correct"] / line["records"]
+    height = "" if line["height"] is None else f"height {line['height']}, "
     return (
         f"cycle {line['cycle']}: loss {line['loss'] / 1_000_000:.4f}, accuracy {accuracy:.1%}, "
-        f"winner {line['winner'][:16]}, height {line['height']}, {line['closed'] or 'open'}"
+        f"winner {line['winner'][:16]}, {height}{line['closed'] or 'open'}"
     )
 
 
