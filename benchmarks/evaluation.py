@@ -62,6 +62,8 @@ from miner.training.trainer import train_changes
 SEGMENTS = 8
 MODES = {"joint": Mode.JOINT, "local heads": Mode.LOCAL_HEADS}
 ROUNDS = 3
+UNITS = {"mlp": 256, "transformer": 64}
+"""A cycle has up to thousands: what is computed once for all is a small part of each."""
 MANY = 4  # times that a first pass sees each candidate, as it is made for crowds
 OWN_SHARE = 8  # of the challenge batch, the records of the own-data test; the controls are thrice
 GEMM = 1024
@@ -307,14 +309,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", choices=sorted(MODELS))
     parser.add_argument("--segments", type=int, default=SEGMENTS)
-    parser.add_argument("--units", type=int, default=8 * SEGMENTS)
+    parser.add_argument("--units", type=int, help="candidates; default: 256 of the perceptron, 64")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     told = parser.parse_args()
     names = [told.model] if told.model else list(MODELS)
     with tempfile.TemporaryDirectory(prefix="gristmill-evaluation-") as place:
         os.environ[ENVIRONMENT] = place
         for name in names:
-            found = measure(name, told.segments, told.units, told.rounds, Path(place))
+            units = told.units or UNITS[name]
+            found = measure(name, told.segments, units, told.rounds, Path(place))
             print(json.dumps(rounded(found), indent=2), flush=True)
     return 0
 
