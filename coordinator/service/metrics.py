@@ -11,17 +11,13 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
 
 from chain.federation.server import problem
 from chain.records.phase import Phase
+from coordinator.service.probes import Probes
 from coordinator.service.standing import Standing
-
-METRICS, LIVE, READY, STARTUP = "/metrics", "/livez", "/readyz", "/startupz"
-CONTENT_TYPE = "text/plain"
-VERSION = "0.0.4"  # of the text format
 
 
 class Check(NamedTuple):
@@ -32,7 +28,7 @@ class Check(NamedTuple):
     text: str
 
 
-class Metrics:
+class Metrics(Probes):
     """Handlers of the monitoring routes."""
 
     def __init__(
@@ -49,30 +45,9 @@ class Metrics:
         """
         self._standing, self._own_key = standing, own_key
         self._peers_up, self._refusals, self._store_up = peers_up, refusals, store_up
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
+        super().__init__()
         for kind in (ProcessCollector, PlatformCollector, GCCollector):
-            kind(registry=self._registry)
-
-    def routes(self) -> list[web.RouteDef]:
-        """For the application."""
-        return [
-            web.get(METRICS, self.get_metrics),
-            web.get(LIVE, self.get_live),
-            web.get(STARTUP, self.get_live),
-            web.get(READY, self.get_ready),
-        ]
-
-    async def get_metrics(self, request: web.Request) -> web.Response:
-        """Prometheus' text format."""
-        return web.Response(
-            body=generate_latest(self._registry),
-            headers={"Content-Type": f"{CONTENT_TYPE}; version={VERSION}; charset=utf-8"},
-        )
-
-    async def get_live(self, request: web.Request) -> web.Response:
-        """200 as long as the event loop turns; it listens once it has started."""
-        return web.Response(text="ok\n")
+            kind(registry=self.registry)
 
     async def get_ready(self, request: web.Request) -> web.Response:
         """200 if this replica does its part, else 503 with what is missing."""

@@ -10,37 +10,25 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
 
 from bft.errors import ConfigError
 from chain.federation.server import make_runner, problem
 from coordinator.config import Setup
 from coordinator.service.door import Door
-from coordinator.service.metrics import CONTENT_TYPE, LIVE, METRICS, READY, STARTUP, VERSION
+from coordinator.service.probes import Probes
 from coordinator.service.problems import errors_to_problems
 
 Waits = Callable[[], tuple[str, bool]]
 """(what is waited for, whether etcd answered the last time)"""
 
 
-class StandbyMetrics:
+class StandbyMetrics(Probes):
     """Handlers of the monitoring routes, while there is no replica."""
 
     def __init__(self, waits: Waits) -> None:
         self._waits = waits
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
-
-    def routes(self) -> list[web.RouteDef]:
-        """For the application."""
-        return [
-            web.get(METRICS, self.get_metrics),
-            web.get(LIVE, self.get_live),
-            web.get(STARTUP, self.get_live),
-            web.get(READY, self.get_ready),
-        ]
+        super().__init__()
 
     def collect(self) -> Iterator[Metric]:
         """For the registry (prometheus_client.registry.Collector)."""
@@ -53,17 +41,6 @@ class StandbyMetrics:
             "1 if etcd answered when the key was last asked for",
             value=float(answers),
         )
-
-    async def get_metrics(self, request: web.Request) -> web.Response:
-        """Prometheus' text format."""
-        return web.Response(
-            body=generate_latest(self._registry),
-            headers={"Content-Type": f"{CONTENT_TYPE}; version={VERSION}; charset=utf-8"},
-        )
-
-    async def get_live(self, request: web.Request) -> web.Response:
-        """200 as long as the event loop turns."""
-        return web.Response(text="ok\n")
 
     async def get_ready(self, request: web.Request) -> web.Response:
         """503, and why this process does not do a replica's part."""
