@@ -15,13 +15,13 @@ from bft.errors import DecodeError, FederationError, Unavailable
 from chain.federation.api import CYCLES, STATUS
 from chain.federation.client import FederationClient
 from chain.federation.transport import JSON_BYTES_MAX, Transport, refusal
-from chain.records.federation import Genesis
+from chain.records.federation import Genesis, MemberRecord
 from coordinator.service.plain import plain_certificate
 
 
-def urls_of(genesis: Genesis) -> tuple[str, ...]:
+def urls_of(members: Sequence[MemberRecord]) -> tuple[str, ...]:
     """The members' API addresses, by index."""
-    return tuple(f"http://{member.api.decode('ascii')}" for member in genesis.members)
+    return tuple(f"http://{member.api.decode('ascii')}" for member in members)
 
 
 async def _json(transport: Transport, url: str) -> Any:

@@ -270,7 +270,7 @@ def show(genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
     from coordinator.ask import statuses, urls_of
 
     record = _read(genesis)
-    told = statuses(urls or urls_of(record))
+    told = statuses(urls or urls_of(record.members))
     if all("error" in status for status in told):
         raise Unavailable(f"none of {len(told)} replicas answered; {told[0]['error']}")
     lines = [f"{record.name.decode('utf-8', 'replace')}, chain {record.chain_id.hex()}"]
@@ -292,7 +292,7 @@ def cycles(genesis: Path, urls: tuple[str, ...], as_json: bool) -> None:
     from coordinator.ask import urls_of
 
     record = _read(genesis)
-    told = ask_cycles(record, urls or urls_of(record))
+    told = ask_cycles(record, urls or urls_of(record.members))
     lines = [_cycle_line(line) for line in told] or ["no cycle yet"]
     _show({"cycles": told}, as_json, "\n".join(lines))
 
@@ -314,7 +314,7 @@ def certificate(cycle: int, genesis: Path, urls: tuple[str, ...], as_json: bool)
     from coordinator.ask import urls_of
 
     record = _read(genesis)
-    told = ask_certificate(record, urls or urls_of(record), cycle)
+    told = ask_certificate(record, urls or urls_of(record.members), cycle)
     if told is None:
         raise FileNotFoundError(2, "no certificate yet", f"cycle {cycle}")
     _show(told, as_json, "\n".join(f"{name:18} {value}" for name, value in told.items()))

@@ -2,14 +2,17 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bft import quorum
 from bft.errors import ConfigError
+from chain.records.federation import MemberRecord
 from chain.release import UNKNOWN, release
 from coordinator import ask
 from coordinator.config import Setup
+from coordinator.service.journal import JournalError
+from coordinator.service.reader import JournalReader
 from coordinator.service.tenure import open_etcd
 from deploy.lease import holder_of, key_prefix
 
@@ -22,7 +25,11 @@ Told = tuple[str, bool, str]
 
 def others(setup: Setup) -> Iterator[Told]:
     """Whether the others answer, are of this chain, have this time, and are enough for a quorum."""
-    named = [one for one in enumerate(ask.urls_of(setup.genesis)) if one[0] != setup.index]
+    members = present_members(setup)
+    keys = [member.key for member in members]
+    is_member = setup.identity.public_key in keys
+    own = keys.index(setup.identity.public_key) if is_member else None
+    named = [one for one in enumerate(ask.urls_of(members)) if one[0] != own]
     told = ask.statuses([url for _, url in named])
     statuses = {index: status for (index, _), status in zip(named, told, strict=True)}
     skews = {
@@ -31,9 +38,23 @@ def others(setup: Setup) -> Iterator[Told]:
     offset_ms = round(statistics.median(skews.values())) if skews else 0
     if skews:
         yield clock(offset_ms, len(skews))
-    yield margin(len(setup.genesis.members), len(skews), setup.index is not None)
+    yield margin(len(members), len(skews), is_member)
     for index, status in statuses.items():
         yield peer(index, status, skews.get(index))
+
+
+def present_members(setup: Setup) -> Sequence[MemberRecord]:
+    """The members as far as this replica's journal has followed them; at first the founders."""
+    if not setup.home.journal.is_file():
+        return setup.genesis.members
+    reader = JournalReader(setup.home.journal)
+    try:
+        noted = reader.epoch()
+    except JournalError:
+        return setup.genesis.members  # a damaged journal has a finding of its own
+    finally:
+        reader.close()
+    return setup.genesis.members if noted is None else noted.members
 
 
 def clock(offset_ms: int, peers: int) -> Told:

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
+from bft.codec.canonical import decode
 from chain.records.block import block_hash
 from chain.records.score_log import BlockFinal, LogEntry, Ordered, decode_leaf
+from coordinator.epochs import Noted
 from coordinator.service.journal import JournalError, checksum
 
 INTEGER_MAX = 2**63 - 1  # what SQLite holds
@@ -59,6 +61,16 @@ class JournalReader:
                 break
             found.append(LogEntry(index=index, leaf=leaf, proof=proof))
         return tuple(found)
+
+    def epoch(self) -> Noted | None:
+        """The newest epoch that this replica has lived in; None: its journal knows of none."""
+        query = "SELECT epoch, note, crc FROM epochs ORDER BY epoch DESC LIMIT 1"
+        for row in self._rows(query, ()):
+            number, note, crc = cast(tuple[int, bytes, int], row)
+            if checksum(number, note) != crc:
+                raise JournalError(f"epoch {number} is damaged on this replica's disk")
+            return decode(Noted, note)
+        return None
 
     def history(
         self, first: int, last: int, limit: int, bytes_max: int

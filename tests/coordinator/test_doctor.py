@@ -10,13 +10,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
 
+from bft.crypto.identity import PrivateKey
 from bft.errors import ConfigError
 from chain.params import MINIMAL
 from chain.release import release
 from coordinator import doctor, doctor_peers
 from coordinator.ceremony import local_federation
 from coordinator.config import Home, load_setup
+from coordinator.epochs import Noted
+from coordinator.service.journal import Journal
 from tests.ports import claim_ports
 from tests.sample import JOB, SNAPSHOT
 
@@ -41,6 +45,28 @@ def test_a_sound_home_whose_peers_are_away(homes: tuple[Home, Home]) -> None:
     found = bad(homes[0])
     assert found.keys() == {"data set", "quorum", "peer"}  # the sample's data set is nobody's
     assert found["quorum"] == "1 of 2 with this one, 2 decide: 1 too few"
+
+
+def test_the_quorum_is_of_the_epoch_that_the_journal_knows(homes: tuple[Home, Home]) -> None:
+    setup = load_setup(homes[0].path)
+    key, founders = setup.identity.public_key, setup.genesis.members
+    journal = Journal(homes[0].journal, setup.genesis.chain_id, key)
+    try:
+        assert doctor_peers.present_members(setup) == founders
+        later = Noted(
+            chain_id=setup.genesis.chain_id,
+            epoch=1,
+            began=9,
+            members=(*founders, replace(founders[1], key=PrivateKey(bytes([7] * 32)).public_key)),
+            former=tuple(member.key for member in founders),
+        )
+        journal.note_epoch(later)
+        assert doctor_peers.present_members(setup) == later.members
+        told = {name: text for name, _, text in doctor_peers.others(setup)}
+    finally:
+        journal.close()
+    assert told["quorum"].startswith("1 of 3 with this one")
+    assert {"peer 1", "peer 2"} <= told.keys()
 
 
 def test_keys_and_certificates_that_were_swapped(homes: tuple[Home, Home]) -> None:

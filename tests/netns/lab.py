@@ -55,7 +55,7 @@ class Lab:
         self.genesis = make_genesis("far apart", members, params, job, snapshot)
         for home in self.homes:
             write_genesis(home, self.genesis, snapshot)
-        self.urls = ask.urls_of(self.genesis)
+        self.urls = ask.urls_of(self.genesis.members)
 
     # Processes.
 
