@@ -31,7 +31,7 @@ from coordinator.service.miner_api import ENVELOPE_BYTES
 from tests.chain import federation_fixture as chain
 from tests.chain.node.homes import make_config
 from tests.coordinator.service.mill import PATIENT, Miner, running
-from tests.coordinator.service.test_miner_api import SALT, UPDATE, Trial, code
+from tests.coordinator.service.trial import SALT, UPDATE, Trial, code
 
 pytestmark = pytest.mark.integration
 

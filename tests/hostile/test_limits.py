@@ -30,7 +30,7 @@ from tests.chain import federation_fixture as chain
 from tests.chain.gossip_network import NOW_MS, Node
 from tests.chain.node.homes import make_config
 from tests.coordinator.service.mill import PATIENT, Miner, running
-from tests.coordinator.service.test_miner_api import UPDATE, Trial, code
+from tests.coordinator.service.trial import UPDATE, Trial, code
 from tests.fuzz.outsiders import PAYLOADS
 from tests.hostile.http import check_answer, request
 
