@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from msgspec import structs
+
 from bft.crypto import bls
 from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
@@ -16,11 +18,12 @@ from chain.records.block import Block, BlockHeader, build_block, decode_block
 from chain.records.certificate import BlockCertificate, finality_message
 from chain.records.evidence import Finality
 from chain.records.federation import Genesis, MemberRecord
-from chain.records.job import Job, Mode, make_sizes
+from chain.records.job import make_sizes
 from chain.records.serialization import compact_size
 from chain.records.transaction import Transaction
 from chain.rules.reward import subsidy
 from chain.validation import ParentView, genesis_view
+from tests import sample
 
 FEDERATION_SECRET = 0x1234567890ABCDEF
 FEDERATION_KEY = bls.public_key(FEDERATION_SECRET)
@@ -38,35 +41,15 @@ def key_of(name: str) -> PrivateKey:
 WINNER = key_of("winner")
 OTHER = key_of("other")
 
-JOB = Job(
+JOB = structs.replace(
+    sample.JOB,
     name=b"digits",
-    family=b"mlp",
     sizes=make_sizes(inputs=64, width=32, depth=2, classes=10),
-    mode=Mode.LOCAL_HEADS,
-    segments=2,
-    redundancy=1,
-    dataset=b"digits",
     dataset_digest=sha256(b"dataset"),
     train_records=1_000,
     heldout_records=200,
     chunk_records=100,
-    optimizer=b"adamw",
-    steps=10,
-    batch_records=32,
-    learning_rate_ppm=1_000,
-    outer_rate_numerator=1,
     outer_rate_denominator=1,
-    outer_momentum=0,
-    backtracking=0,
-    aggregation=b"mean",
-    agreement=0,
-    trim=0,
-    compression=b"int8",
-    keep=0,
-    value_bits=8,
-    privacy=b"none",
-    privacy_parameter=0,
-    evaluation=b"fp64",
     fraction_bits=24,
     genesis_model=sha256(b"model"),
 )

@@ -20,7 +20,7 @@ from bft.pbft.events import Submitted
 from bft.pbft.messages import Verified
 from bft.pbft.past import open_frame
 from chain.audit.findings import AuditReport
-from chain.params import Params
+from chain.params import MINIMAL, Params
 from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import make_sizes
 from coordinator.cycle.phases.membership import stage
@@ -39,39 +39,20 @@ BEGIN_WALL_MS = 1_700_000_000_000
 OPENED_MAX = 4_096  # frames whose signatures are remembered as good
 DOOR_MS_MAX = 10  # a client's way to a replica
 
-PARAMS = Params(
+PARAMS = replace(
+    MINIMAL,
     name=b"sim",
     checkpoint_interval=8,
     window=16,
-    registration_ms=6_000,
-    training_ms=15_000,
-    reveal_ms=6_000,
-    evaluation_ms=10_000,
-    snapshot_ms=10_000,
-    block_ms=6_000,
-    miners_max=64,
     units_per_miner_max=2,
-    unit_capacity=10_000,
-    update_bytes_max=1024 * 1024,
-    ranks_max=4,
-    step_shift=2,
     challenge_records=128,
     own_records=64,
     control_records=64,
-    tolerance_micronats=1_000,
-    volume_shift=0,
     gain_reference_micronats=100_000,
-    advantage_reference=10_000,
-    reference_floor=200,
     audit_share=1 << 14,
-    audit_cosine=65_471,
     barred_cycles=8,
     trial_audits=1,
-    newcomer_units=64,
     standing_cycles=8,
-    subsidy=5_000_000_000,
-    halving_interval=150,
-    profile=0,
 )
 JOB = replace(
     sample.JOB,

@@ -37,7 +37,7 @@ from chain.records.contribution import (
 )
 from chain.records.evaluation import EvaluationRow, EvaluationTable, NextModel, SnapshotVote
 from chain.records.federation import Genesis, MemberRecord
-from chain.records.job import Job, Mode, make_sizes
+from chain.records.job import Job, make_sizes
 from chain.records.operations import encode_operation
 from chain.records.phase import Phase
 from chain.records.score_log import LogEntry, encode_leaf
@@ -49,6 +49,7 @@ from coordinator.cycle import duties
 from coordinator.cycle.machine import Answer, execute
 from coordinator.cycle.phases.signing import Asked, asked
 from coordinator.cycle.state import Rules, State, opening_state
+from tests import sample
 
 PEOPLE = 12
 """Operators that there are, members or not."""
@@ -56,36 +57,16 @@ STEP_MS = 1_000
 """Agreed time passes by so much from batch to batch."""
 UPDATE_BYTES = 1_000
 
-JOB = Job(
+JOB = replace(
+    sample.JOB,
     name=b"digits",
-    family=b"mlp",
     sizes=make_sizes(inputs=64, width=8, depth=2, classes=10),
-    mode=Mode.LOCAL_HEADS,
-    segments=2,
-    redundancy=1,
-    dataset=b"digits",
     dataset_digest=sha256(b"data"),
     train_records=1_000,
     heldout_records=400,
     chunk_records=100,
-    optimizer=b"adamw",
-    steps=10,
     batch_records=16,
-    learning_rate_ppm=1_000,
-    outer_rate_numerator=1,
     outer_rate_denominator=1,
-    outer_momentum=0,
-    backtracking=0,
-    aggregation=b"mean",
-    agreement=0,
-    trim=0,
-    compression=b"int8",
-    keep=0,
-    value_bits=8,
-    privacy=b"none",
-    privacy_parameter=0,
-    evaluation=b"fp64",
-    fraction_bits=20,
     genesis_model=sha256(b"model"),
 )
 

@@ -3,44 +3,25 @@
 from collections.abc import Mapping
 
 import numpy as np
+from msgspec.structs import replace
 
 from chain.records.evaluation import ScoreRow
-from chain.records.job import Job, Mode, make_sizes
+from chain.records.job import Job, make_sizes
 from chain.rules.families.registry import segment_shapes
 from chain.rules.tensors import Tensor, encode_tensors
 from chain.rules.updates import EXPONENTS, snapshot_layout, update_layout
+from tests import sample
 
-JOB = Job(
+JOB = replace(
+    sample.JOB,
     name=b"tiny",
-    family=b"mlp",
     sizes=make_sizes(inputs=3, width=4, depth=2, classes=2),
-    mode=Mode.LOCAL_HEADS,
-    segments=2,
-    redundancy=1,
     dataset=b"none",
-    dataset_digest=bytes(32),
     train_records=64,
     heldout_records=16,
     chunk_records=16,
-    optimizer=b"adamw",
     steps=4,
     batch_records=8,
-    learning_rate_ppm=1_000,
-    outer_rate_numerator=1,
-    outer_rate_denominator=2,
-    outer_momentum=0,
-    backtracking=0,
-    aggregation=b"mean",
-    agreement=0,
-    trim=0,
-    compression=b"int8",
-    keep=0,
-    value_bits=8,
-    privacy=b"none",
-    privacy_parameter=0,
-    evaluation=b"fp64",
-    fraction_bits=20,
-    genesis_model=bytes(32),
 )
 
 
