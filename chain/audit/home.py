@@ -97,7 +97,7 @@ class AuditHome:
                 f"{self.seen.size}"
             )
             return [_finding(entries, "shorter", text)]
-        root = auditor.root_at(self.seen.size)
+        root = auditor.roots.at(self.seen.size)
         if root == self.seen.root:
             return []
         text = (

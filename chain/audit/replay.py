@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from bft.codec.canonical import Record, decode
-from bft.crypto.merkle import Frontier
 from bft.errors import DecodeError, Refused
 from bft.membership import Membership
 from bft.ordering.batch import Batch, batch_digest, decode_batch
@@ -30,6 +29,7 @@ from chain.audit.findings import (
     Severity,
 )
 from chain.audit.fold import Fold
+from chain.audit.roots import Roots
 from chain.audit.summary import detailed, summarised
 from chain.epochs import verify_epoch
 from chain.records.block import block_hash
@@ -53,8 +53,6 @@ from chain.validation import verify_certificate, verify_finality
 
 ENTRY_FRAME_BYTES = 64
 """What an encoded entry has besides its leaf and its proof, at most."""
-FRONTIERS_KEPT = 4096
-"""Entries behind the newest one at which the log's root is remembered, to compare certificates."""
 EPOCHS_KEPT = 3
 """Whose members may stand under the newest checkpoint."""
 LOG_ENTRY_BYTES_MAX = 2 * ENTRY_BYTES_MAX + ENTRY_FRAME_BYTES
@@ -111,9 +109,7 @@ class Auditor:
         self._batches = 0
         self._sequence = 0
         self._agreed_ms = 0
-        self._frontier: Frontier | None = Frontier()  # over the leaves that stand in the log
-        self._frontiers = deque([Frontier()], maxlen=FRONTIERS_KEPT)  # the newest last
-        self._watched: dict[int, bytes | None] = {}  # roots by size
+        self._roots = Roots()  # of the leaves that stand in the log
         self._signers: tuple[int, ...] = ()  # under the newest batch
         self._cycles: list[CycleSummary] = []
         self._findings: list[Finding] = []
@@ -127,16 +123,12 @@ class Auditor:
             try:
                 entry = decode(LogEntry, entry, bytes_max=LOG_ENTRY_BYTES_MAX)
             except DecodeError as error:
-                self._frontier = None
+                self._roots.lose()
                 self._break("entry", f"this entry cannot be read: {error}")
                 return
         if entry.index != self._here:
             self._break("index", f"index {entry.index} stands there; {self._here} follows")
-        if self._frontier is not None:
-            self._frontier = self._frontier.push(entry_hash(entry.leaf))
-            self._frontiers.append(self._frontier)
-            if self._frontier.size in self._watched:
-                self._watched[self._frontier.size] = self._frontier.root()
+        self._roots.push(entry_hash(entry.leaf))
         try:
             record = decode_leaf(entry.leaf)
         except DecodeError as error:
@@ -162,16 +154,10 @@ class Auditor:
         """Of the newest epochs, the newest last."""
         return tuple(self._memberships)
 
-    def watch(self, size: int) -> None:
-        """Remember the root over the first `size` entries, however long the log becomes."""
-        self._watched[size] = None
-
-    def root_at(self, size: int) -> bytes | None:
-        """The root over the first `size` entries; None where it is not known (any more)."""
-        if self._watched.get(size) is not None:
-            return self._watched[size]
-        found = (frontier for frontier in self._frontiers if frontier.size == size)
-        return next((frontier.root() for frontier in found), None)
+    @property
+    def roots(self) -> Roots:
+        """Of the log so far."""
+        return self._roots
 
     @property
     def settled(self) -> bool:
@@ -185,7 +171,7 @@ class Auditor:
             breaks += 1
             text = f"the log ends here{self._expected()}"
             findings.append(self._finding(Severity.BROKEN, "end", text, self._entries))
-        federation_key = self._fold.books.key
+        federation_key, newest = self._fold.books.key, self._roots.newest
         return AuditReport(
             chain_id=self._genesis.chain_id,
             name=self._genesis.name.decode(errors="replace"),
@@ -193,7 +179,7 @@ class Auditor:
             federation_key=federation_key.key if federation_key is not None else None,
             entries=self._entries,
             sequences=self._batches,
-            log_root=self._frontier.root() if self._frontier is not None else None,
+            log_root=newest.root() if newest is not None else None,
             epochs=tuple(self._epochs),
             cycles=tuple(self._cycles),
             breaks=breaks,
@@ -317,14 +303,15 @@ class Auditor:
 
     def _check_root(self, certificate: BlockCertificate) -> None:
         """The root that the federation signed is the one over the leaves that stand here."""
-        for frontier in self._frontiers:
-            if frontier.size == certificate.log_size and frontier.root() != certificate.log_root:
-                self._break(
-                    "log-root",
-                    f"the federation signed root {certificate.log_root.hex()[:16]} over the first "
-                    f"{frontier.size} entries; here it is {frontier.root().hex()[:16]}: this copy "
-                    "is not the log that the federation signed",
-                )
+        size = certificate.log_size
+        root = self._roots.at(size)
+        if root is not None and root != certificate.log_root:
+            self._break(
+                "log-root",
+                f"the federation signed root {certificate.log_root.hex()[:16]} over the first "
+                f"{size} entries; here it is {root.hex()[:16]}: this copy "
+                "is not the log that the federation signed",
+            )
 
     def _summarise(self, record: Record) -> None:
         if isinstance(record, KeyActivated):

@@ -196,11 +196,11 @@ def _without(entries: Iterator[bytes], count: int) -> Iterator[bytes]:
 def _watch(auditor: Auditor, sources: list[Source], home: AuditHome | None) -> None:
     """Roots that will be compared."""
     if home is not None and home.seen is not None:
-        auditor.watch(home.seen.size)
+        auditor.roots.watch(home.seen.size)
     for source in sources:
         size = source.checkpoint_size
         if size is not None:
-            auditor.watch(size)
+            auditor.roots.watch(size)
 
 
 def _replay(auditor: Auditor, entries: Iterator[bytes], *, quiet: bool) -> None:
@@ -249,7 +249,7 @@ def _noted(
         members,
         key,
         source.statements(members),
-        auditor.root_at,
+        auditor.roots.at,
     )
     age_s, allowed_s = int(time.time()) - noted.newest_s, options.max_age_s
     if allowed_s is not None and age_s > allowed_s:
