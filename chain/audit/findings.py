@@ -133,6 +133,22 @@ class EpochSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """An earlier audit of the same log, from whose end this one went on."""
+
+    entries: int
+    cycles: int  # closed ones
+    audited: str  # when
+    passed: bool  # False: it was interrupted, and nothing was wrong so far
+
+    def line(self) -> str:
+        """For people."""
+        how = "audited before" if self.passed else "audited before an interruption"
+        cycles = f"cycles 1 to {self.cycles}" if self.cycles else "the key ceremony"
+        return f"{cycles}: {how}, on {self.audited}, {self.entries} entries; everything followed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
     """The verdict with its reasons."""
 
@@ -148,6 +164,7 @@ class AuditReport:
     breaks: int  # findings that fail the audit, listed or not
     findings: tuple[Finding, ...]
     findings_left_out: int
+    before: Before | None = None  # whose entries, cycles and accusations are counted in
 
     @property
     def broken(self) -> tuple[Finding, ...]:
@@ -184,6 +201,8 @@ class AuditReport:
         yield f"chain {self.chain_id.hex()} ({self.name}), {self.replicas} replicas"
         if len(self.epochs) > 1:
             yield from (epoch.line() for epoch in self.epochs)
+        if self.before is not None:
+            yield self.before.line()
         yield from (cycle.line() for cycle in cycles)
         yield from (finding.line() for finding in self.findings)
         if self.findings_left_out:

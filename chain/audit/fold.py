@@ -90,7 +90,7 @@ class Fold:
 
     def __init__(self, genesis: Genesis) -> None:
         self.books = Books(genesis)
-        self._window = RequestWindow()
+        self.window = RequestWindow()
 
     def apply(
         self, entry: int, leaf: bytes, sequence: int, agreed_ms: int, requests: Sequence[Request]
@@ -105,8 +105,8 @@ class Fold:
         books.derived = []
         books.frontier = books.frontier.push(entry_hash(leaf))
         for request in requests:
-            if self._window.fresh(request.client, request.cseq) and self._hear_request(request):
-                self._window.mark(request.client, request.cseq)
+            if self.window.fresh(request.client, request.cseq) and self._hear_request(request):
+                self.window.mark(request.client, request.cseq)
         if end_epoch(books):
             self._move_on()
         return tuple(books.derived)

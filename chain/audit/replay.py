@@ -17,28 +17,27 @@ from bft.membership import Membership
 from bft.ordering.batch import Batch, batch_digest, decode_batch
 from bft.ordering.proof import QuorumProof, verify_quorum_proof
 from bft.ordering.request import Request, open_request
+from chain.audit.bookmark import Bookmark, Executed, Walk, keep_books, restore_books
 from chain.audit.books import Books
 from chain.audit.certify import Underivable
 from chain.audit.differences import difference
 from chain.audit.findings import (
     FINDINGS_MAX,
     AuditReport,
+    Before,
     CycleSummary,
-    EpochSummary,
     Finding,
     Severity,
 )
 from chain.audit.fold import Fold
 from chain.audit.roots import Roots
+from chain.audit.signed import verify_derived
+from chain.audit.succession import Succession
 from chain.audit.summary import detailed, summarised
-from chain.epochs import verify_epoch
-from chain.records.block import block_hash
+from chain.audit.window import RequestWindow
 from chain.records.certificate import BlockCertificate
 from chain.records.score_log import (
     ENTRY_BYTES_MAX,
-    BeaconRound,
-    BlockFinal,
-    Certified,
     CycleClosed,
     KeyActivated,
     LogEntry,
@@ -47,14 +46,10 @@ from chain.records.score_log import (
     encode_leaf,
     entry_hash,
 )
-from chain.rules.beacon import verify_round
 from chain.rules.founding import open_genesis
-from chain.validation import verify_certificate, verify_finality
 
 ENTRY_FRAME_BYTES = 64
 """What an encoded entry has besides its leaf and its proof, at most."""
-EPOCHS_KEPT = 3
-"""Whose members may stand under the newest checkpoint."""
 LOG_ENTRY_BYTES_MAX = 2 * ENTRY_BYTES_MAX + ENTRY_FRAME_BYTES
 
 
@@ -84,6 +79,7 @@ class Auditor:
         *,
         details: bool = False,
         check_models: Callable[[Books, tuple[bytes, ...]], None] | None = None,
+        bookmark: Bookmark | None = None,
     ) -> None:
         """Args:
             genesis: the encoded genesis record.
@@ -91,16 +87,15 @@ class Auditor:
                 grow with the log; without it they are kept for the report.
             details: summaries say how each unit was measured and how the draw fell.
             check_models: see chain/audit/models.py; None: their digests are believed.
+            bookmark: where an earlier audit of this log came to; the entry after it is taken next.
 
         Raises:
             ConfigError: `genesis` is no genesis record.
+            DecodeError: the bookmark is of another chain, or its parts do not fit.
         """
         self._on_cycle, self._details = on_cycle, details
         self._genesis = open_genesis(genesis)
-        self._membership = self._genesis.membership  # of the epoch of the batch at hand
-        self._following: tuple[Membership, int] | None = None  # the next epoch, after its boundary
-        self._memberships = deque([self._membership], maxlen=EPOCHS_KEPT)
-        self._epochs = [EpochSummary(epoch=0, replicas=self._membership.n, boundary=0)]
+        self._epochs = Succession(self._genesis.membership)
         self._fold = Fold(self._genesis)
         self._fold.books.check_models = check_models
         self._due: deque[Record] = deque()  # derived records that must follow next
@@ -115,6 +110,9 @@ class Auditor:
         self._findings: list[Finding] = []
         self._cycle = 0  # to which the entry at hand belongs
         self._found = dict.fromkeys(Severity, 0)
+        self._before: Before | None = None
+        if bookmark is not None:
+            self._go_on_from(bookmark)
 
     def take(self, entry: LogEntry | bytes) -> None:
         """Check the next entry."""
@@ -140,6 +138,11 @@ class Auditor:
             self._take_derived(entry, record)
 
     @property
+    def chain_id(self) -> bytes:
+        """32 bytes, of the log that is audited."""
+        return self._genesis.chain_id
+
+    @property
     def cycle(self) -> int:
         """The one to which the next entry belongs; 0 before the first."""
         return self._cycle
@@ -152,7 +155,7 @@ class Auditor:
     @property
     def memberships(self) -> tuple[Membership, ...]:
         """Of the newest epochs, the newest last."""
-        return tuple(self._memberships)
+        return self._epochs.newest
 
     @property
     def roots(self) -> Roots:
@@ -163,6 +166,57 @@ class Auditor:
     def settled(self) -> bool:
         """Whether everything that follows from the newest batch stands in the log."""
         return not self._due
+
+    @property
+    def resumable(self) -> bool:
+        """Whether another auditor can go on from here: nothing is due, and nothing is broken."""
+        return self.settled and self._derivable and not self._found[Severity.BROKEN]
+
+    def walk(self) -> Walk:
+        """The state, where it is `resumable`."""
+        assert self.resumable
+        base, hashes = self._roots.kept()
+        running = self._cycles[-1] if self._cycles and self._cycles[-1].closed is None else None
+        return Walk(
+            base=base,
+            hashes=hashes,
+            batches=self._batches,
+            sequence=self._sequence,
+            agreed_ms=self._agreed_ms,
+            cycle=self._cycle,
+            epochs=self._epochs.kept(),
+            running=running,
+            accusations=tuple(self._findings),
+            accused=self._found[Severity.ACCUSATION],
+            executed=tuple(
+                Executed(client=client, cseqs=cseqs) for client, cseqs in self._fold.window
+            ),
+            books=keep_books(self._fold.books),
+        )
+
+    def _go_on_from(self, bookmark: Bookmark) -> None:
+        chain_id, walk = self._genesis.chain_id, bookmark.walk
+        if bookmark.chain_id != chain_id:
+            raise DecodeError(f"it is of chain {bookmark.chain_id.hex()}")
+        self._roots = Roots(walk.base, walk.hashes)
+        newest = self._roots.newest
+        if newest is None or newest.root() != bookmark.root:
+            raise DecodeError("its hashes do not lead to its root")
+        self._epochs.restore(walk.epochs)
+        self._entries, self._batches = walk.entries, walk.batches
+        self._sequence, self._agreed_ms, self._cycle = walk.sequence, walk.agreed_ms, walk.cycle
+        self._cycles = [walk.running] if walk.running is not None else []
+        self._findings = list(walk.accusations)
+        self._found[Severity.ACCUSATION] = walk.accused
+        self._fold.window = RequestWindow((each.client, each.cseqs) for each in walk.executed)
+        restore_books(self._fold.books, walk.books)
+        self._fold.books.frontier = newest
+        self._before = Before(
+            entries=walk.entries,
+            cycles=max(0, walk.cycle - 1),
+            audited=bookmark.audited.decode(errors="replace"),
+            passed=bool(bookmark.passed),
+        )
 
     def report(self) -> AuditReport:
         """What was found so far; a log that ends before its last derived leaf is broken."""
@@ -175,16 +229,17 @@ class Auditor:
         return AuditReport(
             chain_id=self._genesis.chain_id,
             name=self._genesis.name.decode(errors="replace"),
-            replicas=self._membership.n,
+            replicas=self._epochs.membership.n,
             federation_key=federation_key.key if federation_key is not None else None,
             entries=self._entries,
             sequences=self._batches,
             log_root=newest.root() if newest is not None else None,
-            epochs=tuple(self._epochs),
+            epochs=self._epochs.told,
             cycles=tuple(self._cycles),
             breaks=breaks,
             findings=tuple(sorted(findings, key=lambda finding: finding.entry)),
             findings_left_out=sum(self._found.values()) - len(self._findings),
+            before=self._before,
         )
 
     # An ordered entry.
@@ -214,10 +269,10 @@ class Auditor:
         """The batch stands where a strong quorum decided it, and no batch is missing before it."""
         following = self._sequence + 1
         self._signers = ()
-        self._enter_epoch(record.sequence)
+        self._epochs.enter(record.sequence)
         try:
             digest = batch_digest(record.batch)
-            verify_quorum_proof(entry.proof, self._membership, record.sequence, digest)
+            verify_quorum_proof(entry.proof, self._epochs.membership, record.sequence, digest)
         except DecodeError as error:
             self._break("proof", f"no strong quorum decided this batch here: {error}")
             self._sequence = following
@@ -227,18 +282,6 @@ class Auditor:
             self._sequence = record.sequence
         if record.sequence != following:
             self._break("sequence", f"batch {record.sequence} stands there; {following} follows")
-
-    def _enter_epoch(self, sequence: int) -> None:
-        """The batches after a boundary are decided by the next epoch's members."""
-        if self._following is None or sequence <= self._following[1]:
-            return
-        self._membership, last = self._following
-        self._following = None
-        self._memberships.append(self._membership)
-        made = EpochSummary(
-            epoch=self._membership.epoch, replicas=self._membership.n, boundary=last
-        )
-        self._epochs.append(made)
 
     def _check_batch(self, record: Ordered) -> list[Request]:
         """The batch's requests, each signed by its client; the time is monotone."""
@@ -281,25 +324,18 @@ class Auditor:
 
     def _check_signature(self, record: Record) -> None:
         """Whatever the federation signed verifies under its one key, as it does for nodes."""
-        key, chain_id = self._fold.books.key, self._genesis.chain_id
+        key = self._fold.books.key
         if key is None:
             return
         try:
-            match record:
-                case KeyActivated(federation_key=made, boundary=last):
-                    verify_epoch(made, key.key, chain_id)
-                    if made.epoch == self._membership.epoch + 1:
-                        self._following = (made.membership, last)
-                case BeaconRound():
-                    verify_round(key.key, record.round, record.signature)
-                case Certified():
-                    certificate = verify_certificate(record.certificate, key.key, chain_id)
-                    self._check_root(certificate)
-                case BlockFinal():
-                    hashed = block_hash(record.header)
-                    verify_finality(key.key, chain_id, record.height, hashed, record.signature)
+            certificate = verify_derived(record, key.key, self.chain_id)
         except (DecodeError, Refused) as error:
             self._break(f"{_rule(record)}-signature", str(error))
+            return
+        if certificate is not None:
+            self._check_root(certificate)
+        if isinstance(record, KeyActivated):
+            self._epochs.announce(record.federation_key.membership, record.boundary)
 
     def _check_root(self, certificate: BlockCertificate) -> None:
         """The root that the federation signed is the one over the leaves that stand here."""
@@ -357,7 +393,7 @@ class Auditor:
             rule=rule,
             text=text,
             replicas=replicas,
-            epoch=self._membership.epoch,
+            epoch=self._epochs.membership.epoch,
         )
 
     def _record(self, finding: Finding) -> None:

@@ -6,14 +6,23 @@ clients, the one whose last execution is longest ago is forgotten.
 Pure.
 """
 
+from collections.abc import Iterable, Iterator
+
 from bft.ordering.request import CLIENTS_MAX, CSEQ_WINDOW
 
 
 class RequestWindow:
     """Executed (client, cseq) pairs, as far as the rule remembers them."""
 
-    def __init__(self) -> None:
-        self._executed: dict[bytes, frozenset[int]] = {}  # least recently executed client first
+    def __init__(self, executed: Iterable[tuple[bytes, Iterable[int]]] = ()) -> None:
+        """`executed`: what another window remembers, as it was iterated over."""
+        self._executed = {client: frozenset(cseqs) for client, cseqs in executed}
+        # The least recently executed client stands first.
+
+    def __iter__(self) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+        """(client, its executed numbers, ascending), the client longest ago first."""
+        for client, cseqs in self._executed.items():
+            yield client, tuple(sorted(cseqs))
 
     def fresh(self, client: bytes, cseq: int) -> bool:
         """Whether the request may be executed."""

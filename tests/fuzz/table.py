@@ -2,7 +2,17 @@
 
 from functools import cache
 
-from tests.fuzz import bitcoin, edges, federation, guarded, outsiders, published, records, wallet
+from tests.fuzz import (
+    auditors,
+    bitcoin,
+    edges,
+    federation,
+    guarded,
+    outsiders,
+    published,
+    records,
+    wallet,
+)
 from tests.fuzz.target import Target
 
 
@@ -10,7 +20,17 @@ from tests.fuzz.target import Target
 def table() -> dict[str, Target]:
     """By name."""
     found: dict[str, Target] = {}
-    for room in (federation, outsiders, bitcoin, edges, guarded, published, wallet, records):
+    for room in (
+        federation,
+        outsiders,
+        auditors,
+        bitcoin,
+        edges,
+        guarded,
+        published,
+        wallet,
+        records,
+    ):
         for target in room.targets():
             assert target.name not in found, target.name
             found[target.name] = target
