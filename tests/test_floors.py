@@ -36,6 +36,7 @@ PURE = (
     "chain/gossip_events.py",
     "chain/intake.py",
     "chain/peer.py",
+    "chain/peers/",
     "chain/light/follow.py",
     "chain/light/state.py",
     "chain/wallet/words.py",

@@ -14,6 +14,8 @@ from chain.audit.replay import Auditor
 from chain.federation.receipts import read_receipt
 from chain.federation.transport import Reply, refusal
 from chain.gossip_events import MessageCame, PeerConnected
+from chain.peers.book import AddressBook
+from chain.peers.kept import decode_book, encode_book
 from chain.receipts import join_receipts, open_execution_receipt, verify_receipt
 from chain.records import block as blocks
 from chain.records import evidence as evidences
@@ -21,6 +23,13 @@ from chain.records import peer_message as peers
 from chain.records.certificate import decode_certificate
 from chain.records.commands import Commands, split_operations
 from chain.records.operations import decode_operation, encode_operation
+from chain.records.peer_address import (
+    ADDRESSES_MAX,
+    Announced,
+    decode_addrv2,
+    encode_addrv2,
+    parse_address,
+)
 from chain.records.receipt import ExecutionReceipt, RequestReceipt
 from chain.records.score_log import LogEntry, decode_leaf, encode_leaf
 from chain.records.transaction import decode_transaction
@@ -194,6 +203,13 @@ def _blocks() -> list[Target]:
     ]
 
 
+ADDRESSES = encode_addrv2(
+    [
+        Announced(time=chain.CREATED_S, services=9, address=address)
+        for address in map(parse_address, ("20.0.0.1:7500", "[2a00::1]:7500"))
+        if address is not None
+    ]
+)
 PAYLOADS = {
     "version": peers.Version(
         protocol=peers.PROTOCOL_VERSION, time=1, nonce=2, user_agent=b"/x/", height=0
@@ -226,6 +242,25 @@ def _version(data: bytes) -> None:
 
 def _inventory(data: bytes) -> None:
     assert len(peers.decode_inventory(data)) <= peers.INVENTORY_MAX
+
+
+def _addresses(data: bytes) -> None:
+    found = decode_addrv2(data)
+    assert len(found) <= ADDRESSES_MAX
+    assert decode_addrv2(encode_addrv2(found)) == found
+
+
+def _book() -> AddressBook:
+    book = AddressBook(bytes(32))
+    told = decode_addrv2(ADDRESSES)
+    book.add(told, told[0].address, chain.CREATED_S)
+    book.good(told[0].address, 9, chain.CREATED_S)
+    return book
+
+
+def _address_book(data: bytes) -> None:
+    book, anchors = decode_book(data, chain.CREATED_S)
+    encode_book(book, anchors)
 
 
 def _gossip(data: bytes) -> None:
@@ -284,6 +319,18 @@ def _peers() -> list[Target]:
             read=lambda data: peers.encode_nonce(peers.decode_nonce(data)),
             samples=(PAYLOADS["ping"],),
             covers=("chain.records.peer_message:decode_nonce",),
+        ),
+        Target(
+            name="peer-addresses",
+            read=_addresses,
+            samples=(ADDRESSES,),
+            covers=("chain.records.peer_address:decode_addrv2",),
+        ),
+        Target(
+            name="address-book",
+            read=_address_book,
+            samples=(encode_book(_book(), ["20.0.0.1:7500"]),),
+            covers=("chain.peers.kept:decode_book",),
         ),
         Target(
             name="peer-step",
