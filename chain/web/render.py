@@ -3,6 +3,7 @@
 Replicas and nodes look alike: layout, style and scripts are here, and each brings its own pages.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -30,6 +31,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+TIME = "%Y-%m-%d %H:%M:%S UTC"
 SHORT = 12  # hex digits that are enough to tell keys and digests apart by eye
 MICRO = 1_000_000
 STATIC_PATH = "/static/{name}"
@@ -58,6 +60,11 @@ def nats(micronats: int | None) -> str:
 def grouped(number: int) -> str:
     """With thin spaces between thousands."""
     return f"{number:,}".replace(",", "\u202f")
+
+
+def utc(seconds: int) -> str:
+    """A time since 1970."""
+    return time.strftime(TIME, time.gmtime(seconds))
 
 
 def coins(value: int) -> str:
@@ -90,7 +97,8 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters.update(short=short, nats=nats, grouped=grouped, coins=coins)
+        filters = {"short": short, "nats": nats, "grouped": grouped, "coins": coins, "utc": utc}
+        self._templates.filters.update(filters)
         folder = files("chain.web") / "static"
         self._static = {name: (kind, (folder / name).read_bytes()) for name, kind in STATIC.items()}
         verifier = (files("chain.light") / "static" / VERIFIER).read_bytes()

@@ -4,7 +4,6 @@ Server-rendered; a script only keeps them fresh.  Whoever wants to be sure asks 
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from chain.federation import api
 from chain.records.block import block_hash, decode_block, decode_header
 from chain.records.score_log import BlockFinal, Drawn, Scored
 from chain.rules.scoring import lower_median
-from chain.web.render import MICRO, Page, Pages, Site, go
+from chain.web.render import MICRO, Page, Pages, Site, go, utc
 from coordinator.dashboard import views
 from coordinator.dashboard.charts import line_chart
 from coordinator.service.index import LogIndex
@@ -31,7 +30,6 @@ FOOTER = (
     "Nothing on these pages has to be believed: certificates, scores and the log are signed, "
     "and gristmill audit checks them all."
 )
-TIME = "%Y-%m-%d %H:%M:%S UTC"
 
 
 class Dashboard:
@@ -194,7 +192,7 @@ class Dashboard:
                     "height": final.height,
                     "cycle": final.cycle,
                     "hash": header.hash[::-1].hex(),
-                    "utc": _utc(header.time),
+                    "utc": utc(header.time),
                 }
             )
         return self._pages.show("blocks.html", "/blocks", blocks=blocks)
@@ -209,7 +207,7 @@ class Dashboard:
         if data is None:
             raise Refused("not-found", "This replica has not got the block's bytes yet.")
         shown = await asyncio.to_thread(lambda: views.block(decode_block(data)))
-        return self._pages.show("block.html", block={**shown, "utc": _utc(shown["time"])})
+        return self._pages.show("block.html", block={**shown, "utc": utc(shown["time"])})
 
     async def get_miner(self, request: web.Request) -> web.Response:
         """What one miner earned in the newest cycles."""
@@ -228,7 +226,7 @@ class Dashboard:
                     "units": len(rows),
                     "tickets": sum(row.tickets for row in rows),
                     "total": scored.tickets_total,
-                    "won": drawn is not None and drawn.ranks[0].miner == miner,
+                    "won": [rank.miner for rank in drawn.ranks[:1]] == [miner] if drawn else False,
                 }
             )
         return self._pages.show(
@@ -260,7 +258,3 @@ class Dashboard:
             f"Nothing is known by {query[:66]!r}. A cycle's number, a miner's key (66 hex digits)"
             " or a block's hash (64 hex digits) can be searched for.",
         )
-
-
-def _utc(seconds: int) -> str:
-    return time.strftime(TIME, time.gmtime(seconds))

@@ -108,7 +108,8 @@ def spread(
 def arithmetic(scored: Scored, drawn: Drawn) -> list[dict[str, Any]]:
     """The draw, rank by rank: the number drawn, and in whose tickets it lies."""
     lines = []
-    tickets = tickets_by_miner(scored.rows)
+    held = tickets_by_miner(scored.rows)
+    tickets = {miner: count for miner, count in held.items() if miner not in drawn.barred}
     for rank, throw in enumerate(throws(drawn.randomness, tickets, len(drawn.ranks))):
         first, holders = 0, []
         for miner, count in throw.holders:

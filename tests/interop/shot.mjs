@@ -1,4 +1,5 @@
 // Pictures of pages: node shot.mjs CHROMIUM (URL FILE)...
+// Of a page with a button that verifies, the whole page, after its checks passed.
 import { chromium } from 'playwright-core'
 
 const [executablePath, ...wanted] = process.argv.slice(2)
@@ -12,6 +13,11 @@ page.setDefaultTimeout(PATIENCE_MS)
 for (let at = 0; at < wanted.length; at += 2) {
   await page.goto(wanted[at])
   await page.waitForFunction(() => document.getElementById('live').textContent === 'live')
-  await page.screenshot({ path: wanted[at + 1] })
+  const button = await page.$('#verify')
+  if (button) {
+    await button.click()
+    await page.waitForFunction(() => document.querySelectorAll('#checks li').length >= 3)
+  }
+  await page.screenshot({ path: wanted[at + 1], fullPage: button !== null })
 }
 await browser.close()

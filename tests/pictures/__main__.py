@@ -70,7 +70,8 @@ class Recorder:
         genesis = load_genesis(plan.replica_home(0) / "genesis.bin")
         urls = [member_url(member.api) for member in genesis.members]
         node = f"http://{load_config(plan.node_home(0) / 'node.yaml').http}"
-        pages = [f"{urls[0]}/", images / "now.png", f"{node}/", images / "chain.png"]
+        pages: list[str | Path] = [f"{urls[0]}/", images / "now.png", f"{node}/"]
+        pages += [images / "chain.png", f"{urls[0]}/cycles/{CYCLES - 1}", images / "cycle.png"]
         _run(str(NODE), HERE / "shot.mjs", str(CHROMIUM), *pages)
         here = [sys.executable, "-m"]
         _run(*here, "tests.pictures", "--monitor", images / "monitor.svg", *urls)

@@ -22,7 +22,7 @@ from chain.node.indexes import SCRIPTS, TRANSACTIONS
 from chain.node.store import HEIGHT_DIGITS_MAX
 from chain.records.block import Block, CertifiedHeader, decode_certified_header
 from chain.records.transaction import Transaction
-from chain.web.render import Page, Pages, Site, go
+from chain.web.render import Page, Pages, Site, go, utc
 
 LINES = 12  # blocks on the front page
 PAGE = 50  # lines of a list
@@ -84,7 +84,7 @@ class Explorer:
             chain_id=core.chain_id.hex(),
             key=core.federation_key.hex(),
             tip=tree.tip.height,
-            tip_utc=views.utc(tree.tip.time),
+            tip_utc=utc(tree.tip.time),
             final=tree.final.height,
             coins=coins,
             value=value,
@@ -243,7 +243,7 @@ class Explorer:
             lines.append(
                 {
                     "height": height,
-                    "utc": views.utc(block.header.time),
+                    "utc": utc(block.header.time),
                     "txid": views.hash_text(transaction.txid),
                     "change": _change(transaction, script, spent_by(store, block)),
                 }

@@ -4,7 +4,6 @@ Hashes of blocks and transactions are shown reversed, as all of Bitcoin's tools 
 Pure.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,16 +17,11 @@ from chain.records.block import Block, CertifiedHeader
 from chain.records.certificate import BlockCertificate
 from chain.records.coinbase import pay_to_key
 from chain.records.transaction import Transaction, TxIn, TxOut
+from chain.web.render import utc
 
-TIME = "%Y-%m-%d %H:%M:%S UTC"
 ENTRIES_SHOWN = 500
 """Inputs, and outputs, of one transaction."""
 SCRIPT_SHOWN = 2_000  # characters
-
-
-def utc(seconds: int) -> str:
-    """A time, for people."""
-    return time.strftime(TIME, time.gmtime(seconds))
 
 
 def hash_text(digest: bytes) -> str:
