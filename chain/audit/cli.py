@@ -53,6 +53,14 @@ def log_options(command: Any) -> Any:
             help="Keep the log and what was seen here; the next audit goes on from it.",
         ),
         click.option(
+            "--from-scratch", is_flag=True, help="Replay what earlier audits have replayed, too."
+        ),
+        click.option(
+            "--no-archive",
+            is_flag=True,
+            help="Keep in --state what the next audit needs, and not the log.",
+        ),
+        click.option(
             "--from",
             "urls",
             multiple=True,
@@ -71,16 +79,29 @@ def options_of(
     state: Path | None,
     genesis_path: Path | None,
     chain_id: str | None,
+    from_scratch: bool,
+    no_archive: bool,
     **more: Any,
 ) -> Options:
     """Raises UsageError, ConfigError."""
     if bool(path) == bool(urls):
         raise click.UsageError("give either PATH or --from URL, and not both")
+    if no_archive and state is None:
+        raise click.UsageError("--no-archive is about --state DIR")
     trusted = None
     if genesis_path is not None:
         trusted = genesis_path.read_bytes()
         open_genesis(trusted)
-    return Options(path=path, urls=urls, state=state, trusted=trusted, chain_id=chain_id, **more)
+    return Options(
+        path=path,
+        urls=urls,
+        state=state,
+        archive=not no_archive,
+        from_scratch=from_scratch,
+        trusted=trusted,
+        chain_id=chain_id,
+        **more,
+    )
 
 
 @audit.command(

@@ -143,6 +143,11 @@ class Auditor:
         return self._genesis.chain_id
 
     @property
+    def entries(self) -> int:
+        """So many lie behind it."""
+        return self._entries
+
+    @property
     def cycle(self) -> int:
         """The one to which the next entry belongs; 0 before the first."""
         return self._cycle

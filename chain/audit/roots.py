@@ -31,6 +31,11 @@ class Roots:
         """Over all leaves; None when one was unreadable."""
         return None if self._lost else self._frontiers[-1]
 
+    @property
+    def last_leaf(self) -> bytes | None:
+        """The newest leaf hash, where it is remembered."""
+        return self._hashes[-1] if self._hashes else None
+
     def push(self, hashed: bytes) -> None:
         """One more leaf hash."""
         if self._lost:

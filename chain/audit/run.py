@@ -3,6 +3,7 @@
 Edge.
 """
 
+import itertools
 import os
 import sys
 import time
@@ -15,12 +16,15 @@ import click
 
 from bft.errors import ConfigError, DecodeError, Unavailable
 from chain.audit.archive import saved, start_archive
+from chain.audit.bookmark import Bookmark
+from chain.audit.bookmark_file import BOOKMARK_CYCLES, Saving
 from chain.audit.books import Books
 from chain.audit.evidence_files import EvidenceFiles
 from chain.audit.explain import Explainer
 from chain.audit.findings import AuditReport, CycleSummary, Finding, Severity
-from chain.audit.home import AuditHome, Seen
+from chain.audit.home import AuditHome
 from chain.audit.noted import Noted, check_note
+from chain.audit.onward import Onward, Seen
 from chain.audit.replay import LOG_ENTRY_BYTES_MAX, Auditor
 from chain.audit.sources import Source, open_directory, open_file, open_url
 from chain.audit.split import Copy, SideBySide
@@ -38,6 +42,8 @@ class Options:
     path: Path | None = None
     urls: Sequence[str] = ()
     state: Path | None = None
+    archive: bool = True  # the log is kept in `state`
+    from_scratch: bool = False  # the bookmark in `state` is left alone
     trusted: bytes | None = None  # genesis record
     chain_id: str | None = None
     save: Path | None = None
@@ -47,6 +53,12 @@ class Options:
     check_models: Callable[[Books, tuple[bytes, ...]], None] | None = None
     evidence: Path | None = None  # directory for bundles
     cycle: int | None = None  # explain this one, and audit no further than its end
+    bookmark_cycles: int = BOOKMARK_CYCLES
+
+    def goes_on(self, bookmark: Bookmark) -> bool:
+        """Whether what is asked for can be answered from the entries after `bookmark`."""
+        asks_for_all = self.from_scratch or self.save or self.evidence or self.check_models
+        return not asks_for_all and (self.cycle is None or self.cycle > bookmark.walk.cycle)
 
 
 @dataclass(slots=True)
@@ -82,14 +94,16 @@ def run(options: Options) -> Iterator[Result]:
         genesis = _chosen(sources[0].genesis, options)
         chain_id = open_genesis(genesis).chain_id
         spool = stack.enter_context(Spool())
+        home, bookmark = _home(options, stack, genesis, chain_id)
         auditor = Auditor(
-            genesis, spool.write, details=options.details, check_models=options.check_models
+            genesis,
+            spool.write,
+            details=options.details or home is not None,  # a bookmark holds a part of a cycle
+            check_models=options.check_models,
+            bookmark=bookmark,
         )
-        home = None
-        if options.state is not None:
-            home = AuditHome(options.state)
-            stack.callback(home.close)
-        split = _side_by_side(sources, home, genesis)
+        onward = Onward(home.seen if home is not None else None)
+        split = _side_by_side(sources, home, auditor, onward)
         entries = iter(split)
         if options.save is not None:
             entries = stack.enter_context(_Saving(options.save, genesis)).through(entries)
@@ -100,8 +114,16 @@ def run(options: Options) -> Iterator[Result]:
             entries = _until(auditor, entries, explainer)
         if options.evidence is not None:
             entries = _keeping(auditor, entries, EvidenceFiles(options.evidence, genesis))
-        _replay(auditor, entries, quiet=options.quiet)
-        found = list(split.findings)
+        saving = None
+        if home is not None and explainer is None:
+
+            def clean() -> bool:
+                found = onward.findings or split.findings or _tile_findings(sources)
+                return not found and home.agrees(auditor)
+
+            saving = Saving(home.bookmark_file, auditor, home, clean, options.bookmark_cycles)
+        _replay(auditor, entries, saving, quiet=options.quiet)
+        found = [*onward.findings, *split.findings, *_tile_findings(sources)]
         notes = (
             []
             if explainer is not None
@@ -113,14 +135,17 @@ def run(options: Options) -> Iterator[Result]:
         )
         for noted in notes:
             found += noted.findings
-        for source in sources:
-            found += source.mirror.findings if source.mirror is not None else []
         report = auditor.report()
         if home is not None and explainer is None:
-            found += home.compare(auditor, report.entries)
+            found += [] if onward.findings else home.compare(auditor, report.entries)
+            wrong = [each.entry for each in report.broken if each.rule != "end"]
+            if wrong:
+                _forget(home, min(wrong))
         report = report.with_breaks(found)
         if home is not None and explainer is None and report.passed and report.log_root is not None:
+            home.sync()
             home.note(Seen(chain_id, report.entries, report.log_root))
+            home.bookmark_file.write(auditor, passed=True)
         yield Result(
             genesis=genesis,
             report=report,
@@ -167,30 +192,63 @@ def _chosen(served: bytes, options: Options) -> bytes:
     return served
 
 
-def _side_by_side(sources: list[Source], home: AuditHome | None, genesis: bytes) -> SideBySide:
-    """The copies; the first goes on from what is at home."""
-    copies = {source.name: source.entries for source in sources}
+def _home(
+    options: Options, stack: ExitStack, genesis: bytes, chain_id: bytes
+) -> tuple[AuditHome | None, Bookmark | None]:
+    """The auditor's directory, and from where in it this audit goes on."""
+    if options.state is None:
+        return None, None
+    home = AuditHome(options.state, archive=options.archive)
+    stack.callback(home.close)
+    home.begin(genesis)
+    bookmark = home.bookmark(chain_id)
+    if home.bookmark_file.refused:
+        why = home.bookmark_file.refused
+        click.echo(f"note: the audit begins at the first entry: the bookmark: {why}", err=True)
+    return home, bookmark if bookmark is not None and options.goes_on(bookmark) else None
+
+
+def _forget(home: AuditHome, entry: int) -> None:
+    """What does not follow from `entry` on is fetched again by the next audit, from whomever."""
+    left = home.forget(entry)
+    if left is not None:
+        text = f"entries from {left} on are not kept in {home.path}; --save FILE keeps a whole copy"
+        click.echo(f"note: {text}", err=True)
+
+
+def _side_by_side(
+    sources: list[Source], home: AuditHome | None, auditor: Auditor, onward: Onward
+) -> SideBySide:
+    """The copies from where the auditor is; the first goes on from what is at home."""
+    start, first = auditor.entries, sources[0]
+    copies = {source.name: _since(source, start) for source in sources}
     if home is not None:
-        first = sources[0]
-        kept = home.begin(genesis)
+        here = max(start, home.held)
+        last = home.last_leaf() if home.held else auditor.roots.last_leaf
         if first.from_entry is not None:
-            rest = first.from_entry(home.held)
+            rest = onward.asked(first.name, first.from_entry, here, last)
         else:
-            rest = _without(first.entries, home.held)
-        copies[first.name] = _chained(kept, home.kept(rest))
-    return SideBySide(sources[0].name, copies)
+            rest = onward.passing(first.name, first.entries, here)
+        copies[first.name] = itertools.chain(home.entries(start), home.kept(rest))
+    return SideBySide(first.name, copies, auditor.roots.newest)
 
 
-def _chained(kept: Iterator[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield from kept
-    yield from rest
+def _since(source: Source, first: int) -> Iterator[bytes]:
+    """The entries from `first` on."""
+    return (
+        source.from_entry(first)
+        if source.from_entry
+        else itertools.islice(source.entries, first, None)
+    )
 
 
-def _without(entries: Iterator[bytes], count: int) -> Iterator[bytes]:
-    """The entries after the first `count`."""
-    for index, entry in enumerate(entries):
-        if index >= count:
-            yield entry
+def _tile_findings(sources: list[Source]) -> list[Finding]:
+    return [
+        finding
+        for source in sources
+        if source.mirror is not None
+        for finding in source.mirror.findings
+    ]
 
 
 def _watch(auditor: Auditor, sources: list[Source], home: AuditHome | None) -> None:
@@ -203,11 +261,15 @@ def _watch(auditor: Auditor, sources: list[Source], home: AuditHome | None) -> N
             auditor.roots.watch(size)
 
 
-def _replay(auditor: Auditor, entries: Iterator[bytes], *, quiet: bool) -> None:
+def _replay(
+    auditor: Auditor, entries: Iterator[bytes], saving: Saving | None, *, quiet: bool
+) -> None:
     told = sys.stderr.isatty() and not quiet
     count = 0
     for count, entry in enumerate(entries, 1):
         auditor.take(entry)
+        if saving is not None:
+            saving.after_entry()
         if told and count % PROGRESS_EVERY == 0:
             click.echo(f"\r{count} entries", nl=False, err=True)
     if told and count >= PROGRESS_EVERY:

@@ -23,14 +23,16 @@ class Copy:
     name: str  # URL
     entries: Iterator[bytes]
     common: Frontier = field(default_factory=Frontier)  # over the leaves that both copies hold
+    first: int = 0  # those before were compared in an earlier audit, if at all
     state: str = "same"  # then "shorter", "split" or "lost"
     text: str = ""
 
     def line(self) -> str:
         """For people."""
         why = f" ({self.text})" if self.text else ""
+        new = f", compared from entry {self.first} on" if self.first else ""
         return (
-            f"{self.name}: {self.state}{why}; {self.common.size} entries in common, "
+            f"{self.name}: {self.state}{why}; {self.common.size} entries in common{new}, "
             f"log root there {self.common.root().hex()}"
         )
 
@@ -38,16 +40,26 @@ class Copy:
 class SideBySide:
     """Iterates over the first copy; the others are compared on the way."""
 
-    def __init__(self, first: str, copies: Mapping[str, Iterator[bytes]]) -> None:
-        """`copies`: by name, `first` among them."""
+    def __init__(
+        self, first: str, copies: Mapping[str, Iterator[bytes]], start: Frontier | None = None
+    ) -> None:
+        """Args:
+        copies: by name, `first` among them.
+        start: the log before their entries; None: they begin with the first.
+        """
+        self._start = Frontier() if start is None else start
         self._first = Copy(first, copies[first])
-        self.others = [Copy(name, copies[name]) for name in copies if name != first]
+        self.others = [
+            Copy(name, copies[name], self._start, self._start.size)
+            for name in copies
+            if name != first
+        ]
         self.findings: list[Finding] = []
 
     def __iter__(self) -> Iterator[bytes]:
-        frontier = Frontier()
-        for index, entry in enumerate(self._first.entries):
-            leaf = _leaf(entry)
+        frontier = self._start
+        for index, entry in enumerate(self._first.entries, self._start.size):
+            leaf = leaf_of(entry)
             frontier = frontier.push(entry_hash(leaf))
             for copy in self.others:
                 if copy.state == "same":
@@ -62,14 +74,14 @@ class SideBySide:
             return
         if entry is None:
             copy.state = "shorter"
-        elif _leaf(entry) == leaf:
+        elif leaf_of(entry) == leaf:
             copy.common = frontier
         else:
             copy.state = "split"
             self.findings.append(_split(self._first.name, copy.name, index))
 
 
-def _leaf(entry: bytes) -> bytes:
+def leaf_of(entry: bytes) -> bytes:
     """The leaf of an encoded entry; all of it where it cannot be read."""
     try:
         return decode(LogEntry, entry, bytes_max=LOG_ENTRY_BYTES_MAX).leaf
