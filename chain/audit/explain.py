@@ -98,6 +98,8 @@ class Story:
         tickets = sum(story.row.tickets for story in self.units if story.row is not None)
         total = self.cycle.tickets_total
         yield f"together {tickets} of {total} tickets"
+        if self.miner in self.cycle.barred:
+            yield "  they count nothing: the key was barred, by evidence, before the draw"
         for rank, throw in enumerate(self.cycle.throws):
             last = throw.first + throw.tickets - 1
             own = throw.miner == self.miner

@@ -27,6 +27,7 @@ from chain.audit.signing import hear_share
 from chain.audit.window import RequestWindow
 from chain.audit.work import (
     hear_commitment,
+    hear_evidence,
     hear_register,
     hear_reveal,
     move_registration,
@@ -35,6 +36,7 @@ from chain.audit.work import (
 )
 from chain.records.commands import split_operations
 from chain.records.contribution import Register, UpdateCommitment, UpdateReveal
+from chain.records.conviction import ShowEvidence
 from chain.records.evaluation import EvaluationTable, SnapshotVote
 from chain.records.federation import Genesis
 from chain.records.operations import decode_operation
@@ -56,10 +58,11 @@ def hear_elapsed(books: Books, author: int, elapsed: Elapsed) -> bool:
     return counts
 
 
-FROM_MINERS: dict[type[Record], Callable[[Books, bytes, Any], bool]] = {
+FROM_CLIENTS: dict[type[Record], Callable[[Books, bytes, Any], bool]] = {
     Register: hear_register,
     UpdateCommitment: hear_commitment,
     UpdateReveal: hear_reveal,
+    ShowEvidence: hear_evidence,
 }
 FROM_REPLICAS: dict[type[Record], Callable[[Books, int, Any], bool]] = {
     **dict.fromkeys((DkgKeys, DkgDealing, DkgComplaint, DkgReady), hear_ceremony),
@@ -140,8 +143,8 @@ class Fold:
         kind = type(operation)
         if kind in FROM_ANYBODY and self.books.phase >= Phase.REGISTRATION:
             return FROM_ANYBODY[kind](self.books, client, operation)
-        if kind in FROM_MINERS:
-            return FROM_MINERS[kind](self.books, client, operation)
+        if kind in FROM_CLIENTS:
+            return FROM_CLIENTS[kind](self.books, client, operation)
         author = self.books.membership.index_by_key.get(client)
         hear = FROM_REPLICAS.get(kind)
         return author is not None and hear is not None and hear(self.books, author, operation)

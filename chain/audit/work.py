@@ -5,9 +5,10 @@ Pure.
 """
 
 from bft.codec.envelope import open_as
-from bft.errors import DecodeError
+from bft.errors import DecodeError, Refused
 from chain.audit.books import Books
 from chain.audit.signing import want_beacon
+from chain.barring import barred, judge
 from chain.records.contribution import (
     Register,
     StorageReceipt,
@@ -16,6 +17,7 @@ from chain.records.contribution import (
     WorkUnit,
     commitment_digest,
 )
+from chain.records.conviction import ShowEvidence
 from chain.records.federation import MemberRecord
 from chain.records.phase import Phase
 from chain.records.score_log import Assigned, CloseReason, Committed, Revealed
@@ -42,6 +44,28 @@ def hear_register(books: Books, miner: bytes, register: Register) -> bool:
     if counts:
         books.registrations[miner] = register.profile
     return counts
+
+
+def hear_evidence(books: Books, _: bytes, shown: ShowEvidence) -> bool:
+    """Evidence counts, whoever shows it, if it bars its winner longer than it is barred."""
+    if books.phase < Phase.REGISTRATION or books.key is None:
+        return False
+    try:
+        told = judge(
+            shown,
+            federation_key=books.key.key,
+            chain_id=books.chain_id,
+            cycle=books.cycle,
+            standings=books.standings,
+            params=books.params,
+        )
+    except (DecodeError, Refused):
+        return False
+    books.write(told)
+    books.standings = barred(books.standings, told)
+    books.registrations.pop(told.miner, None)
+    books.veterans = tuple(miner for miner in books.veterans if miner != told.miner)
+    return True
 
 
 def is_replica(books: Books, key: bytes) -> bool:

@@ -14,7 +14,12 @@ from msgspec import Meta
 from bft.codec.canonical import Record, decode, encode
 from bft.errors import DecodeError
 from bft.ordering.request import REQUEST_BYTES_MAX
-from chain.records.operations import Operation, decode_operation, encode_operation
+from chain.records.operations import (
+    PUBLIC_OPERATIONS,
+    Operation,
+    decode_operation,
+    encode_operation,
+)
 
 COMMANDS_MAX = 64
 
@@ -28,8 +33,15 @@ class Commands(Record):
     operations: Annotated[tuple[bytes, ...], Meta(min_length=1, max_length=COMMANDS_MAX)]
 
 
-_TAG = Commands.TAG.encode()
-_PREFIX = encode(Operation(tag=_TAG, body=b""))[: 3 + len(_TAG)]  # array, bin, length, tag
+def _prefix(kind: type[Record]) -> bytes:
+    """Array, bin, length, tag: what every `Operation` of a kind begins with."""
+    tag = kind.TAG.encode()
+    return encode(Operation(tag=tag, body=b""))[: 3 + len(tag)]
+
+
+_PREFIX = _prefix(Commands)
+_ALONE = tuple(_prefix(kind) for kind in PUBLIC_OPERATIONS)
+"""Each costs a pairing, and anybody may send them: one for each request that was paid for."""
 
 
 def encode_commands(records: Sequence[Record]) -> bytes:
@@ -42,12 +54,16 @@ def split_operations(data: bytes) -> tuple[bytes, ...]:
     """The encoded operations in a request: one, or those of `Commands`.  Not yet decoded.
 
     Raises:
-        DecodeError: malformed `Commands`: empty, too many, or not the canonical encoding.
+        DecodeError: malformed `Commands`: empty, too many, not the canonical encoding, or with
+            one among them that must be alone in its request.
     """
     if not data.startswith(_PREFIX):
         return (data,)
     operation = decode(Operation, data, bytes_max=REQUEST_BYTES_MAX)
-    return decode(Commands, operation.body, bytes_max=REQUEST_BYTES_MAX).operations
+    operations = decode(Commands, operation.body, bytes_max=REQUEST_BYTES_MAX).operations
+    if any(each.startswith(_ALONE) for each in operations):
+        raise DecodeError("evidence is alone in its request; it came among commands")
+    return operations
 
 
 def readable_operations(data: bytes) -> list[Record]:

@@ -12,6 +12,7 @@ from bft.dkg.messages import DkgComplaint, DkgDealing, DkgKeys, DkgReady
 from bft.errors import DecodeError
 from bft.ordering.request import REQUEST_BYTES_MAX
 from chain.records.contribution import Register, UpdateCommitment, UpdateReveal
+from chain.records.conviction import ShowEvidence
 from chain.records.evaluation import EvaluationTable, SnapshotVote
 from chain.records.membership import (
     ActivationShare,
@@ -23,6 +24,7 @@ from chain.records.membership import (
 )
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
 
+PUBLIC_OPERATIONS: tuple[type[Record], ...] = (ShowEvidence,)
 MINER_OPERATIONS: tuple[type[Record], ...] = (Register, UpdateCommitment, UpdateReveal)
 REPLICA_OPERATIONS: tuple[type[Record], ...] = (
     DkgKeys,
@@ -45,7 +47,9 @@ MEMBERSHIP_OPERATIONS: tuple[type[Record], ...] = (
 )
 _KINDS = {
     kind.TAG.encode(): kind
-    for kind in (*MINER_OPERATIONS, *REPLICA_OPERATIONS, *MEMBERSHIP_OPERATIONS)
+    for kind in (
+        *(*PUBLIC_OPERATIONS, *MINER_OPERATIONS, *REPLICA_OPERATIONS, *MEMBERSHIP_OPERATIONS),
+    )
 }
 
 

@@ -148,11 +148,12 @@ class Rank(Record):
 class Drawn(Record):
     """The lottery's result: the winner, then the runners-up."""
 
-    TAG = "log.drawn/1"
+    TAG = "log.drawn/2"
 
     cycle: U63
     randomness: Bytes32
     ranks: tuple[Rank, ...]
+    barred: tuple[IdentityKey, ...]  # whose tickets were left out, ascending
 
 
 class Aggregated(Record):
@@ -183,6 +184,18 @@ class RankVoided(Record):
 
     cycle: U63
     rank: U8
+
+
+class EvidenceShown(Record):
+    """A winner signed two blocks under one certificate: its key is barred for a while."""
+
+    TAG = "log.evidence/1"
+
+    cycle: U63  # of the certificate
+    height: U32
+    rank: U8
+    miner: IdentityKey
+    barred_until: U63  # the first cycle in which it may have work again
 
 
 class BlockFinal(Record):
@@ -233,6 +246,7 @@ LogRecord = (
     | Aggregated
     | Certified
     | RankVoided
+    | EvidenceShown
     | BlockFinal
     | CycleClosed
 )

@@ -28,7 +28,10 @@ def proven(standings: Mapping[bytes, Standing], miner: bytes) -> int:
 
 
 def is_barred(standings: Mapping[bytes, Standing], miner: bytes, cycle: int) -> bool:
-    """Whether the miner may not have work in `cycle`, because a unit of it failed an audit."""
+    """Whether the miner may not have work or win in `cycle`.
+
+    A unit of it failed an audit, or it signed two blocks under one certificate (chain/barring.py).
+    """
     standing = standings.get(miner)
     return standing is not None and cycle < standing.barred_until
 
@@ -50,7 +53,8 @@ def next_standings(
     """Everybody's standing after the scores of `cycle`, by identity key, ascending.
 
     Who had units has proven those with merit, and its honesty by each that passed an audit; who is
-    struck has proven nothing and is barred; who was away keeps its standing for `standing_cycles`.
+    struck has proven nothing and is barred; who was barred while it worked has proven nothing
+    either; who was away keeps its standing for `standing_cycles`.
 
     Args:
         units: all units of the cycle's assignment.
@@ -67,6 +71,8 @@ def next_standings(
         passed[row.miner] += bool(row.audited and row.valid and row.replay >= params.audit_cosine)
     after = dict(standings)
     for miner, count in earned.items():
+        if is_barred(standings, miner, cycle):
+            continue
         after[miner] = Standing(
             units=count,
             segment=segments[miner],

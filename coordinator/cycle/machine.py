@@ -18,6 +18,7 @@ from bft.ordering.request import Request
 from bft.pbft.clients import ClientTable
 from chain.records.commands import split_operations
 from chain.records.contribution import Register, UpdateCommitment, UpdateReveal
+from chain.records.conviction import ShowEvidence
 from chain.records.evaluation import EvaluationTable, SnapshotVote
 from chain.records.membership import (
     ActivationShare,
@@ -27,12 +28,18 @@ from chain.records.membership import (
     ShareProof,
     Withdraw,
 )
-from chain.records.operations import MEMBERSHIP_OPERATIONS, MINER_OPERATIONS, decode_operation
+from chain.records.operations import (
+    MEMBERSHIP_OPERATIONS,
+    MINER_OPERATIONS,
+    PUBLIC_OPERATIONS,
+    decode_operation,
+)
 from chain.records.score_log import Ordered
 from chain.records.votes import BlockSeen, Elapsed, SignatureShare
 from coordinator.cycle.draft import Draft
 from coordinator.cycle.phases import (
     aggregation,
+    barring,
     block,
     certification,
     clock,
@@ -51,7 +58,7 @@ from coordinator.cycle.rebase import rebase
 from coordinator.cycle.state import Phase, Rules, State
 
 Handler = Callable[[Rules, Draft, Any, Any], Draft]
-"""(rules, draft, author, operation) -> draft.  Author: a miner's key or a replica's index."""
+"""(rules, draft, author, operation) -> draft.  Author: a client's key or a replica's index."""
 
 _ALL = tuple(Phase)
 _CYCLE = _ALL[Phase.REGISTRATION :]
@@ -69,6 +76,7 @@ TABLE: dict[tuple[Phase, type[Record]], Handler] = {
         for kind in (DkgKeys, DkgDealing, DkgComplaint, DkgReady)
     },
     **{(phase, Register): registration.on_register for phase in _CYCLE},
+    **{(phase, ShowEvidence): barring.on_evidence for phase in _CYCLE},
     (Phase.TRAINING, UpdateCommitment): training.on_commitment,
     (Phase.REVEAL, UpdateReveal): reveal.on_reveal,
     (Phase.EVALUATION, EvaluationTable): evaluation.on_table,
@@ -225,7 +233,7 @@ def apply(rules: Rules, draft: Draft, client: bytes, operation: Record) -> Draft
     handler = TABLE.get((phase, kind))
     if handler is None:
         raise Refused("wrong-phase", f"{kind.__name__} came; the cycle is in {phase.name}")
-    if kind in MINER_OPERATIONS:
+    if kind in (*MINER_OPERATIONS, *PUBLIC_OPERATIONS):
         return advance(rules, handler(rules, draft, client, operation))
     index = draft.state.membership.index_by_key.get(client)
     if index is None:

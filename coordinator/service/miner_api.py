@@ -20,7 +20,7 @@ from chain.records.receipt import ExecutionReceipt
 from coordinator.cycle.machine import ACCEPTED, MIXED, Answer
 from coordinator.cycle.state import Rules
 from coordinator.effects import BlockRefused
-from coordinator.service.admission import check_operations
+from coordinator.service.admission import check_evidence, check_operations
 from coordinator.service.parameters import number
 from coordinator.service.problems import refusal_status
 from coordinator.service.runtime import Runtime
@@ -63,6 +63,7 @@ class MinerApi:
         if fresh and not self._runtime.requests.has_answer(sealed):
             # The log is public: whoever repeats what stands there uses up nobody else's budget.
             self._budget.admit(opened.client, len(split_operations(opened.operation)))
+            check_evidence(opened, self._rules, self._runtime.replica.state)
         check_operations(opened, self._runtime.replica.state)
         answer = await self._runtime.requests.ask(sealed, opened, wait_ms / 1000)
         if answer is None:

@@ -18,8 +18,12 @@ log = logging.getLogger("gristmill.http")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _CONTENT = {
+    "bad-certificate",
+    "bad-signature",
     "malformed",
     "mismatch",
+    "one-block",
+    "other-chain",
     "out-of-range",
     "too-long",
     "too-small",

@@ -18,6 +18,7 @@ from chain.records.score_log import (
     Committed,
     CycleClosed,
     Drawn,
+    EvidenceShown,
     KeyActivated,
     RankVoided,
     Revealed,
@@ -104,6 +105,11 @@ class Story:
                 story.tickets_total = record.tickets_total
                 replicas = ", ".join(str(index) for index in record.evaluators)
                 return f"scored by medians of replicas {replicas}: {record.tickets_total} tickets"
+            case Drawn(ranks=()):
+                return "the draw: every ticket is a barred key's"
+            case EvidenceShown():
+                name = self.name(record.miner)
+                return f"{name} signed two blocks {record.height}: barred to {record.barred_until}"
             case Drawn():
                 story.winner = record.ranks[0].miner
                 share = 100 * record.ranks[0].tickets // max(1, story.tickets_total)

@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant
 
 PHASES = "coordinator/cycle/phases"
 MACHINE = ("tests/coordinator/cycle/test_machine.py",)
+BARRING = ("tests/coordinator/cycle/test_barring.py",)
 REFUSALS = ("tests/coordinator/cycle/test_refusals.py",)
 ORACLE = tuple(
     f"tests/oracle/test_{what}.py"
@@ -294,6 +295,66 @@ MILL = (
         (
             f"{PHASES}/registration.py",
             "    if is_barred(state.standings, miner, register.cycle):\n",
+            "    if False:\n",
+        ),
+    ),
+    Mutant(
+        "bar-without-effect-on-the-draw",
+        "tickets of a key that is barred before the draw count nothing",
+        BARRING,
+        (f"{PHASES}/lottery.py", "        del tickets[miner]\n", "        pass\n"),
+    ),
+    Mutant(
+        "bar-forgotten-at-the-scores",
+        "who was barred while it worked stays barred",
+        BARRING,
+        (
+            "chain/rules/standing.py",
+            "        if is_barred(standings, miner, cycle):\n",
+            "        if False:\n",
+        ),
+    ),
+    Mutant(
+        "registration-outlives-the-bar",
+        "a barred key gets no work in the next cycle",
+        BARRING,
+        (f"{PHASES}/barring.py", "    registrations.pop(told.miner, None)\n", ""),
+    ),
+    Mutant(
+        "one-block-counted-twice",
+        "one block is no evidence",
+        BARRING,
+        ("chain/barring.py", "    if messages[0] == messages[1]:\n", "    if False:\n"),
+    ),
+    Mutant(
+        "anybodys-certificate",
+        "evidence is under the federation's certificate",
+        BARRING,
+        (
+            "chain/barring.py",
+            "        verify_certificate(shown.certificate, federation_key, chain_id)\n",
+            "        pass\n",
+        ),
+    ),
+    Mutant(
+        "bar-shown-again",
+        "one certificate bars once",
+        BARRING,
+        ("chain/barring.py", "standing.barred_until >= until:", "False:"),
+    ),
+    Mutant(
+        "old-evidence-bars",
+        "evidence whose bar would be over bars nobody",
+        BARRING,
+        ("chain/barring.py", "    if until <= cycle + 1:\n", "    if False:\n"),
+    ),
+    Mutant(
+        "evidence-by-the-dozen",
+        "one request costs the replicas one pairing",
+        BARRING,
+        (
+            "chain/records/commands.py",
+            "    if any(each.startswith(_ALONE) for each in operations):\n",
             "    if False:\n",
         ),
     ),

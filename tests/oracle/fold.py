@@ -4,8 +4,17 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from tests.oracle import blocks, model, scores
-from tests.oracle.primitives import leaf, opened, strong, tagged, threshold_signature, tree, weak
+from tests.oracle import blocks, evidence, model, scores
+from tests.oracle.primitives import (
+    leaf,
+    opened,
+    signed_by,
+    strong,
+    tagged,
+    threshold_signature,
+    tree,
+    weak,
+)
 from tests.oracle.records import Malformed, decode, encode, layouts, numbers, pack
 from tests.oracle.session import DONE, FAILED, Session
 
@@ -104,7 +113,7 @@ class Fold:
         """One operation.  Raises Refused; then nothing has changed."""
         phases, who = OPERATIONS[name]
         require(self.phase in phases, "wrong-phase")
-        if name in MINERS:
+        if name in CLIENTS:
             getattr(self, who)(author, said)
             return
         require(author in self.keys, "not-a-replica")
@@ -129,7 +138,44 @@ class Fold:
         self.registered[miner] = said["profile"]
 
     def _barred(self, miner: bytes, cycle: int) -> bool:
-        return miner in self.standings and self.standings[miner]["barred_until"] > cycle
+        return scores.barred_until(self.standings, miner) > cycle
+
+    def on_evidence(self, author: bytes, said: Fields) -> None:
+        """Two blocks of one winner."""
+        certificate = said["certificate"]
+        require(certificate[0] == 1, "malformed")
+        require(evidence.read(certificate, "chain_id") == self.chain, "other-chain")
+        cycle, winner = evidence.number(certificate, "cycle"), evidence.read(certificate, "winner")
+        require(cycle <= self.cycle, "wrong-cycle")
+        until = cycle + 1 + self.params["barred_cycles"]
+        require(until > self.cycle + 1, "too-old")
+        require(scores.barred_until(self.standings, winner) < until, "twice")
+        told = [evidence.winner_message(certificate, said[name]) for name in ("first", "second")]
+        require(told[0] != told[1], "one-block")
+        for message, name in zip(told, ("first", "second"), strict=True):
+            require(signed_by(winner, said[name]["signature"], message), "bad-signature")
+        assert self.key_record is not None
+        key = self.key_record["commitments"][0]
+        require(blocks.certificate_holds(certificate, key, self.chain), "bad-certificate")
+        self.standings[winner] = {
+            "passed": 0,
+            "units": 0,
+            "segment": 0,
+            "cycle": cycle,
+            "barred_until": until,
+        }
+        self.registered.pop(winner, None)
+        self.veterans.discard(winner)
+        self.log(
+            "EvidenceShown",
+            {
+                "cycle": cycle,
+                "height": evidence.number(certificate, "height"),
+                "rank": evidence.number(certificate, "rank"),
+                "miner": winner,
+                "barred_until": until,
+            },
+        )
 
     def _own(self, miner: bytes, said: Fields) -> int:
         require(said["cycle"] == self.cycle, "wrong-cycle")
@@ -424,13 +470,27 @@ class Fold:
         if not self._round():
             return False
         rows, most = self.scored["rows"], self.params["ranks_max"]
-        self.ranks = scores.drawn(self.randomness, rows, most)
+        out = {row["miner"] for row in rows if row["tickets"] and self._barred_now(row["miner"])}
+        self.ranks = scores.drawn(
+            self.randomness, [row for row in rows if row["miner"] not in out], most
+        )
         self.log(
             "Drawn",
-            {"cycle": self.cycle, "randomness": self.randomness, "ranks": self.ranks},
+            {
+                "cycle": self.cycle,
+                "randomness": self.randomness,
+                "ranks": self.ranks,
+                "barred": sorted(out),
+            },
         )
-        self.enter(AGGREGATION)
+        if self.ranks:
+            self.enter(AGGREGATION)
+        else:
+            self.close("NO_TICKETS")
         return True
+
+    def _barred_now(self, miner: bytes) -> bool:
+        return self._barred(miner, self.cycle)
 
     def move_aggregation(self) -> bool:
         """The next model."""
@@ -545,9 +605,10 @@ class Fold:
         return True
 
 
-MINERS = ("Register", "UpdateCommitment", "UpdateReveal")
+CLIENTS = ("Register", "UpdateCommitment", "UpdateReveal", "ShowEvidence")
 OPERATIONS: dict[str, tuple[tuple[int, ...], str]] = {
     "Register": (tuple(range(REGISTRATION, 12)), "on_register"),
+    "ShowEvidence": (tuple(range(REGISTRATION, 12)), "on_evidence"),
     "UpdateCommitment": ((TRAINING,), "on_commitment"),
     "UpdateReveal": ((REVEAL,), "on_reveal"),
     "EvaluationTable": ((EVALUATION,), "on_table"),

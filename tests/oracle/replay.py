@@ -14,8 +14,13 @@ CLIENTS_MAX = 10_000
 ACCEPTED, MALFORMED = "accepted", "malformed"
 LOG, OPERATIONS = (
     ("The score log",),
-    ("Operations of miners", "Operations of replicas", "Operations for a change of members"),
+    (
+        *("Operations of anybody", "Operations of miners", "Operations of replicas"),
+        "Operations for a change of members",
+    ),
 )
+EVIDENCE = b"\x92\xc4\x19gristmill.show-evidence/1"
+"""How an operation of that tag begins."""
 Fields = dict[str, Any]
 
 
@@ -184,4 +189,6 @@ def _split(data: bytes) -> list[bytes]:
     if operation["tag"] != b"gristmill.commands/1":
         return [data]
     found: list[bytes] = decode("Commands", operation["body"])["operations"]
+    if any(each.startswith(EVIDENCE) for each in found):
+        raise Malformed("evidence among others")
     return found

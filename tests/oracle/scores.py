@@ -64,6 +64,11 @@ def passed(standings: dict[bytes, Fields], miner: bytes) -> int:
     return int(standings[miner]["passed"]) if miner in standings else 0
 
 
+def barred_until(standings: dict[bytes, Fields], miner: bytes) -> int:
+    """The first cycle that is open to it."""
+    return int(standings[miner]["barred_until"]) if miner in standings else 0
+
+
 def _dealt(order: list[bytes], each: dict[bytes, int]) -> list[bytes]:
     """One to each that has one left, round after round."""
     left, dealt = dict(each), list[bytes]()
@@ -108,6 +113,8 @@ def standings_after(
     cycle, after = scored["cycle"], dict(before)
     paid = {row["unit"] for row in scored["rows"] if row["merit"]}
     for miner in sorted({unit["miner"] for unit in units}):
+        if barred_until(before, miner) > cycle:
+            continue
         own = [unit for unit in units if unit["miner"] == miner]
         good = [
             row

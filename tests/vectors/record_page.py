@@ -30,6 +30,7 @@ from chain.records.membership import VoidReason
 from chain.records.operations import (
     MEMBERSHIP_OPERATIONS,
     MINER_OPERATIONS,
+    PUBLIC_OPERATIONS,
     REPLICA_OPERATIONS,
     Operation,
 )
@@ -46,6 +47,7 @@ SECTIONS: dict[str, tuple[Any, ...]] = {
         *(Envelope, Request, Operation, Commands, Batch, Commit, QuorumProof),
         *(StorageReceipt, ExecutionReceipt, RequestReceipt),
     ),
+    "Operations of anybody": PUBLIC_OPERATIONS,
     "Operations of miners": MINER_OPERATIONS,
     "Operations of replicas": REPLICA_OPERATIONS,
     "Operations for a change of members": MEMBERSHIP_OPERATIONS,

@@ -25,7 +25,7 @@ def on_register(rules: Rules, draft: Draft, miner: bytes, register: Register) ->
 
     Raises:
         Refused: "wrong-cycle", "twice", "full" (for newcomers), "too-small" (earns no unit),
-            "barred" (failed an audit), "replica".
+            "barred", "replica".
     """
     state, params = draft.state, rules.params
     if register.cycle != registering(state):
@@ -39,9 +39,7 @@ def on_register(rules: Rules, draft: Draft, miner: bytes, register: Register) ->
         raise Refused("twice", "this miner is registered")
     if is_barred(state.standings, miner, register.cycle):
         until = state.standings[miner].barred_until
-        raise Refused(
-            "barred", f"a unit of this miner failed an audit; cycle {until} is open to it"
-        )
+        raise Refused("barred", f"this miner is barred; cycle {until} is open to it")
     if len(state.registrations) >= params.miners_max and not proven(state.standings, miner):
         raise Refused("full", f"{params.miners_max} miners are registered")
     if units_earned(register.profile, params) == 0:

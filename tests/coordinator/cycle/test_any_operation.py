@@ -26,6 +26,7 @@ from chain.records.membership import Propose
 from chain.records.operations import (
     MEMBERSHIP_OPERATIONS,
     MINER_OPERATIONS,
+    PUBLIC_OPERATIONS,
     REPLICA_OPERATIONS,
     encode_operation,
 )
@@ -43,7 +44,7 @@ HONEST = (0, 1, 2)
 LIAR = 3
 MINERS = 4
 DILIGENT = (0, 1)  # miners; the others say what comes to their minds
-KINDS = (*MINER_OPERATIONS, *REPLICA_OPERATIONS, *MEMBERSHIP_OPERATIONS)
+KINDS = (*PUBLIC_OPERATIONS, *MINER_OPERATIONS, *REPLICA_OPERATIONS, *MEMBERSHIP_OPERATIONS)
 EXTREMES = (0, 1, 2**8 - 1, 2**16 - 1, 2**32 - 1, 2**63 - 1, -1, -(2**63))
 SKEW_MS = 10_000  # correct backups hold a proposal that is further ahead of their clocks
 STEPS_MAX = 40  # within which the honest alone end any cycle

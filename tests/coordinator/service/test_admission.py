@@ -10,11 +10,13 @@ from bft.dkg.messages import DkgKeys
 from bft.errors import Refused
 from bft.ordering.request import Request, seal_request
 from chain.records.contribution import UpdateCommitment
+from chain.records.conviction import ShowEvidence
 from chain.records.membership import ActivationShare, Approve, CeremonyElapsed, Propose, ShareProof
 from chain.records.operations import encode_operation
 from chain.records.votes import Elapsed
 from coordinator.cycle.state import Change, State, opening_state
-from coordinator.service.admission import check_operations
+from coordinator.service.admission import check_evidence, check_operations
+from tests.coordinator.cycle.test_barring import caught
 from tests.coordinator.test_epochs import member
 from tests.sim.world import World
 
@@ -22,6 +24,7 @@ JOINER, MINER = (PrivateKey(bytes([number]) * 32) for number in (91, 92))
 WORLD = World(1)
 MEMBER = WORLD.keys[0]
 PROPOSE = Propose(epoch=1, members=(member(JOINER.public_key),), reason=b"")
+EVIDENCE = caught().evidence
 SAID = {
     "commitment": UpdateCommitment(cycle=1, unit=0, commitment=bytes(32)),
     "propose": PROPOSE,
@@ -31,6 +34,7 @@ SAID = {
     "activation": ActivationShare(session=bytes(32), share=bytes(48)),
     "clock": CeremonyElapsed(session=bytes(32), phase=1),
     "elapsed": Elapsed(cycle=1, phase=2, attempt=0),
+    "evidence": EVIDENCE,
 }
 
 
@@ -55,9 +59,9 @@ def taken(key: PrivateKey, name: str, at: State) -> bool:
 @pytest.mark.parametrize(
     ("key", "allowed"),
     [
-        (MINER, {"commitment"}),
-        (MEMBER, {"propose", "approve"}),
-        (JOINER, {"keys", "proof"}),
+        (MINER, {"commitment", "evidence"}),
+        (MEMBER, {"propose", "approve", "evidence"}),
+        (JOINER, {"keys", "proof", "evidence"}),
     ],
     ids=["miner", "member", "joiner"],
 )
@@ -67,4 +71,23 @@ def test_each_says_what_is_its_own(key: PrivateKey, allowed: set[str]) -> None:
 
 def test_without_a_change_the_joiner_is_a_client_like_any_other() -> None:
     at = opening_state(WORLD.rules)
-    assert {name for name in SAID if taken(JOINER, name, at)} == {"commitment"}
+    assert {name for name in SAID if taken(JOINER, name, at)} == {"commitment", "evidence"}
+
+
+def test_evidence_that_bars_nobody_stops_at_the_door() -> None:
+    """So that no stranger has every replica check what one replica knows to be false."""
+    mill = caught()
+
+    def check(said: ShowEvidence) -> None:
+        encoded = encode_operation(said)
+        name = MINER.public_key
+        sealed = seal_request(mill.rules.chain_id, name, 1, encoded, MINER.sign)
+        request = decode(Request, decode(Envelope, sealed).body)
+        check_evidence(request, mill.rules, mill.state)
+
+    check(mill.evidence)
+    with pytest.raises(Refused, match="the winner did not sign that"):
+        check(replace(mill.evidence, second=replace(mill.evidence.second, time=0)))
+    mill.say(MINER, mill.evidence)
+    with pytest.raises(Refused, match="barred up to cycle"):
+        check(mill.evidence)

@@ -1,0 +1,236 @@
+"""A winner that signs two blocks is out of the lottery, whenever the evidence comes."""
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from bft.codec.canonical import encode
+from bft.crypto.identity import PrivateKey
+from bft.ordering.request import seal_request
+from chain.audit.replay import audit
+from chain.params import MINIMAL
+from chain.records.block import decode_block
+from chain.records.certificate import BODY_BYTES
+from chain.records.commands import encode_commands
+from chain.records.conviction import ShowEvidence, shown
+from chain.records.evidence import equivocation
+from chain.records.phase import Phase
+from chain.records.score_log import CloseReason, CycleClosed, Drawn, EvidenceShown, decode_leaf
+from tests.chain.audit.mill import Mill, key, make_genesis
+from tests.coordinator.cycle.refusals import assert_refused
+from tests.oracle.replay import Replay
+
+BARRED = 2
+STRANGER = key("somebody who saw both")
+
+
+class Found(Mill):
+    """A federation whose first winner signed two blocks, and nobody has shown it."""
+
+    evidence: ShowEvidence
+    culprit: PrivateKey
+
+
+def _fresh(miners: int = 3) -> Found:
+    params = replace(MINIMAL, barred_cycles=BARRED)
+    made = Found(make_genesis(params=params), miner_count=miners)
+    made.found()
+    return made
+
+
+def caught(miners: int = 3) -> Found:
+    """In BLOCK of cycle 1."""
+    mill = _fresh(miners)
+    mill.to_block()
+    first, second = (decode_block(mill.block(late_s)).certified_header for late_s in (0, 1))
+    mill.evidence = shown(equivocation(first, second))
+    winner = first.certificate.winner
+    mill.culprit = next(miner for miner in mill.miners if miner.public_key == winner)
+    return mill
+
+
+def final(mill: Found) -> Found:
+    """Its block is final all the same, and the next cycle is open."""
+    mill.witness()
+    mill.sign()
+    return mill
+
+
+def check_log(mill: Found) -> None:
+    """The auditor and the oracle come to the same."""
+    assert audit(encode(mill.genesis), mill.entries).passed
+    oracle = Replay(encode(mill.genesis), [(each.leaf, each.proof) for each in mill.entries]).mill
+    told = {key: each.barred_until for key, each in mill.state.standings.items()}
+    assert {key: each["barred_until"] for key, each in oracle.standings.items()} == told
+
+
+def logged(mill: Found, kind: type) -> list[object]:
+    records = [decode_leaf(entry.leaf) for entry in mill.entries]
+    return [record for record in records if isinstance(record, kind)]
+
+
+def others(mill: Found) -> list[int]:
+    return [index for index, miner in enumerate(mill.miners) if miner is not mill.culprit]
+
+
+def test_anybody_may_show_it_and_the_key_is_barred_for_its_cycles() -> None:
+    """PROTOCOL.md 7, Evidence: a leaf tells it; the bar counts from the certificate's cycle."""
+    mill = final(caught())
+    assert mill.say(STRANGER, mill.evidence) == ["accepted"]
+    name = mill.culprit.public_key
+    assert logged(mill, EvidenceShown) == [
+        EvidenceShown(cycle=1, height=1, rank=0, miner=name, barred_until=2 + BARRED)
+    ]
+    assert_refused(mill, mill.culprit, mill.registration(), "barred")
+    for cycle in (2, 3):
+        mill.register(others(mill))
+        mill.to_training()
+        assert name not in {unit.miner for unit in mill.state.units}
+        mill.commit()
+        mill.reveal()
+        mill.sign()
+        mill.evaluate()
+        mill.sign()
+        mill.aggregate()
+        mill.sign()
+        final(mill)
+        assert mill.state.cycle == cycle + 1
+    assert mill.say(mill.culprit, mill.registration()) == ["accepted"]
+    check_log(mill)
+
+
+def test_nobody_waits_for_a_barred_veteran() -> None:
+    mill = final(caught())
+    assert mill.culprit.public_key in mill.state.veterans
+    mill.register()
+    assert mill.phase is Phase.TRAINING, "all are back"
+    mill = final(caught())
+    mill.say(STRANGER, mill.evidence)
+    mill.register(others(mill))
+    assert mill.phase is Phase.TRAINING, "all that may come back are"
+    check_log(mill)
+
+
+def test_its_registration_for_the_next_cycle_is_forgotten() -> None:
+    mill = caught()
+    mill.register()
+    assert mill.say(STRANGER, mill.evidence) == ["accepted"]
+    assert mill.culprit.public_key not in mill.state.registrations
+    final(mill).to_training()
+    assert mill.culprit.public_key not in {unit.miner for unit in mill.state.units}
+    check_log(mill)
+
+
+UNTIL: dict[str, Callable[[Found], object]] = {
+    "before the scores": Found.to_evaluation,
+    "between scores and draw": lambda mill: mill.to_evaluation().evaluate(),
+}
+
+
+@pytest.mark.parametrize("moment", UNTIL)
+def test_tickets_of_a_key_that_is_barred_before_the_draw_count_nothing(moment: str) -> None:
+    mill = final(caught())
+    UNTIL[moment](mill)
+    assert mill.say(STRANGER, mill.evidence) == ["accepted"]
+    name = mill.culprit.public_key
+    if mill.phase is Phase.EVALUATION:
+        mill.evaluate()
+    assert mill.state.scored is not None
+    assert any(row.tickets and row.miner == name for row in mill.state.scored.rows)
+    mill.sign()
+    drawn = mill.state.drawn
+    assert drawn is not None and drawn.barred == (name,)
+    assert {rank.miner for rank in drawn.ranks} == {mill.miners[i].public_key for i in others(mill)}
+    mill.aggregate()
+    mill.sign()
+    final(mill)
+    standing = mill.state.standings[name]
+    assert (standing.barred_until, standing.units, standing.passed) == (2 + BARRED, 0, 0)
+    check_log(mill)
+
+
+def test_a_draw_without_anybody_else_closes_the_cycle() -> None:
+    mill = final(caught(miners=1))
+    mill.to_evaluation().evaluate()
+    mill.say(STRANGER, mill.evidence)
+    mill.sign()
+    assert (mill.phase, mill.state.cycle) == (Phase.REGISTRATION, 3)
+    assert logged(mill, CycleClosed)[-1] == CycleClosed(cycle=2, reason=CloseReason.NO_TICKETS)
+    assert logged(mill, Drawn)[-1].ranks == ()  # type: ignore[attr-defined]
+    check_log(mill)
+
+
+def test_a_draw_that_was_made_stands() -> None:
+    """The certificate of the running cycle is not asked back: nobody could say who has it."""
+    mill = final(caught(miners=1)).to_aggregation()
+    mill.say(STRANGER, mill.evidence)
+    mill.aggregate()
+    mill.sign()
+    final(mill)
+    assert mill.state.tip.height == 2
+    check_log(mill)
+
+
+def test_one_key_is_barred_once_for_one_certificate() -> None:
+    mill = caught()
+    turned = replace(mill.evidence, first=mill.evidence.second, second=mill.evidence.first)
+    assert mill.say(STRANGER, mill.evidence) == ["accepted"]
+    assert_refused(mill, STRANGER, turned, "twice")
+    assert_refused(mill, key("another"), mill.evidence, "twice")
+
+
+def test_evidence_is_refused_when_its_bar_would_be_over() -> None:
+    mill = final(caught()).cycle()
+    assert mill.state.cycle == 1 + BARRED
+    assert_refused(mill, STRANGER, mill.evidence, "too-old")
+
+
+def test_before_the_first_cycle_there_is_nothing_to_show() -> None:
+    evidence = caught().evidence
+    mill = Mill(make_genesis(params=replace(MINIMAL, barred_cycles=BARRED)))
+    assert_refused(mill, STRANGER, evidence, "wrong-phase")
+
+
+def test_what_convicts_nobody_is_refused() -> None:
+    mill = caught()
+    said = mill.evidence
+    other_chain = bytearray(said.certificate)
+    other_chain[1] ^= 1
+    later = said.certificate[:37] + (2).to_bytes(8, "little") + said.certificate[45:]
+    unsigned = said.certificate[:BODY_BYTES] + bytes(48)
+    for changed, code in (
+        (replace(said, certificate=bytes([9]) + said.certificate[1:]), "malformed"),
+        (replace(said, certificate=bytes(other_chain)), "other-chain"),
+        (replace(said, certificate=later), "wrong-cycle"),
+        (replace(said, second=said.first), "one-block"),
+        (replace(said, second=replace(said.second, time=0)), "bad-signature"),
+        (replace(said, second=replace(said.second, reward=0)), "bad-signature"),
+        (replace(said, second=replace(said.second, branch=(bytes(32),))), "bad-signature"),
+        (replace(said, second=replace(said.second, signature=bytes(64))), "bad-signature"),
+        (replace(said, certificate=unsigned), "bad-signature"),  # each coinbase holds it
+    ):
+        assert_refused(mill, STRANGER, changed, code)
+    check_log(mill)
+
+
+def test_a_certificate_that_the_federation_did_not_sign_bars_nobody() -> None:
+    """Whoever makes up certificates signs two blocks under one easily: for a key of its own."""
+    mill = caught()
+    body = mill.state.certificate[:BODY_BYTES]
+    mill.state = mill.state.set(certificate=body + mill.state.certificate[BODY_BYTES:][::-1])
+    first, second = (decode_block(mill.block(late_s)).certified_header for late_s in (0, 1))
+    assert_refused(mill, STRANGER, shown(equivocation(first, second)), "bad-certificate")
+
+
+def test_it_is_alone_in_its_request() -> None:
+    """One request that was paid for costs the replicas one pairing, no more."""
+    mill = caught()
+    for records in ((mill.evidence,), (mill.registration(), mill.evidence)):
+        operation = encode_commands(records)
+        name = STRANGER.public_key
+        sealed = seal_request(mill.rules.chain_id, name, 1, operation, STRANGER.sign)
+        assert mill.order(sealed) == ["malformed"]
+    assert not mill.state.registrations
+    assert mill.say(STRANGER, mill.evidence) == ["accepted"]
+    check_log(mill)
