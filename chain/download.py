@@ -57,7 +57,7 @@ class Download:
             for place in list(free):
                 if len(peer.requested) >= IN_FLIGHT_MAX:
                     break
-                if place[0] <= peer.height and place[1] not in peer.slow:
+                if peer.may_have(place[0]) and place[1] not in peer.slow:
                     free.remove(place)
                     peer.requested[place[1]] = now_ms
                     asked.append(place[1])

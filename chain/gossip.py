@@ -16,6 +16,7 @@ from chain.bitcoin.ledger import Coins
 from chain.gossip_events import (
     Announce,
     BlockSubmitted,
+    DialFailed,
     Drop,
     Effects,
     Event,
@@ -23,6 +24,10 @@ from chain.gossip_events import (
     MessageCame,
     PeerConnected,
     PeerLost,
+    PeerNamed,
+    PeerUnnamed,
+    PeerUnwanted,
+    SaveBlock,
     ScriptsChecked,
     Send,
     ServeBlocks,
@@ -32,8 +37,13 @@ from chain.gossip_events import (
     TransactionSubmitted,
 )
 from chain.intake import Intake
+from chain.light.follow import cycle_s
 from chain.params import Params
 from chain.peer import Peer
+from chain.peers.book import AddressBook
+from chain.peers.connection import Connection
+from chain.peers.handshake import HANDSHAKE_COMMANDS, Handshake, Ourselves, Unfit
+from chain.peers.neighbours import Neighbourhood, Neighbours
 from chain.records.block import (
     HEADER_BYTES,
     Block,
@@ -43,12 +53,10 @@ from chain.records.evidence import Evidence, decode_finality
 from chain.records.peer_message import (
     MSG_TX,
     MSG_WITNESS_TX,
-    PROTOCOL_VERSION,
-    Version,
+    SERVICES,
     decode_getcertheaders,
     decode_inventory,
     decode_nonce,
-    decode_version,
     encode_inventory,
     encode_nonce,
 )
@@ -60,6 +68,8 @@ HANDSHAKE_MS_MAX = 60_000
 PING_EVERY_MS = 2 * 60_000
 PONG_MS_MAX = 20 * 60_000
 STALL_MS_MAX = 60_000  # a block that was asked for must have come
+STALE_CYCLES = 3  # without a block: one more peer may know why
+_ALONE = Neighbourhood()
 
 
 class Gossip:
@@ -77,8 +87,17 @@ class Gossip:
         coins: Coins,
         stored: Callable[[bytes], Block | None],
         evidence: tuple[Evidence, ...] = (),
+        services: int = SERVICES,
+        neighbourhood: Neighbourhood = _ALONE,
+        book: AddressBook | None = None,
+        shuns: Callable[[str, int], bool] = lambda host, now_s: False,
     ) -> None:
-        """`tree`, `coins`, `stored` and `evidence`: as Intake; `nonce` is random, u64."""
+        """
+        Args:
+            tree, coins, stored, evidence: as Intake.
+            nonce: random, u64.
+            neighbourhood, book, shuns: as Neighbours; without a book an empty one.
+        """
         self.intake = Intake(
             chain_id=chain_id,
             federation_key=federation_key,
@@ -92,20 +111,36 @@ class Gossip:
         self.relay = Relay(self.intake.coins_after_tip)
         self.peers: dict[int, Peer] = {}
         self.sync = Sync(self.intake, self.peers, self._spread, self._drop)
-        self._nonce, self._user_agent = nonce, user_agent
-        self._pings = 0
+        self._handshake = Handshake(
+            nonce=nonce,
+            user_agent=user_agent,
+            services=services,
+            height=lambda: self.intake.tree.tip.height,
+        )
+        seed = nonce.to_bytes(8, "little")
+        self.neighbours = Neighbours(
+            neighbourhood,
+            self.peers,
+            services=services,
+            book=AddressBook(sha256(seed)) if book is None else book,
+            shuns=shuns,
+        )
+        self._pings, self._seed = 0, seed
+        self._stale_ms = STALE_CYCLES * cycle_s(params) * 1000
         self._handlers: dict[str, Callable[[Peer, bytes, int], Effects]] = {
             "ping": self._on_ping,
             "pong": self._on_pong,
             "inv": self._on_inv,
             "getdata": self._on_getdata,
             "notfound": self._on_notfound,
-            "block": self.sync.on_block,
+            "block": self._on_block,
             "tx": self._on_tx,
             "getcerthdrs": self._on_getcertheaders,
             "certheaders": self.sync.on_certheaders,
             "finality": self._on_finality,
             "evidence": self._on_evidence,
+            "getaddr": self.neighbours.exchange.on_getaddr,
+            "addrv2": self.neighbours.exchange.on_addrv2,
         }
 
     def step(self, event: Event, now_ms: int) -> Effects:
@@ -121,6 +156,17 @@ class Gossip:
                 return self._on_connected(event, now_ms)
             case PeerLost():
                 return self._on_lost(event.peer, now_ms)
+            case DialFailed():
+                self.neighbours.outbound.failed(event.endpoint, now_ms)
+                return ()
+            case PeerNamed():
+                return self.neighbours.named(event.endpoint, always=event.always)
+            case PeerUnnamed():
+                self.neighbours.outbound.named.pop(event.endpoint, None)
+                return ()
+            case PeerUnwanted():
+                peer = self.peers.get(event.peer)
+                return () if peer is None else self._let_go(peer, "not wanted", now_ms)
             case MessageCame():
                 return self._on_message(event, now_ms)
             case BlockSubmitted():
@@ -139,24 +185,29 @@ class Gossip:
     # Connections
 
     def _on_connected(self, event: PeerConnected, now_ms: int) -> Effects:
-        peer = Peer(number=event.peer, outbound=event.outbound, since_ms=now_ms)
+        peer = Peer(
+            number=event.peer,
+            kind=event.kind or (Connection.MANUAL if event.outbound else Connection.INBOUND),
+            since_ms=now_ms,
+            endpoint=event.endpoint,
+            address=event.address,
+        )
         peer.pinged_ms = now_ms
         self.peers[event.peer] = peer
-        return (self._greeting(peer, now_ms),) if event.outbound else ()
-
-    def _greeting(self, peer: Peer, now_ms: int) -> Send:
-        version = Version(
-            protocol=PROTOCOL_VERSION,
-            time=now_ms // 1000,
-            nonce=self._nonce,
-            user_agent=self._user_agent,
-            height=self.intake.tree.tip.height,
-        )
-        return Send(peer=peer.number, command="version", payload=version.encode())
+        leaving = self.neighbours.connected(peer)
+        if leaving is not None:
+            return self._let_go(leaving, "its place is another's", now_ms)
+        return (self._handshake.greet(peer, now_ms),) if peer.outbound else ()
 
     def _on_lost(self, number: int, now_ms: int) -> Effects:
         lost = self.peers.pop(number, None)
-        return () if lost is None else self.sync.lost(lost, now_ms)
+        if lost is None:
+            return ()
+        self.neighbours.lost(lost, now_ms)
+        return self.sync.lost(lost, now_ms)
+
+    def _let_go(self, peer: Peer, reason: str, now_ms: int) -> Effects:
+        return self._drop(peer, reason, now_ms, discourage=False)
 
     def _drop(self, peer: Peer, reason: str, now_ms: int, *, discourage: bool) -> Effects:
         drop = Drop(peer=peer.number, reason=reason, discourage=discourage)
@@ -172,7 +223,7 @@ class Gossip:
                 effects += tuple(
                     Send(peer=peer.number, command=item.command, payload=item.payload)
                     for peer in self.sync.ready()
-                    if peer is not source
+                    if peer is not source and (peer.passes_transactions or not item.transactions)
                 )
             else:
                 effects += (item,)
@@ -183,21 +234,23 @@ class Gossip:
         for _, peer in sorted(self.peers.items()):
             if not peer.ready:
                 if now_ms - peer.since_ms > HANDSHAKE_MS_MAX:
-                    effects += self._drop(peer, "no handshake in time", now_ms, discourage=False)
+                    effects += self._let_go(peer, "no handshake in time", now_ms)
             elif peer.waits_since(now_ms - STALL_MS_MAX):
-                effects += self._drop(
-                    peer, "a block did not come in time", now_ms, discourage=False
-                )
+                effects += self._let_go(peer, "a block did not come in time", now_ms)
             elif peer.ping is not None:
                 if now_ms - peer.ping[1] > PONG_MS_MAX:
-                    effects += self._drop(peer, "no pong in time", now_ms, discourage=False)
+                    effects += self._let_go(peer, "no pong in time", now_ms)
             elif now_ms - peer.pinged_ms >= PING_EVERY_MS:
                 effects += self._ping(peer, now_ms)
-        return effects + self.sync.tick(now_ms)
+        superfluous = self.neighbours.outbound.superfluous(self.peers.values(), now_ms)
+        if superfluous is not None:
+            effects += self._let_go(superfluous, "one peer more than needed", now_ms)
+        stale = now_ms - self.intake.tree.tip.time * 1000 > self._stale_ms
+        return effects + self.sync.tick(now_ms) + self.neighbours.tick(now_ms, stale=stale)
 
     def _ping(self, peer: Peer, now_ms: int) -> Effects:
         self._pings += 1
-        seed = self._nonce.to_bytes(8, "little") + self._pings.to_bytes(8, "little")
+        seed = self._seed + self._pings.to_bytes(8, "little")
         nonce = int.from_bytes(sha256(seed)[:8], "little")
         peer.ping, peer.pinged_ms = (nonce, now_ms), now_ms
         return (Send(peer=peer.number, command="ping", payload=encode_nonce(nonce)),)
@@ -217,35 +270,25 @@ class Gossip:
         ):
             return self._drop(peer, f"too many {command!r} messages", now_ms, discourage=False)
         try:
-            if command in ("version", "verack"):
-                return self._on_handshake(peer, command, payload, now_ms)
+            if command in HANDSHAKE_COMMANDS:
+                effects = self._handshake.take(peer, command, payload, now_ms)
+                return effects + (self._on_ready(peer, now_ms) if peer.ready else ())
             if not peer.ready:
                 raise Refused("no-handshake", f"{command!r} came before the handshake was done")
             handler = self._handlers.get(command)
             return () if handler is None else handler(peer, payload, now_ms)
+        except Unfit as error:
+            if isinstance(error, Ourselves):
+                self.neighbours.is_ourselves(peer)
+            return self._let_go(peer, str(error), now_ms)
         except (DecodeError, Refused) as error:
             return self._drop(peer, f"{command}: {error}", now_ms, discourage=True)
 
-    def _on_handshake(self, peer: Peer, command: str, payload: bytes, now_ms: int) -> Effects:
-        if command == "verack":
-            if peer.version is None or peer.verack:
-                raise Refused("handshake", "verack came before version, or twice")
-            peer.verack = True
-            return self._on_ready(peer, now_ms)
-        version = decode_version(payload)
-        if peer.version is not None:
-            raise Refused("handshake", "version came twice")
-        if version.nonce == self._nonce:
-            return self._drop(peer, "this is ourselves", now_ms, discourage=False)
-        if version.protocol < PROTOCOL_VERSION:
-            text = f"protocol {version.protocol} is too old"
-            return self._drop(peer, text, now_ms, discourage=False)
-        peer.version, peer.height = version, version.height
-        greeting = () if peer.outbound else (self._greeting(peer, now_ms),)
-        return (*greeting, Send(peer=peer.number, command="verack", payload=b""))
-
     def _on_ready(self, peer: Peer, now_ms: int) -> Effects:
-        effects: Effects = (self.sync.ask_headers(peer, now_ms),)
+        effects = self.neighbours.ready(peer, now_ms)
+        if peer.kind is Connection.FEELER:
+            return effects + self._let_go(peer, "it answers, that is all", now_ms)
+        effects += (self.sync.ask_headers(peer, now_ms),)
         if self.intake.tree.finality is not None:
             payload = self.intake.tree.finality.encode()
             effects += (Send(peer=peer.number, command="finality", payload=payload),)
@@ -257,6 +300,8 @@ class Gossip:
 
     def _on_pong(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         if peer.ping is not None and decode_nonce(payload) == peer.ping[0]:
+            peer.ping_ms = now_ms - peer.ping[1]
+            peer.ping_ms_min = min(peer.ping_ms_min, peer.ping_ms)
             peer.ping = None
         return ()
 
@@ -264,7 +309,10 @@ class Gossip:
         for block in decode_inventory(payload):
             self.sync.want(peer, block)
         effects = self.sync.assign(now_ms)
-        txids = self.relay.wanted(peer, decode_inventory(payload, TRANSACTION_KINDS))
+        told = decode_inventory(payload, TRANSACTION_KINDS)
+        if told and peer.kind is Connection.BLOCK_ONLY:
+            return effects + self._let_go(peer, "it tells of transactions", now_ms)
+        txids = self.relay.wanted(peer, told)
         if txids:
             asked = encode_inventory(txids, MSG_WITNESS_TX)
             effects += (Send(peer=peer.number, command="getdata", payload=asked),)
@@ -292,10 +340,21 @@ class Gossip:
 
     def _on_tx(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         txid = self.relay.take(peer, payload, now_ms)
-        return () if txid is None else self._announce_transaction(txid, peer)
+        if txid is None:
+            return ()
+        peer.transaction_ms = now_ms
+        return self._announce_transaction(txid, peer)
+
+    def _on_block(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
+        effects = self.sync.on_block(peer, payload, now_ms)
+        if any(isinstance(effect, SaveBlock) for effect in effects):
+            peer.block_ms = now_ms
+        return effects
 
     def _announce_transaction(self, txid: bytes, source: Peer | None) -> Effects:
-        announce = Announce(command="inv", payload=encode_inventory((txid,), MSG_TX))
+        announce = Announce(
+            command="inv", payload=encode_inventory((txid,), MSG_TX), transactions=True
+        )
         return self._spread((announce,), source)
 
     def _on_getcertheaders(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:

@@ -7,8 +7,10 @@ Pure.
 
 from dataclasses import dataclass
 
+from chain.peers.connection import Connection
 from chain.records.block import Block
 from chain.records.evidence import Finality
+from chain.records.peer_address import PeerAddress
 from chain.scripts import Job, Verdict
 from chain.tree import TipChanged
 from chain.validation import ParentView
@@ -20,6 +22,38 @@ class PeerConnected:
 
     peer: int
     outbound: bool
+    kind: Connection | None = None  # None: named in the settings, or inbound
+    endpoint: str = ""  # that was dialled
+    address: PeerAddress | None = None  # of the other side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DialFailed:
+    """The answer to `Dial`, where no connection stands."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeerNamed:
+    """The operator wants this connection, `always` or once."""
+
+    endpoint: str
+    always: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeerUnnamed:
+    """The operator does not want it always any more."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeerUnwanted:
+    """The operator wants this connection closed."""
+
+    peer: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +109,10 @@ class ScriptsChecked:
 Event = (
     PeerConnected
     | PeerLost
+    | DialFailed
+    | PeerNamed
+    | PeerUnnamed
+    | PeerUnwanted
     | MessageCame
     | BlockSubmitted
     | FinalitySubmitted
@@ -99,6 +137,15 @@ class Announce:
 
     command: str
     payload: bytes
+    transactions: bool = False  # not told to those who do not want to hear of transactions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dial:
+    """Connect to host:port; the answer is `PeerConnected` or `DialFailed`."""
+
+    endpoint: str
+    kind: Connection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,5 +214,5 @@ class CheckScripts:
 Saved = SaveBlock | SaveFinal | SaveFinality | SaveEvidence
 Taken = Saved | TipChanged | Announce | CheckScripts
 """What `chain.intake` answers."""
-Effect = Saved | TipChanged | Send | Drop | ServeBlocks | ServeHeaders | CheckScripts
+Effect = Saved | TipChanged | Send | Dial | Drop | ServeBlocks | ServeHeaders | CheckScripts
 Effects = tuple[Effect, ...]

@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chain.records.peer_message import CERTIFIED_HEADERS_MAX, Version
+from chain.peers.connection import Connection
+from chain.records.peer_address import PeerAddress
+from chain.records.peer_message import CERTIFIED_HEADERS_MAX, NODE_NETWORK, Version
 
 PER_MINUTE = {
     "version": 2,
@@ -25,6 +27,9 @@ PER_MINUTE = {
     "certheaders": 240,
     "finality": 120,
     "evidence": 20,
+    "getaddr": 10,
+    "sendaddrv2": 2,
+    "addrv2": 60,
 }
 AMOUNT_PER_MINUTE = {
     "taken bytes": 2 * 1024 * 1024,  # of transactions from one peer; more are not looked at
@@ -36,6 +41,8 @@ ORPHANS_MAX = 8  # blocks of one peer whose parent is unknown
 ORPHAN_BYTES_MAX = 64 * 1024
 WANTED_MAX = CERTIFIED_HEADERS_MAX  # blocks to be asked of one peer
 IN_FLIGHT_MAX = 16  # blocks asked of one peer and not yet come
+LIMITED_BLOCKS = 288 - 2  # below its tip that a pruned peer is asked for, BIP 159 and 2 to spare
+_NEVER_MS = 2**63 - 1
 _MINUTE_MS = 60_000
 
 
@@ -63,12 +70,19 @@ class Peer:
     """What we know of one connection."""
 
     number: int  # given by the edge
-    outbound: bool
+    kind: Connection
     since_ms: int
+    endpoint: str = ""  # that was dialled
+    address: PeerAddress | None = None
     version: Version | None = None
     verack: bool = False
     ping: tuple[int, int] | None = None  # (nonce, sent at) of a ping without its pong
     pinged_ms: int = 0
+    ping_ms: int = _NEVER_MS  # the last way there and back
+    ping_ms_min: int = _NEVER_MS  # the shortest
+    block_ms: int = 0  # when it last brought a block that was new here
+    transaction_ms: int = 0  # the same, a transaction
+    wants_addrv2: bool = False
     height: int = 0  # up to which it has blocks, as far as we know
     headers_asked_ms: int | None = None  # since when we wait for its certheaders
     wanted: deque[bytes] = field(default_factory=deque)  # at most WANTED_MAX
@@ -82,6 +96,29 @@ class Peer:
     def ready(self) -> bool:
         """Both sides have greeted."""
         return self.version is not None and self.verack
+
+    @property
+    def outbound(self) -> bool:
+        """We dialled it."""
+        return self.kind.outbound
+
+    @property
+    def group(self) -> bytes:
+        """Its netgroup."""
+        return b"" if self.address is None else self.address.group
+
+    @property
+    def passes_transactions(self) -> bool:
+        """Both sides want to tell and hear of transactions."""
+        wanted = self.version is not None and self.version.relay
+        return wanted and self.kind not in (Connection.BLOCK_ONLY, Connection.FEELER)
+
+    def may_have(self, height: int) -> bool:
+        """Whether it can be asked for the block at this height; pruned peers have the newest."""
+        if height > self.height or self.version is None:
+            return False
+        everything = bool(self.version.services & NODE_NETWORK)
+        return everything or height > self.height - LIMITED_BLOCKS
 
     def spend(self, command: str, now_ms: int) -> bool:
         """Whether this peer may still send such a message now."""

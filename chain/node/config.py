@@ -21,6 +21,7 @@ from chain.records.federation import (
     FederationKey,
     Genesis,
 )
+from chain.records.peer_address import PeerAddress, Scope, parse_address
 from chain.rules.founding import open_genesis
 from chain.settings import SETTINGS_BYTES_MAX, parse_settings, says, variables
 
@@ -61,6 +62,24 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     peers: Annotated[
         tuple[Endpoint, ...], Meta(max_length=PEERS_MAX), says("Dials these nodes.")
     ] = ()
+    discover: Annotated[
+        bool,
+        says("Finds further nodes and dials 8 of them, and 2 more for blocks alone."),
+    ] = True
+    announce: Annotated[
+        str,
+        says(
+            "host:port (an IP address) under which other nodes reach this one; without it the "
+            "address that it listens on is announced, unless that is a wildcard."
+        ),
+    ] = ""
+    private_addresses: Annotated[
+        Literal["auto", "always", "never"],
+        says(
+            "Whether addresses that are not public are noted and told, among such; auto: when "
+            "this node itself listens on one."
+        ),
+    ] = "auto"
     replicas: Annotated[
         tuple[Url, ...], Meta(max_length=PEERS_MAX), says("Asks these replicas.")
     ] = ()
@@ -87,6 +106,21 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Names of what is kept beside the coins."""
         chosen = ((self.transaction_index, TRANSACTIONS), (self.address_index, SCRIPTS))
         return tuple(name for wanted, name in chosen if wanted)
+
+    @property
+    def private(self) -> bool:
+        """Whether addresses that are not public may be noted and told."""
+        own = parse_address(self.p2p) or parse_address(f"{self.p2p.rpartition(':')[0]}:1")
+        inside = own is not None and own.scope in (Scope.PRIVATE, Scope.LOOPBACK)
+        return {"auto": inside, "always": True, "never": False}[self.private_addresses]
+
+    @property
+    def announced(self) -> PeerAddress | None:
+        """What `announce` says.  Raises ConfigError: no address."""
+        found = parse_address(self.announce)
+        if self.announce and (found is None or found.scope is Scope.NOBODY):
+            raise ConfigError(f"announce: {self.announce}: host:port with an IP address expected")
+        return found
 
     @property
     def database(self) -> Path:

@@ -20,8 +20,11 @@ from chain.gossip_events import (
     SaveFinality,
 )
 from chain.node.config import NodeConfig, load_genesis, member_url, pinned_key
+from chain.node.peers_file import PeersFile
 from chain.node.store import Store
+from chain.peers.neighbours import Neighbourhood
 from chain.records.federation import FederationKey, MemberRecord
+from chain.records.peer_message import SERVICES, SERVICES_PRUNED
 from chain.tree import BlockTree
 from chain.validation import genesis_view
 
@@ -59,6 +62,12 @@ class NodeCore:
         except ConfigError:
             self._lock.close()
             raise
+        try:
+            self.peers_file = PeersFile(Path(config.home), now_ms() // 1000)
+        except ConfigError:
+            self.close()
+            raise
+        self.services = SERVICES_PRUNED if config.prune_blocks else SERVICES
         self.gossip = Gossip(
             chain_id=self.chain_id,
             federation_key=self.federation_key,
@@ -69,6 +78,16 @@ class NodeCore:
             evidence=self.store.evidence(),
             coins=self.store.coins,
             stored=self.store.block,
+            services=self.services,
+            neighbourhood=Neighbourhood(
+                named=config.peers,
+                automatic=config.discover,
+                private=config.private,
+                inbound_max=config.inbound_max,
+                anchors=self.peers_file.anchors,
+            ),
+            book=self.peers_file.book,
+            shuns=self.store.is_discouraged,
         )
         self.epochs = self.store.epochs()  # verified, from epoch 0 on
         self.replica_status: dict[str, str] = {url: "not asked yet" for url in self.replicas}

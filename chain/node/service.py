@@ -1,7 +1,6 @@
 """A chain node's process: sockets and signals around `chain.node.core`."""
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
 import signal
@@ -17,6 +16,8 @@ from bft.errors import ConfigError, DecodeError, Unavailable
 from chain.federation.server import make_runner
 from chain.gossip_events import (
     CheckScripts,
+    Dial,
+    DialFailed,
     Drop,
     Effect,
     Event,
@@ -39,7 +40,9 @@ from chain.node.core import NodeCore, unix_ms
 from chain.node.doors import make_app
 from chain.node.links import Link
 from chain.node.replicas import poll_replica
+from chain.peers.connection import Connection
 from chain.records.federation import FederationKey
+from chain.records.peer_address import PeerAddress, Scope, parse_address
 from chain.records.peer_message import (
     CERTIFIED_HEADERS_MAX,
     encode_certheaders,
@@ -51,8 +54,7 @@ from chain.tree import TipChanged
 
 TICK_S = 1
 DIAL_S_MAX = 10  # a connection must stand by then
-BACKOFF_S_MIN = 0.25
-BACKOFF_S_MAX = 60
+CLOSING_MAX = 64  # connections beyond all places, which are about to be closed
 DISCOURAGE_S = 24 * 60 * 60
 IDLE_S = 30  # a connection without a whole request head so long after the last answer is closed
 SHUTDOWN_S = 3  # what is being answered over HTTP at the end may take so long
@@ -73,15 +75,17 @@ class NodeService:
         self._server: asyncio.Server | None = None
         self._worker: ProcessPoolExecutor | None = None  # runs the scripts of heavy blocks
         self._runner: web.AppRunner | None = None
+        self._started = False
 
     # Life
 
     async def start(self) -> None:
         """Listens, dials, polls.  Raises ConfigError: an address cannot be listened on."""
         host, port = split_endpoint(self.config.p2p)
+        announced = self.config.announced
         try:
             self._server = await asyncio.start_server(self._on_inbound, host, port)
-            self.p2p_endpoint = _endpoint(self._server.sockets[0].getsockname())
+            self.p2p_endpoint = _joined(self._server.sockets[0].getsockname())
             app = make_app(self.core, self.step)
             self._runner = make_runner(app, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=IDLE_S)
             await self._runner.setup()
@@ -90,9 +94,13 @@ class NodeService:
         except OSError as error:
             await self.stop()
             raise ConfigError(f"cannot listen: {error.strerror}") from None
-        self.http_endpoint = _endpoint(self._runner.addresses[0])
-        for endpoint in self.config.peers:
-            self._spawn(self._dial(endpoint))
+        self.http_endpoint = _joined(self._runner.addresses[0])
+        own = announced or parse_address(self.p2p_endpoint)
+        if own is not None and own.scope is not Scope.NOBODY:
+            self.core.gossip.neighbours.exchange.own = own
+        await self._keep_book([])  # anchors serve once, whatever happens next
+        self._started = True
+        self.step(Tick())
         self._spawn(self._tick())
         self._spawn(self._ask_replicas())
         LOG.info("peers at %s, http at %s", self.p2p_endpoint, self.http_endpoint)
@@ -101,6 +109,9 @@ class NodeService:
         """Closes everything; may be called twice."""
         if self._server is not None:
             self._server.close()
+        if self._started and not self.core.failed:
+            self._started = False
+            await self._keep_book(self.core.gossip.neighbours.anchors)
         links = list(self._links.values())
         for link in links:
             link.close()
@@ -145,6 +156,17 @@ class NodeService:
         while True:
             await asyncio.sleep(TICK_S)
             self.step(Tick())
+            if self.core.peers_file.is_due(self.core.now_ms()):
+                await self._keep_book([])
+
+    async def _keep_book(self, anchors: list[PeerAddress]) -> None:
+        """Writes the address book, beside everything else."""
+        file = self.core.peers_file
+        data = file.bytes_now(self.core.now_ms(), anchors)
+        try:
+            await asyncio.to_thread(file.write, data)
+        except OSError as error:
+            LOG.error("the address book cannot be written: %s", error.strerror)
 
     # Steps
 
@@ -156,6 +178,8 @@ class NodeService:
         match effect:
             case Send(peer=peer, command=command, payload=payload):
                 self._send(peer, command, payload)
+            case Dial(endpoint=endpoint, kind=kind):
+                self._spawn(self._dial(endpoint, kind))
             case Drop(peer=peer, reason=reason, discourage=discourage):
                 self._drop(peer, reason, discourage)
             case ServeBlocks(peer=peer, hashes=hashes):
@@ -231,16 +255,18 @@ class NodeService:
         link.close()
 
     async def _on_inbound(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host = str(writer.get_extra_info("peername")[0])
-        outbound = len(self.config.peers)
-        if len(self._links) >= self.config.inbound_max + outbound or self._shuns(host):
+        host = _endpoint(writer).rpartition(":")[0].strip("[]")
+        if not host:  # it has hung up again
+            writer.close()
+            return
+        if len(self._links) >= self.config.inbound_max + CLOSING_MAX or self._shuns(host):
             writer.close()
             return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         try:
-            await self._converse(host, reader, writer, outbound=False)
+            await self._converse(host, reader, writer, Connection.INBOUND)
         except asyncio.CancelledError:
             pass  # the node stops; nobody waits for this task but `stop`
         finally:
@@ -249,35 +275,43 @@ class NodeService:
     def _shuns(self, host: str) -> bool:
         return self.core.store.is_discouraged(host, self.core.now_ms() // 1000)
 
-    async def _dial(self, endpoint: str) -> None:
+    async def _dial(self, endpoint: str, kind: Connection) -> None:
         host, port = split_endpoint(endpoint)
-        backoff = BACKOFF_S_MIN
-        while True:
-            if not self._shuns(host):
-                with contextlib.suppress(OSError, TimeoutError):
-                    stream = asyncio.open_connection(host, port)
-                    reader, writer = await asyncio.wait_for(stream, DIAL_S_MAX)
-                    if await self._converse(host, reader, writer, outbound=True):
-                        backoff = BACKOFF_S_MIN
-            await asyncio.sleep(backoff)
-            backoff = min(2 * backoff, BACKOFF_S_MAX)
+        try:
+            stream = asyncio.open_connection(host, port)
+            reader, writer = await asyncio.wait_for(stream, DIAL_S_MAX)
+        except (OSError, TimeoutError, UnicodeError):  # or no name that DNS can have
+            self.step(DialFailed(endpoint=endpoint))
+            return
+        if not _endpoint(writer):
+            writer.close()
+            self.step(DialFailed(endpoint=endpoint))
+            return
+        await self._converse(host, reader, writer, kind, endpoint)
 
     async def _converse(
         self,
         host: str,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        *,
-        outbound: bool,
-    ) -> bool:
-        """Until the connection ends; whether the two had greeted each other."""
+        kind: Connection,
+        endpoint: str = "",
+    ) -> None:
+        """Until the connection ends."""
         self._numbers += 1
         number = self._numbers
-        self.core.addresses[number] = _endpoint(writer.get_extra_info("peername"))
+        address = _endpoint(writer)
+        self.core.addresses[number] = address
         link = self._links[number] = Link(number, host, reader, writer, self.core.chain_id)
-        greeted = False
+        came = PeerConnected(
+            peer=number,
+            outbound=kind.outbound,
+            kind=kind,
+            endpoint=endpoint,
+            address=parse_address(address),
+        )
         try:
-            self.step(PeerConnected(peer=number, outbound=outbound))
+            self.step(came)
             await link.run(self._on_message)
         except DecodeError as error:
             self._drop(number, str(error), discourage=True)
@@ -286,12 +320,9 @@ class NodeService:
         except Exception as error:  # a bug of ours: stop rather than go on with a wrong state
             self.core.fail(error)
         finally:
-            peer = self.core.gossip.peers.get(number)
-            greeted = peer is not None and peer.ready
             del self._links[number], self.core.addresses[number]
             if not self.core.failed:
                 self.step(PeerLost(peer=number))
-        return greeted
 
     def _on_message(self, number: int, command: str, payload: bytes) -> None:
         self.step(MessageCame(peer=number, command=command, payload=payload))
@@ -304,7 +335,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _endpoint(address: Any) -> str:
+def _endpoint(writer: asyncio.StreamWriter) -> str:
+    """The other side's; empty if it has hung up before we could see it."""
+    address = writer.get_extra_info("peername")
+    return "" if address is None else _joined(address)
+
+
+def _joined(address: Any) -> str:
     host, port = address[0], address[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

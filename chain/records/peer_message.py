@@ -14,13 +14,18 @@ from bft.errors import DecodeError
 from chain.federation.api import BLOCK_BYTES_MAX
 from chain.records.block import CERTIFIED_HEADER_BYTES_MAX
 from chain.records.evidence import EVIDENCE_BYTES_MAX
+from chain.records.peer_address import ADDRESSES_MAX, ADDRV2_BYTES_MAX
 from chain.records.serialization import Reader, blob, compact_size
 
 FRAME_HEADER_BYTES = 24
 PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 
 PROTOCOL_VERSION = 70016
-SERVICES = 1 | 1 << 3  # NODE_NETWORK, NODE_WITNESS
+NODE_NETWORK = 1  # has all blocks
+NODE_WITNESS = 1 << 3  # and what signs their transactions
+NODE_NETWORK_LIMITED = 1 << 10  # BIP 159: has the newest 288 at least
+SERVICES = NODE_NETWORK | NODE_WITNESS | NODE_NETWORK_LIMITED
+SERVICES_PRUNED = NODE_WITNESS | NODE_NETWORK_LIMITED
 USER_AGENT_BYTES_MAX = 256
 MSG_TX = 1
 MSG_WITNESS_TX = MSG_TX | 1 << 30
@@ -45,6 +50,10 @@ PAYLOAD_MAX = {
     "certheaders": 9 + CERTIFIED_HEADERS_MAX * (3 + CERTIFIED_HEADER_BYTES_MAX),
     "finality": 84,
     "evidence": EVIDENCE_BYTES_MAX,
+    "getaddr": 0,
+    "sendaddrv2": 0,
+    "addrv2": ADDRV2_BYTES_MAX,
+    "addr": 3 + 30 * ADDRESSES_MAX,  # not read: we say sendaddrv2
 }
 """Commands that we know, with the longest payload of each."""
 
@@ -103,19 +112,21 @@ class Version:
     nonce: int  # u64, drawn at start; its own nonce tells a node that it dialled itself
     user_agent: bytes
     height: int  # u32, of its tip
+    services: int = SERVICES  # u64, NODE_NETWORK and others
+    relay: bool = True  # it wants to hear of transactions
 
     def encode(self) -> bytes:
         """Bitcoin's payload; the two network addresses are zero, as nobody relies on them."""
         return b"".join(
             (
                 self.protocol.to_bytes(4, "little"),
-                SERVICES.to_bytes(8, "little"),
+                self.services.to_bytes(8, "little"),
                 self.time.to_bytes(8, "little"),
                 bytes(52),
                 self.nonce.to_bytes(8, "little"),
                 blob(self.user_agent),
                 self.height.to_bytes(4, "little"),
-                b"\x00",  # no transactions are relayed to us
+                self.relay.to_bytes(1, "little"),
             )
         )
 
@@ -123,7 +134,7 @@ class Version:
 def decode_version(data: bytes) -> Version:
     """Raises DecodeError: malformed."""
     reader = Reader(data)
-    protocol, _, time = reader.integer(4), reader.integer(8), reader.integer(8)
+    protocol, services, time = reader.integer(4), reader.integer(8), reader.integer(8)
     reader.take(52)
     found = Version(
         protocol=protocol,
@@ -131,8 +142,9 @@ def decode_version(data: bytes) -> Version:
         nonce=reader.integer(8),
         user_agent=reader.blob(USER_AGENT_BYTES_MAX),
         height=reader.integer(4),
+        services=services,
+        relay=reader.take(1) != b"\x00",
     )
-    reader.take(1)
     reader.end()
     return found
 

@@ -227,6 +227,9 @@ PAYLOADS = {
     ),
     "finality": chain.finality_of(FIRST).encode(),
     "evidence": evidences.encode_evidence(EQUIVOCATION),
+    "getaddr": b"",
+    "addrv2": ADDRESSES,
+    "sendaddrv2": b"",
 }
 """A valid payload of every command."""
 

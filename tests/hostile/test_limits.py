@@ -21,6 +21,7 @@ from chain.node.links import OUTBOX_BYTES_MAX, Link
 from chain.node.service import NodeService
 from chain.params import MINIMAL
 from chain.peer import ORPHAN_BYTES_MAX, WANTED_MAX, Peer
+from chain.peers.connection import Connection
 from chain.records.evidence import encode_evidence, equivocation
 from chain.records.peer_message import INVENTORY_MAX, encode_inventory
 from coordinator.config import Home
@@ -167,7 +168,7 @@ def test_what_waits_for_a_slow_peer_is_bounded() -> None:
 
 
 def test_a_large_block_without_its_parent_is_not_kept() -> None:
-    peer = Peer(number=1, outbound=False, since_ms=0)
+    peer = Peer(number=1, kind=Connection.INBOUND, since_ms=0)
     peer.keep_orphan(b"fits", bytes(ORPHAN_BYTES_MAX))
     peer.keep_orphan(b"does not", bytes(ORPHAN_BYTES_MAX + 1))
     assert list(peer.orphans) == [b"fits"]
