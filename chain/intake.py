@@ -197,6 +197,11 @@ class Intake:
                 return data
         return b""
 
+    @property
+    def convicted_winners(self) -> tuple[Equivocation, ...]:
+        """What this node has against winners."""
+        return tuple(self._winners)
+
     def find(self, block: bytes) -> Block:
         """A block of the tree; those of this very step are not in the store yet."""
         found = self._unsaved.get(block) or self._stored(block)

@@ -21,6 +21,7 @@ from chain.gossip_events import (
 )
 from chain.node.config import NodeConfig, load_genesis, member_url, pinned_key
 from chain.node.peers_file import PeersFile
+from chain.node.showing import Showing
 from chain.node.store import Store
 from chain.peers.neighbours import Neighbourhood
 from chain.records.federation import FederationKey, MemberRecord
@@ -89,6 +90,7 @@ class NodeCore:
             book=self.peers_file.book,
             shuns=self.store.is_discouraged,
         )
+        self.showing = Showing(self.chain_id, self.genesis.params)
         self.epochs = self.store.epochs()  # verified, from epoch 0 on
         self.replica_status: dict[str, str] = {url: "not asked yet" for url in self.replicas}
         self.addresses: dict[int, str] = {}  # of connected peers, by their numbers

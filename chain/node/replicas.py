@@ -1,6 +1,7 @@
 """Asks replicas once a second for blocks that the federation finalised; verifies all it gets.
 
-A replica is a courier, nothing more: what it brings counts by its signatures alone.
+A replica is a courier, nothing more: what it brings counts by its signatures alone.  Evidence
+against winners, which this node has, is shown to each of them.
 """
 
 import asyncio
@@ -11,11 +12,12 @@ import aiohttp
 
 from bft.codec.canonical import decode
 from bft.errors import DecodeError, Refused, Unavailable
-from chain.federation.api import BLOCK, BLOCK_BYTES_MAX, FINALITY
+from chain.federation.api import BLOCK, BLOCK_BYTES_MAX, FINALITY, REQUESTS
+from chain.federation.transport import JSON_BYTES_MAX, Reply
 from chain.gossip_events import BlockSubmitted, Event, FinalitySubmitted
 from chain.node.core import NodeCore
 from chain.node.epochs import fetch_epochs
-from chain.records.block import block_hash
+from chain.records.block import block_hash, decode_certified_header
 from chain.records.evidence import Finality
 from chain.records.score_log import BlockFinal
 
@@ -24,6 +26,7 @@ EPOCHS_POLLS = 30  # a replica is asked for new epochs once in so many polls
 ANSWER_S_MAX = 5
 BLOCKS_PER_POLL_MAX = 64
 FINALITY_BYTES_MAX = 512
+SHOWN_WAIT_MS = 2_000  # for evidence to be ordered; a replica that takes longer is asked again
 LOG = logging.getLogger("gristmill.node")
 
 
@@ -48,6 +51,7 @@ class _Poller:
                     polls += 1
                     if checked:
                         await self._fetch(session)
+                        await self._show(session)
                         self._tell("ok")
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
                     checked = False  # another process may answer next time
@@ -95,6 +99,19 @@ class _Poller:
             if self._core.tree.final.height < height:
                 return  # the word was on another block; ask again later
 
+    async def _show(self, session: aiohttp.ClientSession) -> None:
+        """Evidence that this replica has not answered yet."""
+        showing, winners = self._core.showing, self._core.gossip.intake.convicted_winners
+        final = self._core.store.final_header(self._core.tree.final.height) if winners else None
+        cycle = decode_certified_header(final).certificate.cycle if final is not None else 0
+        for certificate, sealed in showing.due(self._name, winners, cycle):
+            url = f"{self._base}{REQUESTS}?wait_ms={SHOWN_WAIT_MS}"
+            async with session.post(url, data=sealed, allow_redirects=False) as response:
+                reply = Reply(response.status, await _body(response, JSON_BYTES_MAX), 0)
+            verdict = showing.settle(self._name, certificate, reply)
+            if verdict is not None:
+                LOG.warning("evidence shown to %s: %s %s", self._name, *verdict)
+
 
 async def _get(session: aiohttp.ClientSession, url: str, bytes_max: int) -> bytes | None:
     """The body; None on 404.
@@ -108,9 +125,14 @@ async def _get(session: aiohttp.ClientSession, url: str, bytes_max: int) -> byte
             return None
         if response.status != 200:
             raise aiohttp.ClientPayloadError(f"status {response.status}")
-        data = bytearray()
-        async for piece in response.content.iter_chunked(64 * 1024):
-            data += piece
-            if len(data) > bytes_max:
-                raise DecodeError(f"more than {bytes_max} bytes came from {url}")
-        return bytes(data)
+        return await _body(response, bytes_max)
+
+
+async def _body(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    """Raises DecodeError: longer than `bytes_max`."""
+    data = bytearray()
+    async for piece in response.content.iter_chunked(64 * 1024):
+        data += piece
+        if len(data) > bytes_max:
+            raise DecodeError(f"more than {bytes_max} bytes came from {response.url}")
+    return bytes(data)

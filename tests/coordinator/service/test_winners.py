@@ -65,6 +65,12 @@ def node_beside(home: Path, beam: Beaming) -> NodeService:
     )
 
 
+def _bars(mill: Mill, key: bytes) -> set[int | None]:
+    """The first cycle that is open to this key, by what the replicas say."""
+    standings = [mill.state(at).standings.get(key) for at in range(REPLICAS)]
+    return {standing.barred_until if standing else None for standing in standings}
+
+
 async def test_an_invalid_block_is_refused_and_of_two_one_becomes_final(tmp_path: Path) -> None:
     async with beaming(tmp_path / "mill") as beam, aiohttp.ClientSession() as session:
         mill = beam.mill
@@ -89,6 +95,9 @@ async def test_an_invalid_block_is_refused_and_of_two_one_becomes_final(tmp_path
             await mill.until(lambda: node.core.tree.final.height == 1)
             assert {node.core.tree.final.hash} == final, "whatever it had for the tip before"
             assert node.core.gossip.intake.fault is None
+            key = Miner(WINNER, mill.genesis.chain_id).key.public_key
+            until = 2 + mill.genesis.params.barred_cycles
+            await mill.until(lambda: _bars(mill, key) == {until})
         finally:
             await node.stop()
 
