@@ -42,7 +42,7 @@ ORPHAN_BYTES_MAX = 64 * 1024
 WANTED_MAX = CERTIFIED_HEADERS_MAX  # blocks to be asked of one peer
 IN_FLIGHT_MAX = 16  # blocks asked of one peer and not yet come
 LIMITED_BLOCKS = 288 - 2  # below its tip that a pruned peer is asked for, BIP 159 and 2 to spare
-_NEVER_MS = 2**63 - 1
+NEVER_MS = 2**63 - 1
 _MINUTE_MS = 60_000
 
 
@@ -78,8 +78,8 @@ class Peer:
     verack: bool = False
     ping: tuple[int, int] | None = None  # (nonce, sent at) of a ping without its pong
     pinged_ms: int = 0
-    ping_ms: int = _NEVER_MS  # the last way there and back
-    ping_ms_min: int = _NEVER_MS  # the shortest
+    ping_ms: int = NEVER_MS  # the last way there and back
+    ping_ms_min: int = NEVER_MS  # the shortest
     block_ms: int = 0  # when it last brought a block that was new here
     transaction_ms: int = 0  # the same, a transaction
     wants_addrv2: bool = False

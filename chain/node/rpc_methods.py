@@ -12,6 +12,7 @@ from chain.node.rpc import Method
 from chain.node.rpc_arguments import text
 from chain.node.rpc_blocks import BlockMethods
 from chain.node.rpc_network import NetworkMethods
+from chain.node.rpc_peers import PeerMethods
 from chain.node.rpc_transactions import TransactionMethods
 
 
@@ -19,7 +20,7 @@ class Methods:
     """All of them; `table` goes to chain/node/rpc.py."""
 
     def __init__(self, core: NodeCore, step: Callable[[Event], None]) -> None:
-        groups = (BlockMethods, TransactionMethods, NetworkMethods)
+        groups = (BlockMethods, TransactionMethods, NetworkMethods, PeerMethods)
         self.table: dict[str, Method] = {"help": self._help}
         for group in groups:
             methods = group(core, step)

@@ -1,4 +1,4 @@
-"""JSON-RPC about peers and this process.  Source: Bitcoin Core, rpc/net.cpp, rpc/server.cpp."""
+"""JSON-RPC about the network and this process.  Source: Bitcoin Core, rpc/{net,server}.cpp."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,8 @@ from chain.gossip_events import Event
 from chain.mempool import FEE_RATE_MIN
 from chain.node.core import USER_AGENT, NodeCore
 from chain.node.guards import warnings
-from chain.records.peer_message import PROTOCOL_VERSION, SERVICES
+from chain.node.rpc_peers import service_names
+from chain.records.peer_message import PROTOCOL_VERSION
 
 VERSION = 10_000  # as Core writes 0.1.0
 
@@ -32,41 +33,29 @@ class NetworkMethods:
             "version": VERSION,
             "subversion": USER_AGENT.decode("ascii"),
             "protocolversion": PROTOCOL_VERSION,
-            "localservices": f"{SERVICES:016x}",
-            "localservicesnames": ["NETWORK", "WITNESS"],
+            "localservices": f"{self._core.services:016x}",
+            "localservicesnames": service_names(self._core.services),
             "localrelay": True,
             "timeoffset": 0,
             "networkactive": True,
             "connections": len(ready),
             "connections_in": len(ready) - outbound,
             "connections_out": outbound,
-            "networks": [],
+            "networks": [
+                {"name": name, "limited": False, "reachable": True, "proxy": ""}
+                for name in ("ipv4", "ipv6")
+            ],
             "relayfee": amount(FEE_RATE_MIN * 4),
             "incrementalfee": amount(FEE_RATE_MIN * 4),
-            "localaddresses": [],
+            "localaddresses": self._own(),
             "warnings": warnings(self._core),
         }
 
-    def getpeerinfo(self) -> list[dict[str, Any]]:
-        """Each connection."""
-        return [
-            {
-                "id": peer.number,
-                "addr": self._core.addresses.get(peer.number, ""),
-                "inbound": not peer.outbound,
-                "connection_type": "manual" if peer.outbound else "inbound",
-                "conntime": peer.since_ms // 1000,
-                "version": peer.version.protocol if peer.version else 0,
-                "subver": peer.version.user_agent.decode("utf-8", "replace")
-                if peer.version
-                else "",
-                "startingheight": peer.version.height if peer.version else -1,
-                "synced_headers": peer.height,
-                "synced_blocks": peer.height,
-                "inflight": len(peer.requested) + len(peer.slow),
-            }
-            for _, peer in sorted(self._core.gossip.peers.items())
-        ]
+    def _own(self) -> list[dict[str, Any]]:
+        own = self._core.gossip.neighbours.exchange.own
+        if own is None:
+            return []
+        return [{"address": str(own.host), "port": own.port, "score": 1}]
 
     def uptime(self) -> int:
         """Seconds since the start."""

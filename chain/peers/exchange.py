@@ -132,7 +132,10 @@ class AddressExchange:
     # What peers say
 
     def on_getaddr(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
-        """Answered once, and only to those who dialled us: nobody can learn by it whom we dial."""
+        """Answered once, and only to those who dialled us: nobody can learn by it whom we dial.
+
+        An empty answer is one too: what comes after it is news.
+        """
         if peer.kind is not Connection.INBOUND:
             return ()
         talk = self._begin(peer, now_ms)
@@ -142,8 +145,6 @@ class AddressExchange:
         told = self._answer(peer, now_ms)
         for each in told:
             talk.knows(each.address)
-        if not told:
-            return ()
         return (Send(peer=peer.number, command="addrv2", payload=encode_addrv2(told)),)
 
     def _answer(self, peer: Peer, now_ms: int) -> list[Announced]:

@@ -110,7 +110,8 @@ class Neighbours:
     def named(self, endpoint: str, *, always: bool) -> tuple[Dial, ...]:
         """The operator wants this connection."""
         if not always:
-            return self.outbound.once(endpoint)
+            there = any(peer.endpoint == endpoint for peer in self._peers.values())
+            return () if there else self.outbound.once(endpoint)
         self.outbound.name(endpoint)
         return ()
 
