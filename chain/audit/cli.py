@@ -121,12 +121,19 @@ def options_of(
     metavar="DIR",
     help="Write what proves each accusation, for `audit check`.",
 )
+@click.option(
+    "--headers",
+    multiple=True,
+    metavar="URL",
+    help="A node or a replica: hold the blocks of its chain against the log.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 def replay(
     save: Path | None,
     max_age: int | None,
     html: Path | None,
     evidence: Path | None,
+    headers: tuple[str, ...],
     as_json: bool,
     **where: Any,
 ) -> int:
@@ -148,6 +155,7 @@ def replay(
         max_age_s=max_age,
         details=detailed,
         evidence=evidence,
+        headers=headers,
         quiet=as_json,
     )
     with run(options) as result:
@@ -171,6 +179,8 @@ def _print(result: Result, as_json: bool) -> None:
         click.echo(copy.line())
     for noted in result.notes:
         click.echo(noted.line())
+    for compared in result.chains:
+        click.echo(compared.line())
     for line in result.report.lines(result.cycles()):
         click.echo(line)
 

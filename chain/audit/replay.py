@@ -143,6 +143,11 @@ class Auditor:
         return self._genesis.chain_id
 
     @property
+    def books(self) -> Books:
+        """What follows from the log so far; for reading."""
+        return self._fold.books
+
+    @property
     def entries(self) -> int:
         """So many lie behind it."""
         return self._entries

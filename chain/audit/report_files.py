@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bft.errors import ConfigError
+from chain.audit.blocks import Chain
 from chain.audit.findings import plain_cycle
 from chain.audit.html import pages
 from chain.audit.noted import Noted
@@ -24,6 +25,7 @@ def json_parts(result: Result) -> Iterator[str]:
     del data["cycles"]
     data["copies"] = [_plain_copy(copy) for copy in result.others]
     data["checkpoints"] = [_plain_note(noted) for noted in result.notes]
+    data["chains"] = [_plain_chain(chain) for chain in result.chains]
     whole = json.dumps({"ok": report.passed, "data": data})
     yield whole.removesuffix("}}") + ', "cycles": ['
     for number, cycle in enumerate(result.cycles()):
@@ -57,6 +59,11 @@ def _plain_copy(copy: Copy) -> dict[str, Any]:
         "common_entries": copy.common.size,
         "common_root": copy.common.root().hex(),
     }
+
+
+def _plain_chain(chain: Chain) -> dict[str, Any]:
+    told = {"url": chain.name, "state": chain.state, "text": chain.text}
+    return {**told, "first_block": chain.first, "last_block": chain.last}
 
 
 def _plain_note(noted: Noted) -> dict[str, Any]:

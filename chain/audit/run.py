@@ -16,6 +16,7 @@ import click
 
 from bft.errors import ConfigError, DecodeError, Unavailable
 from chain.audit.archive import saved, start_archive
+from chain.audit.blocks import BlockCheck, Chain
 from chain.audit.bookmark import Bookmark
 from chain.audit.bookmark_file import BOOKMARK_CYCLES, Saving
 from chain.audit.books import Books
@@ -29,6 +30,7 @@ from chain.audit.replay import LOG_ENTRY_BYTES_MAX, Auditor
 from chain.audit.sources import Source, open_directory, open_file, open_url
 from chain.audit.split import Copy, SideBySide
 from chain.audit.spool import Spool
+from chain.light.source import Source as HeaderSource
 from chain.rules.founding import open_genesis
 from chain.tlog.keys import LogKeys, open_keys, policy
 
@@ -52,6 +54,7 @@ class Options:
     quiet: bool = False
     check_models: Callable[[Books, tuple[bytes, ...]], None] | None = None
     evidence: Path | None = None  # directory for bundles
+    headers: Sequence[str] = ()  # servers whose chains are compared
     cycle: int | None = None  # explain this one, and audit no further than its end
     bookmark_cycles: int = BOOKMARK_CYCLES
 
@@ -70,6 +73,7 @@ class Result:
     spool: Spool
     others: list[Copy] = field(default_factory=list)
     notes: list[Noted] = field(default_factory=list)
+    chains: list[Chain] = field(default_factory=list)
     policy: str | None = None
     explainer: Explainer | None = None
     replicas: dict[bytes, int] = field(default_factory=dict)  # index by key, of the newest epoch
@@ -114,16 +118,24 @@ def run(options: Options) -> Iterator[Result]:
             entries = _until(auditor, entries, explainer)
         if options.evidence is not None:
             entries = _keeping(auditor, entries, EvidenceFiles(options.evidence, genesis))
+        checks = [
+            BlockCheck(url, HeaderSource(url).headers, open_genesis(genesis), auditor.books)
+            for url in dict.fromkeys(options.headers)
+        ]
         saving = None
         if home is not None and explainer is None:
 
             def clean() -> bool:
                 found = onward.findings or split.findings or _tile_findings(sources)
-                return not found and home.agrees(auditor)
+                contradicted = any(check.chain.findings for check in checks)
+                return not found and not contradicted and home.agrees(auditor)
 
             saving = Saving(home.bookmark_file, auditor, home, clean, options.bookmark_cycles)
-        _replay(auditor, entries, saving, quiet=options.quiet)
+        _replay(auditor, entries, saving, checks, quiet=options.quiet)
+        for check in checks:
+            check.finish(auditor.entries, auditor.roots)
         found = [*onward.findings, *split.findings, *_tile_findings(sources)]
+        found += [finding for check in checks for finding in check.chain.findings]
         notes = (
             []
             if explainer is not None
@@ -152,6 +164,7 @@ def run(options: Options) -> Iterator[Result]:
             spool=spool,
             others=split.others,
             notes=notes,
+            chains=[check.chain for check in checks],
             policy=_policy(sources[0], auditor, chain_id),
             explainer=explainer,
             replicas=dict(auditor.memberships[-1].index_by_key),
@@ -262,12 +275,19 @@ def _watch(auditor: Auditor, sources: list[Source], home: AuditHome | None) -> N
 
 
 def _replay(
-    auditor: Auditor, entries: Iterator[bytes], saving: Saving | None, *, quiet: bool
+    auditor: Auditor,
+    entries: Iterator[bytes],
+    saving: Saving | None,
+    checks: Sequence[BlockCheck],
+    *,
+    quiet: bool,
 ) -> None:
     told = sys.stderr.isatty() and not quiet
     count = 0
     for count, entry in enumerate(entries, 1):
         auditor.take(entry)
+        for check in checks:
+            check.after_entry()
         if saving is not None:
             saving.after_entry()
         if told and count % PROGRESS_EVERY == 0:
