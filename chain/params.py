@@ -63,7 +63,7 @@ class Params(Record):
     subsidy: U63  # of the first block, in the smallest unit
     halving_interval: U32  # blocks
 
-    profile: U8  # of blocks' headers: 0 main, 1 regtest; see chain/records/profile.py
+    profile: U8  # of blocks' headers: 0 main, 1 regtest, 2 signet; see chain/records/profile.py
 
 
 MAIN = Params(

@@ -22,6 +22,7 @@ from chain.records.evidence import (
     contradict,
     equivocation,
     federation_fault,
+    signed_once,
 )
 from chain.validation import ParentView
 
@@ -113,6 +114,8 @@ class BlockTree:
         if self.find(certified.hash) is not None:
             return self, ()
         if self.final_certified is not None and _same_certificate(self.final_certified, certified):
+            if signed_once(self.final_certified, certified):
+                raise Refused("stale", "that block's contents are final already")
             return self, (equivocation(self.final_certified, certified),)
         if certified.certificate.height <= self.final.height:
             raise Refused("stale", f"height {self.final.height} is final already")
@@ -120,7 +123,7 @@ class BlockTree:
         if self.find(parent) is None:
             raise Refused("unknown-parent", f"no block {parent[::-1].hex()[:16]} to build on")
         tree, changes = self._finalise_candidate(parent)
-        twins = tree._twins(certified)
+        twins = [twin for twin in tree._twins(certified) if not signed_once(twin, certified)]
         changes += tuple(equivocation(twin, certified) for twin in twins[:1])
         if not wanted:
             tree.check_twins(certified)

@@ -14,6 +14,7 @@ from bft.codec.canonical import decode
 from bft.crypto import bls, identity
 from bft.crypto.merkle import leaf_hash, verify_inclusion
 from bft.errors import BadSignature, DecodeError, Refused
+from chain.bitcoin import signet
 from chain.bitcoin.ledger import Coin, Coins, check_scripts, connect
 from chain.params import Params
 from chain.records.block import (
@@ -36,6 +37,7 @@ from chain.records.evidence import (
     contradict,
     decode_evidence,
     decode_statement,
+    signed_once,
 )
 from chain.records.federation import Genesis
 from chain.records.profile import MAIN, Profile, profile_of
@@ -172,11 +174,13 @@ def validate_block(
     params: Params,
     parent: ParentView,
     coins: Coins | None = None,
+    profile: Profile | None = None,
 ) -> Block:
     """The block in `data`, valid on `parent` in every respect that needs no clock.
 
     `coins`: as `parent` leaves them; None where they are not known, which is enough for a block
-    that spends nothing.
+    that spends nothing.  `profile`: by chain/network.py; None where `params` say it all, as they
+    do but for signet.
 
     Raises:
         DecodeError: malformed, or a Merkle root or commitment over other contents.
@@ -185,22 +189,9 @@ def validate_block(
     """
     block = decode_block(data)
     verify_certificate(block.coinbase.certificate, federation_key, chain_id)
-    return check_block(block, params, parent, coins)
-
-
-def check_block(
-    block: Block,
-    params: Params,
-    parent: ParentView,
-    coins: Coins | None = None,
-    verified: Callable[[Transaction], bool] | None = None,
-) -> Block:
-    """As `validate_block`, for a block whose certificate is verified already.
-
-    `verified`: see `chain.bitcoin.ledger.connect`.
-    """
-    check_authorship(block, parent, profile_of(params.profile))
-    check_reward(block, params, coins, verified)
+    profile = profile_of(params.profile) if profile is None else profile
+    check_authorship(block, parent, profile)
+    check_reward(block, params, coins)
     return block
 
 
@@ -219,10 +210,33 @@ def check_authorship(
 
     Raises: as `validate_block`.
     """
-    ids = [entry.txid for entry in block.transactions]
     if known is None:
         _check_place(block.header, block.certificate, parent)
         _check_contents(block.certified_header, profile)
+    _check_roots(block)
+
+
+def check_draft(block: Block, parent: ParentView, profile: Profile) -> None:
+    """As `check_authorship`, for what replicas sign in a profile that wants solutions.
+
+    Its solution is empty, and nobody has worked on its nonce.
+
+    Raises: as `validate_block`.
+    """
+    assert profile.signed
+    header = block.header
+    _check_place(header, block.certificate, parent)
+    came = (header.version, header.bits, header.nonce)
+    if came != (BLOCK_VERSION, profile.bits, 0):
+        raise Refused("header-fields", f"version, bits and nonce of a draft are {came}")
+    if block.coinbase.solution != b"":
+        raise Refused("solution", "a draft has a slot for its solution, and nothing in it")
+    _check_winner(block.certified_header)
+    _check_roots(block)
+
+
+def _check_roots(block: Block) -> None:
+    ids = [entry.txid for entry in block.transactions]
     if bitcoin_merkle_root(ids) != block.header.merkle_root:
         raise DecodeError("the header's Merkle root is over other transactions")
     witnesses = bitcoin_merkle_root([entry.wtxid for entry in block.transactions])
@@ -300,8 +314,13 @@ def _check_place(header: BlockHeader, certificate: BlockCertificate, parent: Par
 
 def _check_contents(certified: CertifiedHeader, profile: Profile) -> None:
     """Who is paid, who signed, and that nothing is left open for a third party to alter."""
+    _check_fields(certified.header, profile)
+    _check_solution(certified, profile)
+    _check_winner(certified)
+
+
+def _check_winner(certified: CertifiedHeader) -> None:
     header, coinbase, certificate = certified.header, certified.coinbase, certified.certificate
-    _check_fields(header, profile)
     if coinbase.height != certificate.height:
         raise Refused(
             "coinbase-height",
@@ -319,7 +338,17 @@ def _check_contents(certified: CertifiedHeader, profile: Profile) -> None:
 
 
 def _check_fields(header: BlockHeader, profile: Profile) -> None:
-    """Those that nobody signs have one allowed value."""
+    """Those that nobody signs have one allowed value; where blocks are signed, the work is done."""
+    if profile.signed:
+        if (header.version, header.bits) != (BLOCK_VERSION, profile.bits):
+            raise Refused(
+                "header-fields",
+                f"version {header.version:#x} and bits {header.bits:#x} came; "
+                f"{BLOCK_VERSION:#x} and {profile.bits:#x} are expected",
+            )
+        if not profile.meets(header.encode()):
+            raise Refused("high-hash", f"the hash {header.hash[::-1].hex()} is above the target")
+        return
     came = (header.version, header.bits, header.nonce)
     allowed = (BLOCK_VERSION, profile.bits, profile.nonce(header.encode()))
     if came != allowed:
@@ -328,6 +357,20 @@ def _check_fields(header: BlockHeader, profile: Profile) -> None:
             f"version {came[0]:#x}, bits {came[1]:#x}, nonce {came[2]} came; "
             f"{allowed[0]:#x}, {allowed[1]:#x}, {allowed[2]} are the only ones allowed",
         )
+
+
+def _check_solution(certified: CertifiedHeader, profile: Profile) -> None:
+    """BIP 325: enough founders signed it, in the one form that `solution_of` gives."""
+    solution = certified.coinbase.solution
+    if (solution is not None) != profile.signed:
+        there = "no" if solution is None else "a"
+        raise Refused("solution", f"{there} slot for a solution came; the chain is {profile.name}")
+    if solution is None:
+        return
+    assert profile.challenge, "chain/network.py knows the challenge"
+    signet.check_form(solution, profile.challenge)
+    transaction = certified.coinbase.transaction()
+    signet.verify_solution(certified.header, transaction, certified.branch, profile.challenge)
 
 
 def check_alone(certified: CertifiedHeader, profile: Profile = MAIN) -> None:
@@ -357,6 +400,8 @@ def verify_evidence(
             check_alone(certified, profile)
         if evidence.first.coinbase.certificate != evidence.second.coinbase.certificate:
             raise Refused("no-contradiction", "the two blocks have two certificates")
+        if signed_once(evidence.first, evidence.second):
+            raise Refused("no-contradiction", "the winner signed once; others altered the rest")
         return evidence
     for statement in (evidence.first, evidence.second):
         _verify_statement(statement, federation_key, chain_id)

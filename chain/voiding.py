@@ -13,7 +13,7 @@ from bft.crypto import identity
 from bft.errors import BadSignature, DecodeError, Refused
 from chain.records.block import CertifiedHeader
 from chain.records.coinbase import evidence_of
-from chain.records.evidence import Equivocation, decode_evidence
+from chain.records.evidence import Equivocation, decode_evidence, signed_once
 from chain.records.transaction import Transaction, climb
 
 
@@ -52,8 +52,7 @@ def convicted(evidence: Equivocation) -> Voided:
     first, second = evidence.first, evidence.second
     if first.coinbase.certificate != second.coinbase.certificate:
         raise Refused("bad-evidence", "two blocks under two certificates contradict nothing")
-    said = {(each.winner_message(), each.coinbase.signature) for each in (first, second)}
-    if len(said) != 2:
+    if signed_once(first, second):
         raise Refused("bad-evidence", "the winner signed once, and somebody altered the rest")
     for each in (first, second):
         _check_signed(each)

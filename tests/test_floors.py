@@ -27,6 +27,8 @@ PURE = (
     "bft/",
     "chain/params.py",
     "chain/epochs.py",
+    "chain/network.py",
+    "chain/signet/",
     "chain/bitcoin/",
     "chain/records/",
     "chain/rules/",

@@ -41,10 +41,14 @@ class SignatureHasher:
 
     def legacy(self, index: int, script_code: bytes, kind: int) -> bytes:
         """32 bytes that a signature of `kind` (its low 32 bits) in input `index` signs."""
+        if kind & _BASE == SINGLE and index >= len(self.transaction.outputs):
+            return _ONE
+        return sha256(self.legacy_once(index, script_code, kind))
+
+    def legacy_once(self, index: int, script_code: bytes, kind: int) -> bytes:
+        """32 bytes whose SHA-256 is `legacy`'s digest, for keys that hash what they sign."""
         base = kind & _BASE
         base = base if base in (NONE, SINGLE) else ALL
-        if base == SINGLE and index >= len(self.transaction.outputs):
-            return _ONE
         if self._begun_of != index:
             self._begun_of, self._begun = index, {}
         name = (script_code, base, bool(kind & ANYONE_CAN_PAY))
@@ -53,7 +57,7 @@ class SignatureHasher:
             begun = self._begun[name] = self._begin_legacy(index, *name)
         last = begun.copy()
         last.update((kind & 0xFFFFFFFF).to_bytes(4, "little"))
-        return sha256(last.digest())
+        return last.digest()
 
     def _begin_legacy(self, index: int, script_code: bytes, base: int, alone: bool) -> "Hash":
         """The hash of everything but the kind."""

@@ -11,15 +11,25 @@ Pure.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bft.crypto.hashing import double_sha256
+from coincurve.ecdsa import cdata_to_der, deserialize_compact
+
+from bft.crypto.hashing import double_sha256, sha256
 from bft.errors import DecodeError, Refused
 from chain.bitcoin.flags import Flag
-from chain.bitcoin.script import PUBLIC_KEYS_MAX, multisig, operations
+from chain.bitcoin.opcodes import Op
+from chain.bitcoin.script import PUBLIC_KEYS_MAX, TruncatedPush, operations
 from chain.bitcoin.script import push as push_minimal
 from chain.bitcoin.sighash import ALL, SignatureHasher
 from chain.bitcoin.verify import verify_input
 from chain.records.block import BlockHeader
-from chain.records.coinbase import COMMITMENT_MAGIC, push, pushes
+from chain.records.coinbase import (
+    COMMITMENT_MAGIC,
+    SOLUTION_BYTES_MAX,
+    SOLUTION_MAGIC,
+    push,
+    pushes,
+)
+from chain.records.profile import SIGNET
 from chain.records.serialization import Reader, blob, compact_size
 from chain.records.transaction import (
     NULL_ID,
@@ -32,11 +42,10 @@ from chain.records.transaction import (
     climb,
 )
 
-SOLUTION_MAGIC = bytes.fromhex("ecc7daa2")
-SOLUTION_BYTES_MAX = 10_000
-BITS = 0x1E0377AE  # the least work of a signet block
-TARGET = 0x0377AE << 8 * (0x1E - 3)
+BITS, TARGET = SIGNET.bits, SIGNET.target
+SIGNATURE_BYTES_MAX = 73  # DER with its kind of hash
 FLAGS = Flag.P2SH | Flag.WITNESS | Flag.DERSIG | Flag.NULLDUMMY  # no Taproot: BIP 325
+SMALL_NUMBER_MAX = 16  # has an opcode of its own
 _OP_RETURN, _OP_0 = b"\x6a", b"\x00"
 
 
@@ -46,7 +55,10 @@ def challenge_of(keys: Sequence[bytes], required: int) -> bytes:
     The challenge is the network: other members are another signet.
     """
     assert 1 <= required <= len(keys) <= PUBLIC_KEYS_MAX
-    return multisig(required, tuple(keys))
+    assert required <= SMALL_NUMBER_MAX
+    count = push_minimal(bytes([len(keys)]))
+    listed = b"".join(map(push_minimal, keys))
+    return push_minimal(bytes([required])) + listed + count + bytes([Op.CHECKMULTISIG])
 
 
 def message_start(challenge: bytes) -> bytes:
@@ -119,7 +131,7 @@ def _virtual(
 def digest(
     header: BlockHeader, coinbase: Transaction, branch: Sequence[bytes], challenge: bytes
 ) -> bytes:
-    """32 bytes that a replica signs with its identity key.
+    """32 bytes that a solution's ECDSA signatures are over.
 
     Args:
         coinbase: with its slot open (`with_solution`) or filled; that makes no difference.
@@ -128,11 +140,26 @@ def digest(
     Raises:
         DecodeError: as `split_coinbase`; or there is no slot.
     """
+    return sha256(message(header, coinbase, branch, challenge))
+
+
+def message(
+    header: BlockHeader, coinbase: Transaction, branch: Sequence[bytes], challenge: bytes
+) -> bytes:
+    """32 bytes that a replica signs with its identity key, whose signatures are over a SHA-256.
+
+    Args and Raises: as `digest`, which is their SHA-256.
+    """
     emptied, found = split_coinbase(coinbase)
     if found is None:
         raise DecodeError("the coinbase has no slot for a solution")
     to_sign, _ = _virtual(header, emptied, branch, challenge)
-    return SignatureHasher(to_sign).legacy(0, challenge, ALL)
+    return SignatureHasher(to_sign).legacy_once(0, challenge, ALL)
+
+
+def der_of(signature: bytes) -> bytes:
+    """An identity's signature (64 bytes) as it stands in scripts, without its kind of hash."""
+    return bytes(cdata_to_der(deserialize_compact(signature)))
 
 
 def solution_of(challenge: bytes, signatures: Mapping[bytes, bytes]) -> bytes:
@@ -145,13 +172,39 @@ def solution_of(challenge: bytes, signatures: Mapping[bytes, bytes]) -> bytes:
         Refused: "not-enough-signatures".
     """
     parts = list(operations(challenge))
-    required = len(parts) and parts[0].code - 0x50
+    required = required_of(challenge)
     keys = [part.data or b"" for part in parts[1:-2]]
     there = [signatures[key] + bytes([ALL]) for key in keys if key in signatures][:required]
     if len(there) < required:
         raise Refused("not-enough-signatures", f"{len(there)} of {required} signatures are here")
     script = _OP_0 + b"".join(map(push_minimal, there))
     return blob(script) + compact_size(0)
+
+
+def required_of(challenge: bytes) -> int:
+    """How many signatures a challenge by `challenge_of` wants."""
+    return challenge[0] - (Op.PUSH_1 - 1)
+
+
+def check_form(solution: bytes, challenge: bytes) -> None:
+    """Returns if a solution has the form that `solution_of` gives; its signatures are not checked.
+
+    Raises:
+        DecodeError: malformed; Refused: "solution", another form.
+    """
+    script, witness = read_solution(solution)
+    try:
+        parts = list(operations(script))
+    except TruncatedPush as error:
+        raise DecodeError(f"a solution whose script breaks off: {error}") from None
+    pushed = [part.data or b"" for part in parts[1:]]
+    shape = _OP_0 + b"".join(map(push_minimal, pushed))
+    fits = all(1 < len(data) <= SIGNATURE_BYTES_MAX for data in pushed)
+    if witness or shape != script or not fits or len(pushed) != required_of(challenge):
+        raise Refused(
+            "solution",
+            f"a solution is OP_0 and {required_of(challenge)} signatures, and has no witness",
+        )
 
 
 def read_solution(solution: bytes) -> tuple[bytes, tuple[bytes, ...]]:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 
 from bft.errors import DecodeError, Refused
 from chain.bitcoin.merkle_block import decode_merkle_block
+from chain.network import network_of
 from chain.params import Params
 from chain.records.block import CertifiedHeader, decode_certified_header
 from chain.records.evidence import Finality
 from chain.records.federation import FederationKey, Genesis
-from chain.records.profile import Profile, profile_of
+from chain.records.profile import Profile
 from chain.validation import (
     ParentView,
     check_alone,
@@ -59,7 +60,7 @@ def begin(genesis: Genesis, federation_key: bytes) -> LightChain:
     return LightChain(
         chain_id=genesis.chain_id,
         federation_key=federation_key,
-        profile=profile_of(genesis.params.profile),
+        profile=network_of(genesis),
         proven=start,
         levels=0,
         tip=None,

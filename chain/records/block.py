@@ -107,8 +107,9 @@ class CertifiedHeader:
         )
 
     def winner_message(self) -> bytes:
-        """32 bytes that the winner signs: everything but the signature itself."""
-        unsigned = replace(self.coinbase, signature=b"").transaction()
+        """32 bytes that the winner signs: everything but the signature itself and a solution."""
+        solution = None if self.coinbase.solution is None else b""
+        unsigned = replace(self.coinbase, signature=b"", solution=solution).transaction()
         root = climb(unsigned.txid, self.branch)
         header = self.header
         return tagged_hash(
@@ -201,6 +202,8 @@ def build_block(
 ) -> bytes:
     """The encoded block that `winner` makes with its certificate.
 
+    In profile signet a draft: its solution is empty and its work is not done (chain/signet).
+
     Args:
         certificate: CERTIFICATE_BYTES, body and federation signature.
         time: Unix seconds, within the certificate's window and after the parent's time.
@@ -226,6 +229,7 @@ def build_block(
         signature=b"",
         commitment=witness_commitment(bitcoin_merkle_root(witnesses)),
         evidence=evidence,
+        solution=b"" if profile.signed else None,
     )
     branch = first_branch([_COINBASE_WTXID, *ids])  # does not depend on the coinbase
     header = BlockHeader(
@@ -239,9 +243,15 @@ def build_block(
     draft = CertifiedHeader(header=header, coinbase=unsigned, certificate=decoded, branch=branch)
     coinbase = replace(unsigned, signature=sign(draft.winner_message())).transaction()
     signed = replace(header, merkle_root=climb(coinbase.txid, branch))
-    signed = replace(signed, nonce=profile.nonce(signed.encode()))
-    body = b"".join(transaction.encode() for transaction in (coinbase, *transactions))
-    return signed.encode() + compact_size(1 + len(transactions)) + body
+    if not profile.signed:
+        signed = replace(signed, nonce=profile.nonce(signed.encode()))
+    return encode_block(signed, (coinbase, *transactions))
+
+
+def encode_block(header: BlockHeader, transactions: Sequence[Transaction]) -> bytes:
+    """A block as it travels."""
+    body = b"".join(transaction.encode() for transaction in transactions)
+    return header.encode() + compact_size(len(transactions)) + body
 
 
 def genesis_header(genesis: Genesis) -> bytes:

@@ -4,9 +4,11 @@
     vout[0]    reward, P2WPKH of the payee's identity key
     vout[1]    OP_RETURN PUSH("GRSC" || certificate) PUSH("GRSW" || signature), value 0
     vout[2]    OP_RETURN PUSH(aa21a9ed || witness commitment), value 0
+               in profile signet followed by PUSH(ecc7daa2 || solution), see chain/bitcoin/signet.py
     witness    one item of 32 zero bytes
 
-The signature is the winner's over the block's contents with this slot emptied (BIP 325's way).
+The signature is the winner's over the block's contents with this slot, and that of a solution,
+emptied (BIP 325's way).
 Whatever the signature does not cover has one allowed value: a third party can alter no byte.
 Source: BIP 34, 141, 325.  Pure.
 """
@@ -22,6 +24,8 @@ from chain.records.transaction import NULL_ID, NULL_INDEX, Transaction, TxIn, Tx
 CERTIFICATE_MAGIC = b"GRSC"
 SIGNATURE_MAGIC = b"GRSW"
 EVIDENCE_MAGIC = b"GRSE"
+SOLUTION_MAGIC = bytes.fromhex("ecc7daa2")
+SOLUTION_BYTES_MAX = 2_048  # 20 signatures of 73 bytes, with their pushes, are 1 484
 COMMITMENT_MAGIC = bytes.fromhex("aa21a9ed")
 SIGNATURE_BYTES = 64
 WITNESS_RESERVED = bytes(32)
@@ -45,6 +49,7 @@ class Coinbase:
     signature: bytes  # 64, the winner's; empty while it is being signed
     commitment: bytes  # 32, BIP 141's over all witnesses
     evidence: bytes = b""  # against an earlier winner, see chain/voiding.py; mostly none
+    solution: bytes | None = None  # BIP 325's; empty while replicas sign; None: no slot for it
 
     def transaction(self) -> Transaction:
         """The one transaction that says so."""
@@ -58,10 +63,13 @@ class Coinbase:
             script=height_script(self.height),
             witness=(WITNESS_RESERVED,),
         )
+        commitment = push(COMMITMENT_MAGIC + self.commitment)
+        if self.solution is not None:
+            commitment += push(SOLUTION_MAGIC + self.solution)
         outputs: tuple[TxOut, ...] = (
             TxOut(value=self.reward, script=self.payee),
             TxOut(value=0, script=_OP_RETURN + b"".join(authority)),
-            TxOut(value=0, script=_OP_RETURN + push(COMMITMENT_MAGIC + self.commitment)),
+            TxOut(value=0, script=_OP_RETURN + commitment),
         )
         if self.evidence:
             carried = _OP_RETURN + push(EVIDENCE_MAGIC + self.evidence)
@@ -142,16 +150,18 @@ def read_coinbase(transaction: Transaction) -> Coinbase:
         raise DecodeError(
             f"{len(transaction.outputs)} coinbase outputs came; 3 expected, or 4 with evidence"
         )
-    reward, authority, commitment = transaction.outputs[:3]
+    reward, authority, committed = transaction.outputs[:3]
     certificate, signature = _two_slots(pushes(authority.script))
+    commitment, solution = _commitment_of(pushes(committed.script))
     found = Coinbase(
         height=_height_of(transaction.inputs[0].script),
         reward=reward.value,
         payee=reward.script,
         certificate=certificate,
         signature=signature,
-        commitment=_commitment_of(pushes(commitment.script)),
+        commitment=commitment,
         evidence=evidence_of(transaction),
+        solution=solution,
     )
     if len(reward.script) != 22 or reward.script[:2] != b"\x00\x14":
         raise DecodeError("the reward must go to a P2WPKH script of 22 bytes")
@@ -174,10 +184,19 @@ def _two_slots(slots: tuple[bytes, ...]) -> tuple[bytes, bytes]:
     return slots[0][4:], slots[1][4:]
 
 
-def _commitment_of(slots: tuple[bytes, ...]) -> bytes:
-    if len(slots) != 1 or len(slots[0]) != 36 or slots[0][:4] != COMMITMENT_MAGIC:
-        raise DecodeError("the third output must push the witness commitment and nothing else")
-    return slots[0][4:]
+def _commitment_of(slots: tuple[bytes, ...]) -> tuple[bytes, bytes | None]:
+    """(witness commitment, solution behind it; None: no slot)."""
+    if not slots or len(slots[0]) != 36 or slots[0][:4] != COMMITMENT_MAGIC:
+        raise DecodeError("the third output must push the witness commitment first")
+    if len(slots) == 1:
+        return slots[0][4:], None
+    if len(slots) > 2 or slots[1][:4] != SOLUTION_MAGIC:
+        raise DecodeError(
+            "the third output must push the witness commitment, perhaps a solution, and no more"
+        )
+    if len(slots[1]) > 4 + SOLUTION_BYTES_MAX:
+        raise DecodeError(f"a solution of ours has at most {SOLUTION_BYTES_MAX} bytes")
+    return slots[0][4:], slots[1][4:]
 
 
 def evidence_of(transaction: Transaction) -> bytes:

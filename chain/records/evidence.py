@@ -74,6 +74,15 @@ def equivocation(one: CertifiedHeader, other: CertifiedHeader) -> Equivocation:
     return Equivocation(first=first, second=second)
 
 
+def signed_once(one: CertifiedHeader, other: CertifiedHeader) -> bool:
+    """Whether the winner gave one signature for both: then somebody else altered the rest.
+
+    In profile signet there may be several blocks of one signature: with other solutions, or nonces.
+    """
+    first, second = ((each.winner_message(), each.coinbase.signature) for each in (one, other))
+    return first == second
+
+
 def federation_fault(one: bytes, other: bytes) -> FederationFault:
     """The evidence in its one order."""
     first, second = sorted((one, other))

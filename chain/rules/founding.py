@@ -7,10 +7,10 @@ Pure.
 
 from bft.codec.canonical import decode
 from bft.errors import ConfigError, DecodeError
+from chain.network import network_of
 from chain.records.block import TIME_MAX
 from chain.records.evaluation import UNITS_MAX
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
-from chain.records.profile import profile_of
 from chain.rules.audits import ONE
 from chain.rules.families.registry import segment_parameters
 from chain.rules.jobs import check_job
@@ -114,7 +114,12 @@ def _check_window(genesis: Genesis) -> None:
 def _check_profile(genesis: Genesis) -> None:
     """Tools of the profile's network would refuse higher rewards than that network's."""
     params = genesis.params
-    profile = profile_of(params.profile)
+    profile = network_of(genesis)
+    if params.block_ms < profile.block_ms_min:
+        raise ConfigError(
+            f"params.block_ms is {params.block_ms}; profile {profile.name} needs at least "
+            f"{profile.block_ms_min}, because a winner has to work for its block"
+        )
     if profile.subsidy_max is not None and params.subsidy > profile.subsidy_max:
         raise ConfigError(
             f"params.subsidy is {params.subsidy}; in profile {profile.name} at most "
