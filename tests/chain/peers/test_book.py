@@ -77,7 +77,7 @@ def test_a_source_with_addresses_of_all_groups_fills_its_buckets_and_no_more() -
     for number, each in enumerate(honest):
         book.add(told(each), spread(2000 + number), NOW_S)
     there = set(book.entries)
-    book.add(told(*(address((50 << 16) + 977 * n) for n in range(40_000))), attacker, NOW_S)
+    book.add(told(*(address((50 << 16) + 2111 * n) for n in range(15_000))), attacker, NOW_S)
     assert len(book) <= len(honest) + NEW_BUCKETS_PER_SOURCE * BUCKET_PLACES
     assert there <= set(book.entries), "what was here first has kept its place"
     for each in honest[:20]:
