@@ -4,9 +4,17 @@ That a restarted replica holds the very state of those that never fell, and that
 in one place, is checked at each step (tests/sim/checkers.py).
 """
 
+from functools import partial
+
 import pytest
 
-from chain.records.score_log import BlockFinal
+from bft.codec.canonical import decode
+from bft.codec.envelope import Envelope
+from bft.ordering.batch import decode_batch
+from bft.ordering.request import Request
+from chain.records.commands import readable_operations
+from chain.records.score_log import BlockFinal, Ordered
+from chain.records.votes import Purpose, SignatureShare
 from coordinator.cycle.state import Phase
 from tests.sim.host import Host, Moment, anybody_in, primary_in
 from tests.sim.world import World
@@ -48,6 +56,47 @@ def test_the_primary_dies_for_good(phase: Phase) -> None:
     world.run_cycles(1)
     world.verdict()
     assert finals(world) == [1]
+
+
+@pytest.mark.parametrize("phase", [Phase.CERTIFICATION, Phase.FINALITY])
+def test_who_dies_between_its_disk_and_its_word_signs_no_other_message_afterwards(
+    phase: Phase,
+) -> None:
+    """Of certificate and finality: every replica dies once with its share synced and unsent."""
+    world = World(450 + phase)
+
+    def crash(host: Host) -> None:
+        host.crash()
+        world.restart_later(host, 700)
+
+    triggers = [world.when(partial(_stands, index, phase), crash) for index in range(4)]
+    world.run_cycles(2)
+    world.verdict()
+    assert all(trigger.pulled for trigger in triggers)
+    assert finals(world) == [1, 2]
+    said = shares(world)
+    assert {place[1] for place in said} >= set(Purpose), "all four kinds were signed"
+    assert [place for place, messages in said.items() if len(messages) != 1] == []
+
+
+def _stands(index: int, phase: Phase, host: Host, at: Moment) -> bool:
+    """Whether this replica has this phase on its disk, and has said nothing of it yet."""
+    return host.index == index and anybody_in(phase)(host, at)
+
+
+def shares(world: World) -> dict[tuple[bytes, int, int, int], set[bytes]]:
+    """(replica, purpose, subject, rank) -> shares that were ordered; BLS has one a message."""
+    said: dict[tuple[bytes, int, int, int], set[bytes]] = {}
+    for record in world.records():
+        if not isinstance(record, Ordered):
+            continue
+        for sealed in decode_batch(record.batch).requests:
+            request = decode(Request, decode(Envelope, sealed).body)
+            for operation in readable_operations(request.operation):
+                if isinstance(operation, SignatureShare):
+                    place = operation.purpose, operation.subject, operation.rank
+                    said.setdefault((request.client, *place), set()).add(operation.share)
+    return said
 
 
 def test_the_ceremony_waits_for_a_member_that_is_down_and_goes_on_with_it() -> None:

@@ -13,11 +13,13 @@ from chain.records.block import block_hash, build_block, decode_block
 from chain.records.certificate import decode_certificate
 from chain.records.operations import decode_operation
 from chain.records.score_log import (
+    Assigned,
     BlockFinal,
     Certified,
     CloseReason,
     Committed,
     CycleClosed,
+    EvidenceShown,
     RankVoided,
     Revealed,
 )
@@ -88,6 +90,23 @@ def test_a_winner_of_two_blocks_loses_its_reward_to_the_next_winners_evidence() 
     assert coins is not None
     owned = [coins.coin((block.transactions[0].txid, 0)) is not None for block in chain]
     assert owned == [False, False, True], "the last one's two blocks were not shown yet"
+
+
+def test_a_winner_whose_two_blocks_somebody_shows_is_out_of_the_lottery() -> None:
+    """Design 7: its key is barred for some cycles; the honest one goes on alone."""
+    world = World(708, miners=(Habits(blocks="two"), Habits(tells=True)))
+    world.run_until(lambda: bool(of(world, EvidenceShown)), 600_000)
+    shown = of(world, EvidenceShown)[0]
+    first = world.state.cycle
+    world.run_cycles(first + 1)
+    world.verdict()
+    assert of(world, EvidenceShown) == [shown], "once"
+    culprit = world.miners[0].name
+    assert shown.miner == culprit
+    assert world.state.standings[culprit].barred_until == shown.barred_until
+    after = [each for each in of(world, Assigned) if each.cycle > first]
+    assert after
+    assert {unit.miner for each in after for unit in each.units} == {world.miners[1].name}
 
 
 def test_a_block_that_pays_too_much_is_refused_by_all_and_an_honest_one_still_counts() -> None:

@@ -26,6 +26,7 @@ from chain.records.contribution import (
     WorkUnit,
     commitment_digest,
 )
+from chain.records.conviction import shown
 from chain.records.evidence import encode_evidence, equivocation
 from chain.records.operations import encode_operation
 from chain.records.profile import profile_of
@@ -53,6 +54,7 @@ class Habits:
     dies_in: int = FOREVER  # silent from this cycle's reveal on: it committed and is gone
     blocks_from: int = 0  # makes blocks from this rank on; FOREVER: never
     shows: bool = False  # its blocks carry evidence against earlier winners
+    tells: bool = False  # it has evidence against other winners ordered
     spends: int = 0  # transactions in each of its blocks, once it has coins
     blocks: str = "one"  # "two": equivocates; "greedy": pays itself too much first
 
@@ -92,6 +94,7 @@ class Miner:
             self._train(state)
             self._reveal(state)
             self._make_block(state)
+            self._tell(state)
 
     def _due(self, what: object) -> bool:
         """Whether to say it now; at a repetition, through the next door."""
@@ -221,10 +224,35 @@ class Miner:
         random = Random(f"{self.world.seed}/{certificate.nonce.hex()}/{certificate.rank}")
         return spends(coins, self.key.secret, self.name, random, self.habits.spends)
 
+    def _tell(self, state: State) -> None:
+        """Whose two blocks replicas have, until it is barred for them."""
+        if not self.habits.tells or state.phase < Phase.REGISTRATION:
+            return
+        for twins in self._twins():
+            evidence = equivocation(*(twin.certified_header for twin in twins[:2]))
+            certificate = twins[0].certificate
+            until = certificate.cycle + 1 + self.world.rules.params.barred_cycles
+            standing = state.standings.get(certificate.winner)
+            open_ = until > state.cycle + 1 and (standing is None or standing.barred_until < until)
+            told = ("tell", certificate.cycle, certificate.rank)
+            if open_ and certificate.winner != self.name and self._due(told):
+                self._submit(shown(evidence))
+
     def _evidence(self) -> bytes:
         """Of two blocks of one winner that replicas have, if its reward can still be voided."""
         host = self.world.door(self._door)
         coins = None if host is None else host.coins
+        for twins in self._twins():
+            ids = [twin.transactions[0].txid for twin in twins]
+            if coins is not None and any(coins.coin((i, 0)) for i in ids):
+                first, second = (twin.certified_header for twin in twins[:2])
+                evidence = encode_evidence(equivocation(first, second))
+                if len(evidence) <= CARRIED_EVIDENCE_BYTES_MAX:
+                    return evidence
+        return b""
+
+    def _twins(self) -> list[list[Block]]:
+        """Blocks that replicas have under one certificate, where there are several."""
         held = sorted(
             {data for each in self.world.hosts for data in each.disk.safe.blocks.values()}
         )
@@ -232,11 +260,4 @@ class Miner:
         for data in held:
             block = decode_block(data)
             made.setdefault(block.coinbase.certificate, []).append(block)
-        for twins in made.values():
-            ids = [twin.transactions[0].txid for twin in twins]
-            if coins is not None and len(twins) > 1 and any(coins.coin((i, 0)) for i in ids):
-                first, second = (twin.certified_header for twin in twins[:2])
-                evidence = encode_evidence(equivocation(first, second))
-                if len(evidence) <= CARRIED_EVIDENCE_BYTES_MAX:
-                    return evidence
-        return b""
+        return [twins for twins in made.values() if len(twins) > 1]

@@ -163,7 +163,7 @@ SCENARIOS: dict[str, Plan] = {
 MINERS: dict[str, tuple[Habits, ...]] = {
     "dead-miner": (HONEST, HONEST, Habits(dies_in=1)),
     "absent-winner": (Habits(blocks_from=1),) * 3,
-    "two-blocks": (Habits(blocks="two"),) * 3,
+    "two-blocks": (*(Habits(blocks="two"),) * 2, Habits(blocks="two", tells=True)),
 }
 
 
