@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.mutants.auditors import AUDITORS
 from tests.mutants.consensus import FURTHER, LISTED
 from tests.mutants.epochs import EPOCHS
 from tests.mutants.membership import CHANGES
@@ -36,7 +37,7 @@ COPIED = (
     "tests",
     "benchmarks",
 )
-MUTANTS = (*LISTED, *FURTHER, *EPOCHS, *SHARING, *CHANGES, *MILL, *NODE)
+MUTANTS = (*LISTED, *FURTHER, *EPOCHS, *SHARING, *CHANGES, *MILL, *NODE, *AUDITORS)
 SURVIVED = 6
 STALE = 2
 TESTS_FAILED = 1  # pytest's statuses

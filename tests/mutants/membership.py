@@ -136,7 +136,7 @@ CHANGES = (
         "each batch is decided by the members of its epoch",
         AUDIT,
         (
-            "chain/audit/replay.py",
+            "chain/audit/succession.py",
             "        if self._following is None or sequence <= self._following[1]:\n",
             "        if True:\n",
         ),
