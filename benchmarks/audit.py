@@ -7,6 +7,9 @@ a pipe; nothing is kept.  The auditor takes each cycle's entries; then the same 
 signature checks are done once more with the bare libraries: SHA-256 over every leaf and every
 signed message, libsecp256k1 over every ECDSA signature, blst over every BLS signature.  Both are
 CPU seconds of one process, in the same run, with all public keys parsed before.
+
+Before the last `--resumed` cycles the auditor's state is written as a bookmark; when all is done,
+another auditor reads it and audits these cycles alone.
 """
 
 import argparse
@@ -31,7 +34,8 @@ from bft.codec.canonical import encode
 from bft.crypto import bls, identity
 from bft.crypto.identity import PrivateKey
 from bft.crypto.threshold import KeyShare
-from chain.audit.findings import CycleSummary
+from chain.audit.bookmark import Bookmark, decode_bookmark, encode_bookmark
+from chain.audit.findings import AuditReport, CycleSummary
 from chain.audit.replay import Auditor
 from chain.params import MINIMAL
 from chain.records.contribution import WorkUnit
@@ -169,7 +173,58 @@ def resident() -> int:
         return int(file.read().split()[1]) * PAGE
 
 
-def measure(source: BinaryIO, cycles: int, every: int) -> dict[str, Any]:
+class Resumption:
+    """The last cycles of a log, audited once more from a bookmark before them."""
+
+    def __init__(self, genesis: bytes, cycles: int) -> None:
+        self._genesis, self._cycles = genesis, cycles
+        self._bookmark = b""
+        self._write_s = 0.0
+        self._entries: list[bytes] = []
+
+    def before_cycle(self, left: int, auditor: Auditor) -> None:
+        """So many cycles are left."""
+        if left != self._cycles:
+            return
+        began, newest = time.process_time(), auditor.roots.newest
+        assert newest is not None
+        bookmark = Bookmark(
+            chain_id=auditor.chain_id,
+            release=b"benchmark",
+            audited=b"now",
+            passed=1,
+            root=newest.root(),
+            walk=auditor.walk(),
+        )
+        self._bookmark = encode_bookmark(bookmark)
+        self._write_s = time.process_time() - began
+
+    def after_cycle(self, entries: list[bytes]) -> None:
+        """These were audited."""
+        if self._bookmark:
+            self._entries += entries
+
+    def measure(self, whole: AuditReport) -> dict[str, Any]:
+        """Figures; `whole` is what the audit of everything said."""
+        began = time.process_time()
+        auditor = Auditor(self._genesis, bookmark=decode_bookmark(self._bookmark))
+        read_s = time.process_time() - began
+        for entry in self._entries:
+            auditor.take(entry)
+        passed_s = time.process_time() - began
+        report = auditor.report()
+        assert report.passed and report.log_root == whole.log_root
+        assert report.entries == whole.entries
+        return {
+            "cycles": self._cycles,
+            "audit_cpu_s": round(passed_s, 3),
+            "bookmark_bytes": len(self._bookmark),
+            "bookmark_write_ms": round(1000 * self._write_s, 1),
+            "bookmark_read_ms": round(1000 * read_s, 1),
+        }
+
+
+def measure(source: BinaryIO, cycles: int, every: int, resumed: int) -> dict[str, Any]:
     """Audit what comes, cycle by cycle; of each `every`-th the same checks are done bare, too."""
     incoming, clock = frames(source), time.process_time
     told: list[int] = []
@@ -179,7 +234,8 @@ def measure(source: BinaryIO, cycles: int, every: int) -> dict[str, Any]:
         told.append(summary.revealed)
         del told[:-1]
 
-    auditor = Auditor(next(incoming), on_cycle)
+    genesis = next(incoming)
+    auditor, resumption = Auditor(genesis, on_cycle), Resumption(genesis, resumed)
     calls, floor = Calls(), Floor()
     whole = audited = bare = 0.0
     counts = {"ecdsa": 0, "bls": 0, "entries": 0, "bytes": 0}
@@ -189,6 +245,7 @@ def measure(source: BinaryIO, cycles: int, every: int) -> dict[str, Any]:
         if frame:
             batch.append(frame)
             continue
+        resumption.before_cycle(cycles - done, auditor)
         calls.clear()
         began = clock()
         for entry in batch:
@@ -205,6 +262,7 @@ def measure(source: BinaryIO, cycles: int, every: int) -> dict[str, Any]:
         counts["bls"] += len(calls.bls)
         counts["entries"] += len(batch)
         counts["bytes"] += sum(map(len, batch))
+        resumption.after_cycle(batch)
         batch, done = [], done + 1
         top = max(top, resident())
         if done == min(WARM_CYCLES, cycles):
@@ -228,6 +286,7 @@ def measure(source: BinaryIO, cycles: int, every: int) -> dict[str, Any]:
             f"after {min(WARM_CYCLES, cycles)} cycles": round(first / MEBIBYTE, 1),
             "at most after that": round(top / MEBIBYTE, 1),
         },
+        "resumed": resumption.measure(report),
         "log_root": report.log_root.hex() if report.log_root else None,
     }
 
@@ -242,7 +301,12 @@ def main() -> None:
     parser.add_argument(
         "--floor-every", type=int, default=1, help="of so many cycles one is done bare"
     )
+    parser.add_argument(
+        "--resumed", type=int, default=1, help="so many cycles are audited from a bookmark, too"
+    )
     options = parser.parse_args()
+    if not 1 <= options.resumed <= options.cycles:
+        parser.error("--resumed is not one of the cycles")
     receiving, sending = os.pipe()
     context = multiprocessing.get_context("fork")
     maker = context.Process(target=make_log, args=(sending, options.cycles, options.miners))
@@ -250,7 +314,7 @@ def main() -> None:
     os.close(sending)
     try:
         with os.fdopen(receiving, "rb", buffering=MEBIBYTE) as source:
-            figures = measure(source, options.cycles, options.floor_every)
+            figures = measure(source, options.cycles, options.floor_every, options.resumed)
         maker.join()
     finally:
         maker.kill()

@@ -38,7 +38,7 @@ MAGIC = b"gristmill-bookmark/1\n"
 """Name and version of the layout."""
 DIGEST_BYTES = 32
 BOOKMARK_BYTES_MAX = 256 * 1024 * 1024
-"""A hundred miners make some 100 kB; a bookmark that would be longer is not kept."""
+"""A hundred miners make some 200 kB; a bookmark that would be longer is not kept."""
 RELEASE_BYTES_MAX = 64
 DATE_BYTES_MAX = 64
 

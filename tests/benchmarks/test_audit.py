@@ -18,3 +18,4 @@ def test_every_signature_that_an_audit_checks_is_in_its_floor() -> None:
     told = json.loads(done.stdout)
     assert (told["cycles"], told["units_per_cycle"]) == (2, 3)
     assert told["ecdsa"] > 2 * 3 * 3 and told["bls"] >= 2 * 4 and told["ratio"] > 0
+    assert told["resumed"]["cycles"] == 1 and told["resumed"]["bookmark_bytes"] > 1_000
