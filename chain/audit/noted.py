@@ -5,6 +5,7 @@ Pure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bft.errors import BadSignature, DecodeError
@@ -33,6 +34,7 @@ class Noted:
     epoch: int = 0
     members: int = 0
     newest_s: int = 0  # Unix time of the newest cosignature that counts
+    publisher: bytes = b""  # identity key of the member whose log key signed it
     federation: bool = False  # the federation's own line stands
     findings: list[Finding] = field(default_factory=list)
 
@@ -79,10 +81,35 @@ def check_note(
             f"{checkpoint.size} entries; these entries lead to {here.hex()[:16]}"
         )
         noted.findings.append(_broken(checkpoint.size, text))
+    _check_publisher(noted, note, checkpoint, memberships, statements, chain_id)
     _count(noted, note, checkpoint, memberships, statements, chain_id)
     if federation_key is not None:
         _check_federation(noted, note, checkpoint, federation_key, chain_id)
     return noted
+
+
+def _check_publisher(
+    noted: Noted,
+    note: Note,
+    checkpoint: Checkpoint,
+    memberships: Sequence[Membership],
+    statements: Mapping[bytes, bytes],
+    chain_id: bytes,
+) -> None:
+    """A member publishes the log, whoever mirrors it: its log key signed the checkpoint."""
+    for key in dict.fromkeys(key for each in reversed(memberships) for key in each.keys):
+        try:
+            verifier = open_keys(statements.get(key, b""), chain_id, key).publisher
+        except DecodeError:
+            continue
+        for line in note.lines:
+            with suppress(BadSignature):
+                if verifier.signed(line):
+                    verify_line(checkpoint, line, verifier)
+                    noted.publisher = key
+                    return
+    text = f"no member's log key signed the checkpoint of {noted.source}"
+    noted.findings.append(_broken(checkpoint.size, text))
 
 
 def _count(

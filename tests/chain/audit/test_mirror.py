@@ -12,6 +12,7 @@ from bft.crypto.hashing import sha256
 from chain.audit.mirror import Mirror
 from chain.federation.api import LOG_FILES
 from chain.records.score_log import TREE_ENTRY_BYTES_MAX, LogEntry, Ordered, encode_leaf
+from chain.tlog.note import Note, decode_note
 from chain.tlog.tiles import bundle_path, leaf_path, proofs_path, tile_path
 from gristmill import exits
 from gristmill.cli import main
@@ -115,9 +116,19 @@ def test_keys_that_a_replica_did_not_sign_count_for_nothing(
 ) -> None:
     made = mill()
     keys = [made.replicas[index].public_key.hex() for index in range(4)]
-    shutil.copy(home / "keys" / keys[3], home / "keys" / keys[0])
+    shutil.copy(home / "keys" / keys[3], home / "keys" / keys[1])
     status, report = told(capsys, str(home))
     assert status == exits.VERIFICATION_FAILED and rules(report) == ["checkpoint"]
+
+
+def test_a_checkpoint_is_published_by_a_member(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = decode_note((home / "checkpoint").read_bytes())
+    (home / "checkpoint").write_bytes(Note(note.text, note.lines[1:]).encode())
+    status, report = told(capsys, str(home))
+    assert status == exits.VERIFICATION_FAILED and rules(report) == ["checkpoint"]
+    assert "no member's log key signed the checkpoint" in str(report["findings"])
 
 
 @pytest.mark.parametrize(
