@@ -4,6 +4,7 @@ Edge: reads, calls the auditor, prints.  No torch, no server.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,16 @@ def options_of(
 ) -> Options:
     """Raises UsageError, ConfigError."""
     if bool(path) == bool(urls):
-        raise click.UsageError("give either PATH or --from URL, and not both")
+        what = "both came" if path else "neither came"
+        raise click.UsageError(f"give either PATH or --from URL; {what}")
+    if chain_id is not None and not re.fullmatch("[0-9a-fA-F]{64}", chain_id):
+        raise click.UsageError(f"--chain-id {chain_id[:80]!r}: 64 hex digits are expected")
     if no_archive and state is None:
         raise click.UsageError("--no-archive is about --state DIR")
     trusted = None
     if genesis_path is not None:
         trusted = genesis_path.read_bytes()
-        open_genesis(trusted)
+        open_genesis(trusted, f"--genesis {genesis_path}")
     return Options(
         path=path,
         urls=urls,
@@ -111,7 +115,12 @@ def options_of(
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="FILE", help="Keep the log as an archive."
 )
-@click.option("--max-age", type=int, metavar="SECONDS", help="Fail if the checkpoint is older.")
+@click.option(
+    "--max-age",
+    type=int,
+    metavar="SECONDS",
+    help="Fail if the checkpoint is older.",
+)
 @click.option(
     "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a report for people."
 )
@@ -149,6 +158,8 @@ def replay(
     gristmill audit score-log.grist --chain-id HEX
     """
     detailed = html is not None or as_json
+    if html is not None:
+        report_files.check_place(html)
     options = options_of(
         **where,
         save=save,
@@ -160,10 +171,11 @@ def replay(
     )
     with run(options) as result:
         _print(result, as_json)
+        pinned = options.trusted is not None or options.chain_id is not None
         if html is not None:
-            report_files.write_html(html, result)
+            report_files.write_html(html, result, pinned=pinned)
             click.echo(f"the report for people is {html}", err=True)
-        if options.trusted is None and options.chain_id is None:
+        if not pinned:
             text = "note: the genesis record came with the log; pin it by --chain-id or --genesis"
             click.echo(text, err=True)
         return PASSED if result.report.passed else FAILED
@@ -237,14 +249,16 @@ def check(bundle: Path, federation_key: str | None, as_json: bool) -> int:
     Ends with status 0 if it proves what it says, 6 if not.
 
     \b
-    gristmill audit check evidence/replica-3.json
+    gristmill audit check evidence/evaluation-entry-45-replica-3.grist
     """
     from chain.audit.evidence import EVIDENCE_BYTES_MAX, check_evidence, open_evidence
 
-    try:
-        pinned = None if federation_key is None else bytes.fromhex(federation_key)
-    except ValueError:
-        raise click.UsageError("--federation-key is no hex") from None
+    pinned = None
+    if federation_key is not None:
+        if not re.fullmatch("[0-9a-fA-F]{192}", federation_key):
+            text = f"--federation-key {federation_key[:80]!r}: 192 hex digits are expected"
+            raise click.UsageError(text)
+        pinned = bytes.fromhex(federation_key)
     with bundle.open("rb") as file:
         data = file.read(EVIDENCE_BYTES_MAX + 1)
     try:

@@ -34,6 +34,8 @@ WORDS = {
     "merit": 'merit, from V, c and q (PROTOCOL.md, "Scores")',
     "tickets": "tickets in the draw: the merit; 0 while the miner is on trial",
 }
+KEY_SHOWN = 12  # hex digits of a key
+KEYS_SHOWN_MAX = 20  # miners of a cycle that a refusal lists
 _SKIPPED = frozenset({"cycle", "unit", "miner", "segment"})
 
 
@@ -188,9 +190,13 @@ class Explainer:
         units = self.assigned.units if self.assigned is not None else ()
         keys = sorted({unit.miner for unit in units if unit.miner.hex().startswith(prefix.lower())})
         if len(keys) != 1:
+            named = keys or sorted({unit.miner for unit in units})
+            some = ", ".join(each.hex()[:KEY_SHOWN] for each in named[:KEYS_SHOWN_MAX])
             raise ConfigError(
-                f"{len(keys)} miners of cycle {self.cycle} have keys that begin with {prefix!r}; "
-                f"{len({unit.miner for unit in units})} miners had work"
+                f"{len(keys)} miners of cycle {self.cycle} have keys that begin with "
+                f"{prefix[:66]!r}; "
+                + (f"{'those' if keys else 'work had'}: {some}" if named else "nobody had work")
+                + (", ..." if len(named) > KEYS_SHOWN_MAX else "")
             )
         miner = keys[0]
         rows = {row.unit: row for row in self.scored.rows} if self.scored is not None else {}

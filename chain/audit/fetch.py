@@ -6,6 +6,7 @@ comes is believed here; the auditor checks it.
 
 import ipaddress
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
@@ -61,9 +62,16 @@ class ReplicaLog:
         try:
             return self._get(GENESIS, GENESIS_BYTES_MAX)
         except Missing:
+            pass
+        try:
             found = self._get("/genesis", GENESIS_BYTES_MAX)
-            self.mirrors = True
-            return found
+        except Missing:
+            raise Missing(
+                f"{self.url} answers, and is neither a replica ({GENESIS} is not there) nor a "
+                "mirror of a log (/genesis is not there)"
+            ) from None
+        self.mirrors = True
+        return found
 
     def file(self, name: str) -> bytes:
         """A file of the published log.  Raises Missing, Unavailable, DecodeError (too long)."""
@@ -105,8 +113,7 @@ class ReplicaLog:
                     raise (Missing if error.code == NOT_FOUND else Unavailable)(text) from None
                 self._sleep(_wait_s(error))
             except (URLError, HTTPException, OSError) as error:
-                reason = getattr(error, "reason", error)
-                raise Unavailable(f"{self.url} does not answer: {reason}") from None
+                raise Unavailable(f"{self.url} does not answer: {_reason(error)}") from None
         raise AssertionError("the last try returns or raises")
 
     def _get_once(self, path: str, bytes_max: int) -> bytes:
@@ -125,6 +132,9 @@ def _checked(url: str) -> str:
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         valid = False
+    if valid and parts.username is not None:
+        host = parts.netloc.rpartition("@")[2]
+        raise ConfigError(f"the address of {host} has a user's name in it; none is ever sent")
     if not valid or parts.query or parts.fragment:
         raise ConfigError(f"{url!r} is no replica's address; http://host:port is expected")
     return full.rstrip("/")
@@ -137,6 +147,21 @@ def _opener(host: str) -> OpenerDirector:
     except ValueError:
         local = host == "localhost"
     return build_opener(ProxyHandler({})) if local else build_opener()
+
+
+def _reason(error: Exception) -> str:
+    """Why there was no answer, in words where the library has a number or a macro's name."""
+    reason = getattr(error, "reason", error)
+    match reason:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted here: {reason.verify_message}"
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+            return "it speaks no TLS; http:// may be meant"
+        case TimeoutError():
+            return f"nothing came for {TIMEOUT_S} s"
+        case OSError(strerror=str(text)):
+            return text
+    return str(reason) or type(reason).__name__
 
 
 def _wait_s(error: HTTPError) -> int:

@@ -92,6 +92,7 @@ class CycleSummary:
     records: int | None = None
     model: bytes | None = None  # 32 bytes, SHA-256 of the model after the cycle
     certificates: int = 0  # verified, one a rank
+    certified_s: int | None = None  # Unix seconds, from when the winner may make the block
     height: int | None = None
     block: bytes | None = None  # 32 bytes, hash of the final block, internal byte order
     # Only in a detailed audit:

@@ -1,4 +1,4 @@
-"""The report for people: one page, nothing loaded from anywhere, findings first.
+"""The report for people: one page, nothing loaded from anywhere, verdict and findings first.
 
 Pure: parts of the page, one after the other, so that a long log needs no more memory than a short.
 """
@@ -6,35 +6,19 @@ Pure: parts of the page, one after the other, so that a long log needs no more m
 import html
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from chain.audit.findings import AuditReport, CycleSummary, Finding, Severity, Throw, UnitScore
+from chain.audit.blocks import Chain
+from chain.audit.findings import AuditReport, CycleSummary, Finding, Severity
+from chain.audit.html_cycles import cycle_parts, grouped
+from chain.audit.html_words import DEFAULT_MEANING, MEANINGS, STYLE, WORDS
 from chain.audit.noted import Noted
 from chain.audit.split import Copy
 
-UNITS_SHOWN_MAX = 200  # of one cycle
-KEY_SHOWN = 12  # hex digits of a key or digest
+PLACES_SHOWN_MAX = 50
+"""Places of findings of one kind that are listed."""
+REMARKABLE_MAX = 20
+"""Cycles with findings whose scores and draw are told however old they are."""
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem;
-  color: #1b1b1b; background: #fff; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-.verdict { padding: .8rem 1rem; border-left: .4rem solid; font-weight: 600; }
-.passed { border-color: #1a7f37; background: #eaf6ec; }
-.failed { border-color: #b42318; background: #fdeceb; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; margin: .6rem 0; }
-th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-code { font-size: .85em; overflow-wrap: anywhere; }
-td { overflow-wrap: anywhere; } details { margin: .4rem 0; } summary { cursor: pointer; }
-.broken td:first-child { color: #b42318; font-weight: 600; }
-.wide { overflow-x: auto; }
-@media (prefers-color-scheme: dark) { body { color: #e6e6e6; background: #161616; }
-  .passed { background: #12301a; } .failed { background: #3a1512; } th, td { border-color: #333; } }
-"""
-
-_MEANING = {
-    Severity.BROKEN: "does not follow",
-    Severity.ACCUSATION: "accusation",
-}
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def pages(
@@ -43,73 +27,139 @@ def pages(
     copies: Sequence[Copy],
     notes: Sequence[Noted],
     date: Callable[[int], str],
+    chains: Sequence[Chain] = (),
+    operators: Sequence[str] = (),
+    *,
+    pinned: bool = True,
 ) -> Iterator[str]:
     """The whole page.
 
     Args:
         date: Unix seconds as people write them.
+        operators: what the members of epoch 0 call themselves, by index.
+        pinned: whether the reader said which chain this has to be.
     """
     name = html.escape(report.name)
     yield (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "style-src 'unsafe-inline'\">"
-        f"<title>Audit of {name}</title><style>{_STYLE}</style></head><body>"
-        f"<h1>Audit of the federation {name}</h1>"
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"<title>Audit of {name}</title><style>{STYLE}</style></head><body><main>"
+        f"<h1>Audit of the federation “{name}”</h1>"
     )
-    yield from _verdict(report)
-    yield from _findings(report)
-    yield from _checked(report, copies, notes, date)
+    yield from _verdict(report, operators, pinned=pinned)
+    yield from _findings(report, operators)
+    yield from _checked(report, [*copies, *chains], notes, date, pinned=pinned)
     yield "<h2>Cycle by cycle</h2>"
     yield (
         "<p>In each cycle miners train parts of a model, replicas measure what each part is worth, "
         "and a lottery weighted by these scores draws who makes the block. Open a cycle to see how "
         "its scores and its draw came about.</p>"
     )
-    for cycle in cycles:
-        yield from _cycle(cycle)
-    yield "</body></html>\n"
+    if report.before is not None:
+        yield f"<p>Not told again here: {html.escape(report.before.line())}.</p>"
+    remarkable = sorted({finding.cycle for finding in report.findings})[:REMARKABLE_MAX]
+    yield from cycle_parts(cycles, remarkable, date)
+    yield "<h2>Words</h2><dl>"
+    for word, meaning in WORDS:
+        yield f"<dt>{word}</dt><dd>{meaning}.</dd>"
+    yield "</dl></main></body></html>\n"
 
 
-def _verdict(report: AuditReport) -> Iterator[str]:
-    kind = "passed" if report.passed else "failed"
-    yield f'<p class="verdict {kind}">{html.escape(report.verdict())}</p>'
-    accused = sorted({index for f in report.accusations for index in f.replicas})
+def _verdict(report: AuditReport, operators: Sequence[str], *, pinned: bool) -> Iterator[str]:
+    accused = sorted({(f.epoch, index) for f in report.accusations for index in f.replicas})
+    names = ", ".join(_replica(index, epoch, operators) for epoch, index in accused)
     if not report.passed:
-        yield (
-            "<p>At least one thing in this copy of the log cannot have come about by the "
-            "federation's rules. Do not rely on this copy. The first finding below says where it "
-            "begins; what stands after it could not be recomputed.</p>"
+        kind, verdict = "failed", "FAILED. This copy of the log breaks the federation's own rules."
+        meaning = (
+            "At least one thing in this copy cannot have come about by the rules. The first "
+            "finding below says where that begins; what stands after it could not be recomputed."
+        )
+        todo = (
+            "Do not rely on this copy. Audit a copy of another replica. If that one passes, the "
+            "server of this one altered its copy or is broken: tell its operator. If all copies "
+            "fail in the same way, tell all operators, and keep this report and a copy of the log "
+            "(--save)."
         )
     elif accused:
-        yield (
-            "<p>Every result follows from what was signed. The rules withstood what the replicas "
-            "named below signed, and no score, winner or block was changed by it; their operators "
-            "should be asked.</p>"
+        kind, verdict = "accused", f"PASSED, with accusations against {names}."
+        meaning = (
+            "Every score, draw and certificate was recomputed and is right. The replicas that "
+            "are named signed what does not fit; the rules withstood it, and it changed no score, "
+            "winner or block."
+        )
+        todo = (
+            "You can rely on the results. Ask the operators that are named, and show them the "
+            "findings; --evidence writes what proves an accusation to anybody else."
         )
     else:
-        yield "<p>Every score, every draw and every certificate was recomputed and is right.</p>"
+        kind, verdict = "passed", "PASSED. Everything in this log follows from the rules."
+        meaning = "Every score, every draw and every certificate was recomputed and is right."
+        todo = (
+            "Nothing. Audit again from time to time with the same --state: that also shows that "
+            "nobody rewrote what you have seen."
+        )
+    yield f'<p class="verdict {kind}" role="status">{verdict}</p>'
+    yield f"<p><strong>What it means.</strong> {meaning}</p>"
+    yield f"<p><strong>What to do.</strong> {todo}</p>"
+    if not pinned:
+        yield (
+            "<p><strong>Whose log is it?</strong> Nobody told this audit which chain to expect; "
+            "it took the one that the server named. Compare the chain id below with what somebody "
+            "whom you trust says, or audit again with --chain-id.</p>"
+        )
 
 
-def _findings(report: AuditReport) -> Iterator[str]:
+def _replica(index: int, epoch: int, operators: Sequence[str]) -> str:
+    """A replica's number, and whose it is where that is known."""
+    if epoch:
+        return f"replica {index} of epoch {epoch}"
+    named = f" ({html.escape(operators[index])})" if index < len(operators) else ""
+    return f"replica {index}{named}"
+
+
+def _findings(report: AuditReport, operators: Sequence[str]) -> Iterator[str]:
     yield "<h2>Findings</h2>"
     if not report.findings:
         yield "<p>None.</p>"
         return
-    yield '<div class="wide"><table><tr><th>kind</th><th class="n">cycle</th>'
-    yield '<th class="n">entry</th><th>rule</th><th>what was found</th><th>signed by</th></tr>'
+    groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in sorted(report.findings, key=_order):
-        who = ", ".join(f"replica {index}" for index in finding.replicas)
-        who += f" of epoch {finding.epoch}" if who and finding.epoch else ""
-        yield (
-            f'<tr class="{finding.severity.value}"><td>{_MEANING[finding.severity]}</td>'
-            f'<td class="n">{finding.cycle}</td><td class="n">{finding.entry}</td>'
-            f"<td>{finding.rule}</td><td>{html.escape(finding.text)}</td><td>{who or '–'}</td></tr>"
-        )
-    yield "</table></div>"
+        kind = (finding.severity, finding.rule, finding.replicas, finding.epoch)
+        groups.setdefault(kind, []).append(finding)
+    for group in groups.values():
+        yield from _group(group, operators)
     if report.findings_left_out:
         yield f"<p>{report.findings_left_out} more are counted and not listed.</p>"
+
+
+def _group(group: Sequence[Finding], operators: Sequence[str]) -> Iterator[str]:
+    """Findings of one kind: what it means once, and each place."""
+    first, count = group[0], len(group)
+    broken = first.severity is Severity.BROKEN
+    who = ", ".join(_replica(index, first.epoch, operators) for index in first.replicas)
+    title = "Does not follow" if broken else "Accusation"
+    title += f": {html.escape(first.rule)}"
+    title += f", signed by {who}" if who else ""
+    title += f", {count} times" if count > 1 else ""
+    yield f'<section class="finding {first.severity.value}"><h3>{title}</h3>'
+    yield f"<p>{MEANINGS.get(first.rule, DEFAULT_MEANING)}</p>"
+    if count > 1:
+        yield f"<details><summary>{'First' if broken else 'Such as'}: {_place(first)}</summary><ul>"
+        for finding in group[1:PLACES_SHOWN_MAX]:
+            yield f"<li>{_place(finding)}</li>"
+        yield "</ul>"
+        if count > PLACES_SHOWN_MAX:
+            yield f"<p>And {count - PLACES_SHOWN_MAX} more; --json lists them.</p>"
+        yield "</details>"
+    else:
+        yield f"<p>{_place(first)}</p>"
+    yield "</section>"
+
+
+def _place(finding: Finding) -> str:
+    cycle = f"cycle {finding.cycle}, " if finding.cycle else ""
+    return f"{cycle}entry {finding.entry}: {html.escape(finding.text)}"
 
 
 def _order(finding: Finding) -> tuple[bool, int]:
@@ -118,94 +168,31 @@ def _order(finding: Finding) -> tuple[bool, int]:
 
 def _checked(
     report: AuditReport,
-    copies: Sequence[Copy],
+    copies: Sequence[Copy | Chain],
     notes: Sequence[Noted],
     date: Callable[[int], str],
+    *,
+    pinned: bool,
 ) -> Iterator[str]:
     root = report.log_root.hex() if report.log_root else "unknown: an entry is damaged"
     key = report.federation_key.hex() if report.federation_key else "not made yet"
-    yield '<h2>What was audited</h2><div class="wide"><table>'
+    trusted = "as you said" if pinned else "as the server said"
+    yield "<h2>What was audited</h2><dl>"
     for name, value in (
-        ("chain", f"<code>{report.chain_id.hex()}</code>"),
-        ("replicas", str(report.replicas)),
-        ("log", f"{report.entries} entries, of them {report.sequences} signed batches"),
-        ("root of the log", f"<code>{root}</code>"),
-        ("federation key", f"<code>{key}</code>"),
+        (f"Chain id, {trusted}", f"<code>{report.chain_id.hex()}</code>"),
+        ("Replicas", str(report.replicas)),
+        ("Log", f"{grouped(report.entries)} entries, of them {grouped(report.sequences)} batches"),
+        ("Root (digest) of the log", f"<code>{root}</code>"),
+        ("Federation key", f"<code>{key}</code>"),
     ):
-        yield f"<tr><th>{name}</th><td>{value}</td></tr>"
+        yield f"<dt>{name}</dt><dd>{value}</dd>"
     for epoch in report.epochs if len(report.epochs) > 1 else ():
-        yield f"<tr><th>members</th><td>{html.escape(epoch.line())}</td></tr>"
+        yield f"<dt>Members</dt><dd>{html.escape(epoch.line())}</dd>"
     for noted in notes:
         when = f", newest of {date(noted.newest_s)}" if noted.newest_s else ""
-        yield f"<tr><th>checkpoint</th><td>{html.escape(noted.line() + when)}</td></tr>"
+        yield f"<dt>Signed checkpoint</dt><dd>{html.escape(noted.line() + when)}</dd>"
     for copy in copies:
-        yield f"<tr><th>compared with</th><td>{html.escape(copy.line())}</td></tr>"
-    yield "</table></div>"
-
-
-def _cycle(cycle: CycleSummary) -> Iterator[str]:
-    yield f"<details><summary>{html.escape(cycle.line())}</summary>"
-    if cycle.scores:
-        yield from _scores(cycle)
-    if cycle.throws:
-        yield from _draw(cycle)
-    if not cycle.scores:
-        yield "<p>Nothing was scored in this cycle.</p>"
-    yield "</details>"
-
-
-def _scores(cycle: CycleSummary) -> Iterator[str]:
-    names = [figure.name for figure in cycle.scores[0].figures]
-    told = ", ".join(str(index) for index in cycle.evaluators)
-    yield (
-        f"<p>Measured by replicas {told}. Each figure is their median; where they differ, the "
-        "lowest and the highest of them stand in brackets. A gain is in micro-nats, millionths of "
-        "the unit in which losses are told.</p>"
-        '<div class="wide"><table><tr><th class="n">unit</th><th>miner</th>'
-        '<th class="n">segment</th>'
-    )
-    yield "".join(f'<th class="n">{html.escape(name)}</th>' for name in names)
-    yield '<th class="n">tickets</th></tr>'
-    for score in cycle.scores[:UNITS_SHOWN_MAX]:
-        yield _score(score)
-    yield "</table></div>"
-    if len(cycle.scores) > UNITS_SHOWN_MAX:
-        yield f"<p>{len(cycle.scores) - UNITS_SHOWN_MAX} more units are not shown.</p>"
-
-
-def _score(score: UnitScore) -> str:
-    cells = "".join(
-        f'<td class="n">{figure.median}'
-        + (f" ({figure.lowest} to {figure.highest})" if figure.lowest != figure.highest else "")
-        + "</td>"
-        for figure in score.figures
-    )
-    return (
-        f'<tr><td class="n">{score.unit}</td><td><code>{score.miner.hex()[:KEY_SHOWN]}</code></td>'
-        f'<td class="n">{score.segment}</td>{cells}<td class="n">{score.tickets}</td></tr>'
-    )
-
-
-def _draw(cycle: CycleSummary) -> Iterator[str]:
-    seed = cycle.randomness.hex() if cycle.randomness else ""
-    yield (
-        "<p>The draw. All tickets lie in one row, miner after miner in the order of their keys. "
-        f"The federation's beacon gave <code>{seed}</code>, which nobody could know before the "
-        "scores were fixed; from it follows one point in the row, and whoever's ticket lies there "
-        "is drawn. Runners-up are drawn in the same way among the others.</p>"
-        '<div class="wide"><table><tr><th class="n">rank</th><th>miner</th>'
-        '<th class="n">tickets</th>'
-        '<th class="n">of</th><th class="n">point</th><th>the miner\'s tickets</th></tr>'
-    )
-    for rank, throw in enumerate(cycle.throws):
-        yield _throw(rank, throw)
-    yield "</table></div>"
-
-
-def _throw(rank: int, throw: Throw) -> str:
-    last = throw.first + throw.tickets - 1
-    return (
-        f'<tr><td class="n">{rank}</td><td><code>{throw.miner.hex()[:KEY_SHOWN]}</code></td>'
-        f'<td class="n">{throw.tickets}</td><td class="n">{throw.total}</td>'
-        f'<td class="n">{throw.point}</td><td>{throw.first} to {last}</td></tr>'
-    )
+        yield f"<dt>Compared with</dt><dd>{html.escape(copy.line())}</dd>"
+    yield "</dl>"
+    if not copies:
+        yield "<p>One copy was audited, and compared with no other.</p>"

@@ -16,6 +16,7 @@ from chain.audit.html import pages
 from chain.audit.noted import Noted
 from chain.audit.run import Result
 from chain.audit.split import Copy
+from chain.rules.founding import open_genesis
 
 
 def json_parts(result: Result) -> Iterator[str]:
@@ -33,13 +34,37 @@ def json_parts(result: Result) -> Iterator[str]:
     yield "]}}"
 
 
-def write_html(path: Path, result: Result) -> None:
-    """One self-contained page.  Raises ConfigError: it cannot be written."""
+def check_place(path: Path) -> None:
+    """Returns if a file can be made there.  Raises ConfigError."""
+    if path.is_dir() or not path.parent.is_dir():
+        why = "it is a directory" if path.is_dir() else f"there is no directory {path.parent}"
+        raise ConfigError(f"--html {path}: {why}")
+
+
+def write_html(path: Path, result: Result, *, pinned: bool) -> None:
+    """One self-contained page.
+
+    Args:
+        pinned: the reader said which chain this has to be.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     beside = path.with_name(path.name + ".part")
+    members = open_genesis(result.genesis).members
     try:
         with beside.open("w", encoding="utf-8") as file:
             file.writelines(
-                pages(result.report, result.cycles(), result.others, result.notes, _date)
+                pages(
+                    result.report,
+                    result.cycles(),
+                    result.others,
+                    result.notes,
+                    _date,
+                    result.chains,
+                    [member.operator.decode("utf-8", "replace") for member in members],
+                    pinned=pinned,
+                )
             )
         beside.replace(path)
     except OSError as error:
@@ -71,6 +96,7 @@ def _plain_note(noted: Noted) -> dict[str, Any]:
         "source": noted.source,
         "size": noted.size,
         "root": noted.root.hex(),
+        "publisher": noted.publisher.hex(),
         "epoch": noted.epoch,
         "cosigners": list(noted.cosigners),
         "members": noted.members,

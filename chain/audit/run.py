@@ -178,13 +178,16 @@ def _open(options: Options, stack: ExitStack) -> list[Source]:
             return [open_directory(options.path)]
         return [open_file(options.path, stack.enter_context(options.path.open("rb")))]
     sources: list[Source] = []
-    for url in dict.fromkeys(options.urls):
+    urls = list(dict.fromkeys(options.urls))
+    for url in urls:
         try:
             sources.append(open_url(url))
         except Unavailable as error:
+            if len(urls) == 1:
+                raise
             click.echo(f"note: not compared: {error}", err=True)
     if not sources:
-        raise Unavailable(f"none of {len(options.urls)} replicas answers")
+        raise Unavailable(f"none of {len(urls)} addresses has a log to give")
     for source in sources[1:]:
         if source.genesis != sources[0].genesis:
             raise ConfigError(

@@ -56,6 +56,7 @@ def summarised(summary: CycleSummary, record: Record) -> CycleSummary:
                 rank=certificate.rank,
                 tickets=certificate.tickets,
                 certificates=summary.certificates + 1,
+                certified_s=certificate.not_before,
             )
         case BlockFinal():
             return replace(summary, height=record.height, block=block_hash(record.header))

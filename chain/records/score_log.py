@@ -287,7 +287,8 @@ def decode_leaf(data: bytes) -> Record:
     leaf = decode(Leaf, data, bytes_max=ENTRY_BYTES_MAX)
     kind = _KINDS.get(leaf.tag)
     if kind is None:
-        raise DecodeError(f"unknown log record {leaf.tag!r}")
+        tag = leaf.tag.decode("ascii", "replace")
+        raise DecodeError(f"a record of the kind {tag!r} came, which this release does not know")
     return decode(kind, leaf.body, bytes_max=ENTRY_BYTES_MAX)
 
 

@@ -121,7 +121,31 @@ def test_nobody_who_answers_is_unavailable(capsys: pytest.CaptureFixture[str]) -
     with served(lambda _: (200, {}, b"")) as url:
         pass
     assert main(["audit", "--from", url]) == exits.UNAVAILABLE
-    assert "none of 1 replicas answers" in capsys.readouterr().err
+    assert f"{url} does not answer: Connection refused" in capsys.readouterr().err
+    assert main(["audit", "--from", url, "--from", f"{url}/copy"]) == exits.UNAVAILABLE
+    assert "none of 2 addresses has a log to give" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--chain-id", "00"], "--chain-id '00': 64 hex digits are expected"),
+        (["one.grist"], "give either PATH or --from URL; both came"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused_before_anybody_is_asked(
+    options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", "--from", "127.0.0.1:1", *options]) == exits.USAGE
+    assert told in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_audit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "nowhere" / "report.html"
+    assert main(["audit", "--from", "127.0.0.1:1", "--html", str(place)]) == exits.CONFIG
+    assert f"there is no directory {place.parent}" in capsys.readouterr().err
 
 
 def test_another_chain_than_the_pinned_one_is_refused(

@@ -4,7 +4,7 @@ import pytest
 
 from bft.codec.canonical import encode
 from bft.errors import ConfigError, DecodeError, Unavailable
-from chain.audit.fetch import PAGE_BYTES_MAX, TRIES, ReplicaLog
+from chain.audit.fetch import PAGE_BYTES_MAX, TRIES, Missing, ReplicaLog
 from chain.federation.api import LOG
 from chain.records.federation import GENESIS_BYTES_MAX
 from tests.chain.audit.log_server import Answer, log_answers, problem, served
@@ -111,3 +111,17 @@ def test_a_replica_that_sends_one_page_for_ever_is_cut_off_by_the_audit_not_by_m
         entries = ReplicaLog(url).entries()
         for _ in range(3 * len(mill.entries)):
             next(entries)  # a stream: nothing is kept
+
+
+def test_a_server_that_has_no_log_is_named_as_such() -> None:
+    with served(lambda _: (404, {}, b"")) as url, pytest.raises(Missing, match="is neither a rep"):
+        ReplicaLog(url).genesis()
+
+
+def test_why_nobody_answered_is_said_in_words() -> None:
+    with served(lambda _: (200, {}, b"")) as url:
+        secure = url.replace("http://", "https://")
+        with pytest.raises(Unavailable, match="it speaks no TLS; http:// may be meant"):
+            ReplicaLog(secure).genesis()
+    with pytest.raises(ConfigError, match=r"the address of host:1 has a user's name in it"):
+        ReplicaLog("http://user:secret@host:1")

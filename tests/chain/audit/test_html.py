@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import replace as replace_report
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from bft.codec.canonical import encode
-from chain.audit.findings import CycleSummary
+from chain.audit.findings import CycleSummary, Figure, Finding, Severity, Throw, UnitScore
+from chain.audit.html import pages
 from chain.audit.replay import Auditor
 from chain.audit.spool import Spool
 from gristmill.cli import main
@@ -57,10 +60,11 @@ def test_a_board_member_can_read_it(tmp_path: Path) -> None:
     status, page = read(mill, tmp_path / "report.html")
     text = " ".join(page.text)
     assert status == 0
-    assert text.index("PASSED: everything follows; accused: replica 3") < text.index("Findings")
-    assert text.index("accusation") < text.index("Cycle by cycle")
+    verdict = text.index("PASSED, with accusations against replica 3")
+    assert verdict < text.index("You can rely on the results") < text.index("Findings")
+    assert text.index("Accusation: evaluation, signed by replica 3") < text.index("Cycle by cycle")
     assert "lowest and the highest of them stand in brackets" in text
-    assert re.search(r"6\d{4} \(6\d{4} to 10\d{5}\)", text), "the liar's figure is the highest"
+    assert re.search(r"0\.06\d{4} \(0\.06\d{4} to 1\.0\d{5}\)", text), "the liar's is the highest"
     assert "nobody could know before the scores were fixed" in text
 
 
@@ -115,3 +119,65 @@ def test_json_is_one_object_with_all_cycles(capsys: pytest.CaptureFixture[str]) 
     told = json.loads(capsys.readouterr().out)
     assert told["ok"] and [cycle["cycle"] for cycle in told["data"]["cycles"]] == [1, 2]
     assert told["data"]["cycles"][0]["throws"][0]["tickets"] > 0
+
+
+def many(count: int, units: int) -> Iterator[CycleSummary]:
+    """Cycles with all that a detailed audit tells."""
+    gain = Figure(name="gain", median=440_716, lowest=-4_559_284, highest=440_716)
+    throw = Throw(miner=b"\2" * 33, tickets=3, first=4, point=5, total=9)
+    for number in range(1, count + 1):
+        yield CycleSummary(
+            cycle=number,
+            closed="block",
+            winner=b"\2" * 33,
+            tickets=3,
+            tickets_total=9,
+            height=number,
+            certified_s=60 * number,
+            scores=tuple(
+                UnitScore(unit=unit, miner=b"\3" * 33, segment=1, tickets=3, figures=(gain,))
+                for unit in range(units)
+            ),
+            throws=(throw,),
+        )
+
+
+def page_of(mill: Mill, findings: list[Finding], count: int = 1, units: int = 1) -> str:
+    auditor = Auditor(encode(mill.genesis))
+    for entry in mill.entries:
+        auditor.take(entry)
+    report = replace_report(auditor.report(), findings=tuple(findings))
+    told = pages(report, many(count, units), [], [], str, pinned=False)
+    return "".join(told)
+
+
+def test_a_long_log_makes_a_page_that_opens() -> None:
+    """Details of the newest cycles and of those with findings; the others are a line in a group."""
+    accused = Finding(
+        severity=Severity.ACCUSATION, entry=9, sequence=1, cycle=7, rule="snapshot", text="told"
+    )
+    page = page_of(Mill().found(), [accused], count=1_000, units=100)
+    assert len(page) < 2_000_000
+    assert page.count("Scores, as measured by") // 2 == page.count("The draw, rank") // 2 == 21
+    assert "<summary>Cycles 901 to 980</summary>" in page
+    assert "<summary>Cycle 1000 (60000): block 1000 by miner" in page
+
+
+def test_one_mistake_made_often_is_told_once() -> None:
+    accused = [
+        Finding(
+            severity=Severity.ACCUSATION,
+            entry=10 * number,
+            sequence=number,
+            cycle=number,
+            rule="evaluation",
+            text=f"told {number}",
+            replicas=(3,),
+        )
+        for number in range(1, 200)
+    ]
+    page = page_of(Mill().found(), accused)
+    assert page.count("<h3>") == 1 and ", 199 times</h3>" in page
+    assert page.count("<li>") == 49 and "And 149 more" in page
+    assert page.index("cycle 1, entry 10: told 1") < page.index("cycle 50, entry 500: told 50")
+    assert "Nobody told this audit which chain to expect" in page
