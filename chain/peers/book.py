@@ -174,6 +174,11 @@ class AddressBook:
         found = [holder.address for holder in holders if holder is not None]
         return found[self.draws.below(len(found))] if found else None
 
+    @property
+    def waiting(self) -> int:
+        """Addresses that answered and have no tried place yet."""
+        return len(self._collisions)
+
     def _settle(self, now_s: int) -> None:
         for address, since_s in list(self._collisions.items()):
             entry, holder = self.entries.get(address), self._holder(address)

@@ -58,10 +58,13 @@ class PeerAddress:
     def group(self) -> bytes:
         """What one operator is likely to hold at once: /16 of IPv4, /32 of IPv6.
 
-        An address that is not public is a group by itself: in a test network all are one's own.
+        A host that is not public is a group by itself, on one machine each port: in a test network
+        all are one's own.
         """
-        if self.scope is not Scope.PUBLIC:
+        if self.scope is Scope.LOOPBACK:
             return b"\x00" + self.key
+        if self.scope is not Scope.PUBLIC:
+            return b"\x01" + self.host.packed
         if isinstance(self.host, ipaddress.IPv4Address):
             return b"\x04" + self.host.packed[:2]
         return b"\x06" + self.host.packed[:4]

@@ -14,8 +14,11 @@ from bft.errors import ConfigError
 from chain.gossip_events import Tick
 from chain.node.config import save_config
 from chain.node.peers_file import PEERS_NAME, PeersFile
+from chain.node.rpc import RpcError
+from chain.node.rpc_peers import PeerMethods
 from chain.node.service import NodeService
 from chain.peers.connection import Connection
+from chain.peers.outbound import MANUAL_MAX
 from chain.records.peer_address import Announced, PeerAddress, parse_address
 from chain.records.peer_message import SERVICES, SERVICES_PRUNED
 from tests.chain.node.homes import make_config
@@ -176,6 +179,19 @@ async def test_an_operator_adds_looks_at_and_removes_peers_in_cores_words(tmp_pa
         (peer,) = await client.call("getpeerinfo")
         await client.call("disconnectnode", "", peer["id"])
         assert await client.call("getpeerinfo") == []
+
+
+def test_nodes_that_are_dialled_always_are_bounded(tmp_path: Path) -> None:
+    service = NodeService(make_config(tmp_path))
+    try:
+        methods = PeerMethods(service.core, service.step)
+        for port in range(MANUAL_MAX):
+            methods.addnode(f"name:{port}", "add")
+        with pytest.raises(RpcError, match="at most"):
+            methods.addnode("name:9999", "add")
+        assert len(methods.getaddednodeinfo()) == MANUAL_MAX
+    finally:
+        service.core.close()
 
 
 def test_a_damaged_address_book_is_named_and_not_overwritten(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from chain.peers.exchange import (
     FRESH_S,
     KNOWN_MAX,
     OLD_S,
+    OURSELVES_MAX,
     RELAYED_MAX,
     RELAYED_TO,
     Talk,
@@ -306,6 +307,16 @@ def test_what_a_peer_is_known_to_know_is_bounded() -> None:
     for number in range(KNOWN_MAX + 1):
         talk.knows(place(number % 200 + 1) if number < 1 else private(number))
     assert len(talk.known) == KNOWN_MAX and private(KNOWN_MAX) in talk.known
+
+
+def test_addresses_of_our_own_are_bounded() -> None:
+    talker = Talker()
+    exchange = talker.member.gossip.neighbours.exchange
+    for number in range(OURSELVES_MAX + 1):
+        exchange.disown(place(20 + number))
+    talker.join(1, Connection.FULL_RELAY)
+    talker.tell(1, *(place(20 + number) for number in range(OURSELVES_MAX + 1)))
+    assert talker.known == {place(20)}, "the oldest is forgotten"
 
 
 def test_the_older_form_of_the_message_is_not_read() -> None:

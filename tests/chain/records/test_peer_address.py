@@ -103,10 +103,11 @@ def test_who_can_reach_an_address(text: str, scope: Scope) -> None:
     assert announced(text).address.scope is scope
 
 
-def test_groups_are_16_bits_of_ipv4_and_32_of_ipv6_and_a_private_address_alone() -> None:
+def test_groups_are_16_bits_of_ipv4_and_32_of_ipv6_and_a_private_host_alone() -> None:
     def group(text: str) -> bytes:
         return announced(text).address.group
 
     assert group("20.1.2.3:1") == group("20.1.9.9:2") != group("20.2.2.3:1")
     assert group("[2a00:1:2::1]:1") == group("[2a00:1:3::1]:1") != group("[2a00:2::1]:1")
-    assert group("10.0.0.1:1") != group("10.0.0.1:2")
+    assert group("10.0.0.1:1") == group("10.0.0.1:2") != group("10.0.0.2:1")
+    assert group("127.0.0.1:1") != group("127.0.0.1:2")
