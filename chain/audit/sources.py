@@ -104,5 +104,6 @@ def open_file(path: Path, file: BinaryIO) -> Source:
 
 def _mirror(name: str, genesis: bytes, read: Read) -> Source:
     checkpoint = read(CHECKPOINT)
-    mirror = Mirror(decode_checkpoint(decode_note(checkpoint).text).size, read)
-    return Source(name, genesis, mirror.entries(), checkpoint, read, mirror)
+    told = decode_checkpoint(decode_note(checkpoint).text)
+    mirror = Mirror(told.size, told.root, read)
+    return Source(name, genesis, mirror.entries(), checkpoint, read, mirror, mirror.entries)

@@ -130,6 +130,26 @@ class TileTree:
             raise DecodeError("the newest bundle is not the one that the newest tile names")
         return tree
 
+    @classmethod
+    def before(cls, size: int, whole: int, read: Callable[[str], bytes]) -> "TileTree":
+        """The edge of a log when it had `size` entries, from its files when it has `whole`.
+
+        Args:
+            size: of full bundles, so that no entry is needed.
+
+        Raises:
+            DecodeError: a file is not what it should be.  Whatever `read` raises.
+        """
+        assert size % TILE_WIDTH == 0 and size <= whole
+        tree, hashes = cls(), Hashes(whole, read)
+        tree.size = size
+        level = 1
+        while size >> TILE_BITS * level:
+            number, width = divmod(size >> TILE_BITS * level, TILE_WIDTH)
+            tree._edge.append(hashes.tile(level, number)[:width] if width else [])
+            level += 1
+        return tree
+
     def append(self, leaf: bytes, proof: bytes) -> list[File]:
         """One more entry; the files that are complete with it."""
         entry, files = tree_entry(leaf), []
@@ -251,9 +271,9 @@ class Hashes:
         wide = 1 << height - level * TILE_BITS
         place = first >> level * TILE_BITS
         number, offset = divmod(place, TILE_WIDTH)
-        return root_of_hashes(self._tile(level, number)[offset : offset + wide])
+        return root_of_hashes(self.tile(level, number)[offset : offset + wide])
 
-    def _tile(self, level: int, number: int) -> list[bytes]:
+    def tile(self, level: int, number: int) -> list[bytes]:
         found = self._tiles.get((level, number))
         if found is None:
             width = min(TILE_WIDTH, (self._size >> TILE_BITS * level) - number * TILE_WIDTH)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from chain.audit.mirror import Mirror
 from chain.federation.api import LOG_FILES
 from chain.records.score_log import TREE_ENTRY_BYTES_MAX, LogEntry, Ordered, encode_leaf
 from chain.tlog.note import Note, decode_note
-from chain.tlog.tiles import bundle_path, leaf_path, proofs_path, tile_path
+from chain.tlog.tiles import TILE_WIDTH, bundle_path, leaf_path, proofs_path, tile_path
 from gristmill import exits
 from gristmill.cli import main
 from tests.chain.audit.log_server import Answer, log_answers, served
@@ -178,10 +179,10 @@ def test_a_long_leaf_is_read_by_its_digest(tmp_path: Path) -> None:
     def read(name: str) -> bytes:
         return (tmp_path / name).read_bytes()
 
-    mirror = Mirror(1, read)
+    mirror = Mirror(1, bytes(32), read)
     assert list(mirror.entries()) == [encode(entry)] and not mirror.findings
     write(tmp_path, [(leaf_path(sha256(leaf)), leaf[:-1])])
-    assert list(Mirror(1, read).entries()) != [encode(entry)]
+    assert list(Mirror(1, bytes(32), read).entries()) != [encode(entry)]
 
 
 def test_the_policy_names_the_members_as_cosigners(
@@ -190,6 +191,57 @@ def test_the_policy_names_the_members_as_cosigners(
     assert main(["audit", "policy", str(home)]) == 0
     out = capsys.readouterr().out
     assert out.count("witness replica-") == 4 and out.endswith("quorum federation\n")
+
+
+LONG = 3 * TILE_WIDTH + 5
+"""Entries of a log of which only the tree matters."""
+
+
+@cache
+def long_log() -> tuple[LogEntry, ...]:
+    return tuple(
+        LogEntry(index=n, leaf=encode_leaf(Ordered(sequence=n, agreed_ms=n, batch=b"")), proof=b"")
+        for n in range(LONG)
+    )
+
+
+@pytest.mark.parametrize("first", [1, TILE_WIDTH - 1, TILE_WIDTH, 2 * TILE_WIDTH + 7, LONG - 1])
+def test_only_the_files_of_new_entries_are_read(tmp_path: Path, first: int) -> None:
+    root = write_entries(tmp_path, long_log()).root()
+    asked: list[str] = []
+
+    def read(name: str) -> bytes:
+        asked.append(name)
+        return (tmp_path / name).read_bytes()
+
+    mirror = Mirror(LONG, root, read)
+    assert list(mirror.entries(first)) == [encode(entry) for entry in long_log()[first:]]
+    assert not mirror.findings
+    bundles = [name for name in asked if name.startswith("tile/entries/")]
+    assert len(bundles) == 4 - first // TILE_WIDTH
+
+
+def test_tiles_of_another_past_do_not_lead_to_the_checkpoint(tmp_path: Path) -> None:
+    """The hash of the first 256 entries is another; none of these entries is read."""
+    root = write_entries(tmp_path, long_log()).root()
+    path = tmp_path / tile_path(1, 0, 3)
+    path.write_bytes(bytes(32) + path.read_bytes()[32:])
+    mirror = Mirror(LONG, root, lambda name: (tmp_path / name).read_bytes())
+    assert len(list(mirror.entries(2 * TILE_WIDTH))) == LONG - 2 * TILE_WIDTH
+    assert "the checkpoint says" in mirror.findings[-1].text
+
+
+def test_a_mirror_is_read_from_where_the_last_audit_came_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, state = tmp_path / "mirror", str(tmp_path / "state")
+    published(home)
+    with served(files(home)) as url:
+        assert told(capsys, "--from", url, "--state", state, "--no-archive")[0] == 0
+        assert told(capsys, "--from", url, "--state", state, "--no-archive")[0] == 0
+        publish_other(home, mill().entries[:-2])
+        status, report = told(capsys, "--from", url, "--state", state, "--no-archive")
+    assert status == exits.VERIFICATION_FAILED and "shorter" in rules(report)
 
 
 def test_a_directory_without_a_log_is_wrong_input(tmp_path: Path) -> None:
