@@ -32,7 +32,7 @@ WORDS = {
     "coverage": "coverage c, where 65536 is 1: that the unit's own data was trained on",
     "quality": "quality q, where 65536 is 1: that the update helps on data nobody knew",
     "merit": 'merit, from V, c and q (PROTOCOL.md, "Scores")',
-    "tickets": "tickets in the draw: the merit; 0 while the miner is on trial",
+    "tickets": "tickets in the draw: the merit; 0 while the miner is on trial or barred",
 }
 KEY_SHOWN = 12  # hex digits of a key
 KEYS_SHOWN_MAX = 20  # miners of a cycle that a refusal lists
@@ -100,8 +100,6 @@ class Story:
         tickets = sum(story.row.tickets for story in self.units if story.row is not None)
         total = self.cycle.tickets_total
         yield f"together {tickets} of {total} tickets"
-        if self.miner in self.cycle.barred:
-            yield "  they count nothing: the key was barred, by evidence, before the draw"
         for rank, throw in enumerate(self.cycle.throws):
             last = throw.first + throw.tickets - 1
             own = throw.miner == self.miner

@@ -100,7 +100,6 @@ class CycleSummary:
     scores: tuple[UnitScore, ...] = ()
     randomness: bytes | None = None  # 32 bytes, of the draw
     throws: tuple[Throw, ...] = ()
-    barred: tuple[bytes, ...] = ()  # keys whose tickets the draw left out
 
     def line(self) -> str:
         """For people."""

@@ -26,7 +26,7 @@ from chain.rules.scoring import (
     struck,
     tickets_by_miner,
 )
-from chain.rules.standing import is_barred, next_standings
+from chain.rules.standing import next_standings
 
 
 def move_challenge(books: Books) -> bool:
@@ -145,20 +145,12 @@ def move_draw(books: Books) -> bool:
     if signature is None:
         return False
     assert books.now.scored is not None
-    seed, held = randomness(signature), tickets_by_miner(books.now.scored.rows)
-    barred = {miner for miner in held if is_barred(books.standings, miner, books.cycle)}
-    free = {miner: tickets for miner, tickets in held.items() if miner not in barred}
-    books.now.drawn = Drawn(
-        cycle=books.cycle,
-        randomness=seed,
-        ranks=draw(seed, free, books.params.ranks_max),
-        barred=tuple(sorted(barred)),
-    )
+    seed = randomness(signature)
+    tickets = tickets_by_miner(books.now.scored.rows)
+    ranks = draw(seed, tickets, books.params.ranks_max)
+    books.now.drawn = Drawn(cycle=books.cycle, randomness=seed, ranks=ranks)
     books.write(BeaconRound(round=draw_round(books.cycle), signature=signature))
     books.write(books.now.drawn)
     books.randomness = seed
-    if not books.now.drawn.ranks:
-        books.close(CloseReason.NO_TICKETS)
-        return True
     books.enter(Phase.AGGREGATION)
     return True

@@ -82,9 +82,8 @@ def detailed(
             tickets: dict[bytes, int] = {}
             for score in summary.scores:
                 tickets[score.miner] = tickets.get(score.miner, 0) + score.tickets
-            free = {key: held for key, held in tickets.items() if key not in record.barred}
-            told = throws_of(record, free)
-            return replace(summary, randomness=record.randomness, throws=told, barred=record.barred)
+            told = throws_of(record, tickets)
+            return replace(summary, randomness=record.randomness, throws=told)
     return summary
 
 

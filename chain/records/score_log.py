@@ -148,12 +148,11 @@ class Rank(Record):
 class Drawn(Record):
     """The lottery's result: the winner, then the runners-up."""
 
-    TAG = "log.drawn/2"
+    TAG = "log.drawn/1"
 
     cycle: U63
     randomness: Bytes32
     ranks: tuple[Rank, ...]
-    barred: tuple[IdentityKey, ...]  # whose tickets were left out, ascending
 
 
 class Aggregated(Record):

@@ -12,7 +12,7 @@ falls with its square root at most, because what an update learns of one record 
 learns of all the others; so coverage counts twice, and half a unit earns less than half of its
 merit.  A unit that was drawn for an audit and is another update than its training gives costs all
 merit of its miner (chain/rules/audits.py).  A unit's tickets are its merit, or none while its miner
-is on trial (chain/rules/standing.py).
+is on trial or barred (chain/rules/standing.py).
 Source: paper, section IV-A; docs/PROTOCOL.md, "Scores"; docs/SCORING.md has the measurements.
 Pure.
 """
@@ -27,7 +27,7 @@ from chain.records.evaluation import EvaluationRow, EvaluationTable, References,
 from chain.records.job import Job
 from chain.rules.audits import failed
 from chain.rules.families.registry import segment_parameters
-from chain.rules.standing import on_trial
+from chain.rules.standing import is_barred, on_trial
 
 ONE = 1 << 16
 """Full coverage or quality."""
@@ -111,18 +111,19 @@ def score(
         )
         for row in agreed
     )
-    return _without_trials(rows, standings or {}, params)
+    held = standings or {}
+    barred = {row.miner for row in rows if is_barred(held, row.miner, cycle)}
+    without = barred | _held_back([row for row in rows if row.miner not in barred], held, params)
+    return tuple(replace(row, tickets=0) if row.miner in without else row for row in rows)
 
 
-def _without_trials(
-    rows: tuple[ScoreRow, ...], standings: Mapping[bytes, Standing], params: Params
-) -> tuple[ScoreRow, ...]:
-    """No tickets for miners on trial, if the others have at least half of all merit."""
+def _held_back(
+    rows: Sequence[ScoreRow], standings: Mapping[bytes, Standing], params: Params
+) -> set[bytes]:
+    """The miners on trial, if the others have at least half of all merit."""
     trials = {row.miner for row in rows if on_trial(standings, row.miner, params)}
     free = sum(row.merit for row in rows if row.miner not in trials)
-    if 2 * free < sum(row.merit for row in rows):
-        return rows
-    return tuple(replace(row, tickets=0) if row.miner in trials else row for row in rows)
+    return set() if 2 * free < sum(row.merit for row in rows) else trials
 
 
 def _score_unit(

@@ -226,7 +226,7 @@ class Dashboard:
                     "units": len(rows),
                     "tickets": sum(row.tickets for row in rows),
                     "total": scored.tickets_total,
-                    "won": [rank.miner for rank in drawn.ranks[:1]] == [miner] if drawn else False,
+                    "won": drawn is not None and drawn.ranks[0].miner == miner,
                 }
             )
         return self._pages.show(

@@ -108,8 +108,7 @@ def spread(
 def arithmetic(scored: Scored, drawn: Drawn) -> list[dict[str, Any]]:
     """The draw, rank by rank: the number drawn, and in whose tickets it lies."""
     lines = []
-    held = tickets_by_miner(scored.rows)
-    tickets = {miner: count for miner, count in held.items() if miner not in drawn.barred}
+    tickets = tickets_by_miner(scored.rows)
     for rank, throw in enumerate(throws(drawn.randomness, tickets, len(drawn.ranks))):
         first, holders = 0, []
         for miner, count in throw.holders:

@@ -200,7 +200,7 @@ class LogIndex:
                     "loss": None if aggregated is None else aggregated.loss,
                     "correct": None if aggregated is None else aggregated.correct,
                     "records": None if aggregated is None else aggregated.records,
-                    "winner": drawn.ranks[0].miner.hex() if drawn and drawn.ranks else None,
+                    "winner": None if drawn is None else drawn.ranks[0].miner.hex(),
                     "height": None if final is None else final.height,
                 }
             )

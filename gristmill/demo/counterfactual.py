@@ -50,7 +50,7 @@ def winners_without(
                 cycles[record.cycle].scored = record
             case Drawn():
                 other = _redraw(genesis, cycles[record.cycle], record, replica)
-                found[record.cycle] = (record.ranks[0].miner if record.ranks else b"", other)
+                found[record.cycle] = (record.ranks[0].miner, other)
     return found
 
 
@@ -73,7 +73,5 @@ def _redraw(genesis: Genesis, cycle: _Cycle, drawn: Drawn, replica: int) -> byte
     params, job = genesis.params, genesis.job
     audited = {row.unit for row in scored.rows if row.audited}
     rows = score(drawn.cycle, cycle.units, agree(tables), scored.references, params, job, audited)
-    held = tickets_by_miner(rows)
-    tickets = {miner: count for miner, count in held.items() if miner not in drawn.barred}
-    ranks = draw(drawn.randomness, tickets, params.ranks_max)
+    ranks = draw(drawn.randomness, tickets_by_miner(rows), params.ranks_max)
     return ranks[0].miner if ranks else b""

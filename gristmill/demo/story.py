@@ -105,8 +105,6 @@ class Story:
                 story.tickets_total = record.tickets_total
                 replicas = ", ".join(str(index) for index in record.evaluators)
                 return f"scored by medians of replicas {replicas}: {record.tickets_total} tickets"
-            case Drawn(ranks=()):
-                return "the draw: every ticket is a barred key's"
             case EvidenceShown():
                 name = self.name(record.miner)
                 return f"{name} signed two blocks {record.height}: barred to {record.barred_until}"

@@ -268,8 +268,8 @@ MILL = (
         ORACLE,
         (
             "chain/rules/scoring.py",
-            "return tuple(replace(row, tickets=0) if row.miner in trials else row for row in rows)",
-            "return rows",
+            "return set() if 2 * free < sum(row.merit for row in rows) else trials",
+            "return set()",
         ),
     ),
     Mutant(
@@ -278,8 +278,8 @@ MILL = (
         ORACLE,
         (
             "chain/rules/scoring.py",
-            "    if 2 * free < sum(row.merit for row in rows):\n",
-            "    if False:\n",
+            "return set() if 2 * free < sum(row.merit for row in rows) else trials",
+            "return trials",
         ),
     ),
     Mutant(
@@ -299,10 +299,25 @@ MILL = (
         ),
     ),
     Mutant(
-        "bar-without-effect-on-the-draw",
-        "tickets of a key that is barred before the draw count nothing",
+        "bar-without-effect-on-the-scores",
+        "a key that is barred before the scores gets no tickets",
         BARRING,
-        (f"{PHASES}/lottery.py", "        del tickets[miner]\n", "        pass\n"),
+        ("chain/rules/scoring.py", "if is_barred(held, row.miner, cycle)}", "if False}"),
+    ),
+    Mutant(
+        "bar-read-at-the-draw",
+        "who takes part in a draw is fixed before anybody can know its randomness",
+        BARRING,
+        (
+            f"{PHASES}/lottery.py",
+            "    ranks = draw(seed, tickets_by_miner(state.scored.rows), rules.params.ranks_max)\n",
+            "    tickets = {\n"
+            "        miner: held\n"
+            "        for miner, held in tickets_by_miner(state.scored.rows).items()\n"
+            "        if not state.standings[miner].barred_until\n"
+            "    }\n"
+            "    ranks = draw(seed, tickets, rules.params.ranks_max)\n",
+        ),
     ),
     Mutant(
         "bar-forgotten-at-the-scores",

@@ -470,27 +470,13 @@ class Fold:
         if not self._round():
             return False
         rows, most = self.scored["rows"], self.params["ranks_max"]
-        out = {row["miner"] for row in rows if row["tickets"] and self._barred_now(row["miner"])}
-        self.ranks = scores.drawn(
-            self.randomness, [row for row in rows if row["miner"] not in out], most
-        )
+        self.ranks = scores.drawn(self.randomness, rows, most)
         self.log(
             "Drawn",
-            {
-                "cycle": self.cycle,
-                "randomness": self.randomness,
-                "ranks": self.ranks,
-                "barred": sorted(out),
-            },
+            {"cycle": self.cycle, "randomness": self.randomness, "ranks": self.ranks},
         )
-        if self.ranks:
-            self.enter(AGGREGATION)
-        else:
-            self.close("NO_TICKETS")
+        self.enter(AGGREGATION)
         return True
-
-    def _barred_now(self, miner: bytes) -> bool:
-        return self._barred(miner, self.cycle)
 
     def move_aggregation(self) -> bool:
         """The next model."""

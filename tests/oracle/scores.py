@@ -196,13 +196,14 @@ def scored(
     for row in rows:
         if row["miner"] in struck:
             row["merit"] = 0
-    ready = {
-        row["miner"] for row in rows if passed(standings, row["miner"]) >= params["trial_audits"]
-    }
-    theirs = sum(row["merit"] for row in rows if row["miner"] in ready)
-    all_count = theirs < Fraction(sum(row["merit"] for row in rows), 2)
+    miners = {row["miner"] for row in rows if barred_until(standings, row["miner"]) <= cycle}
+    ready = {miner for miner in miners if passed(standings, miner) >= params["trial_audits"]}
+    merit = {group: sum(row["merit"] for row in rows if row["miner"] in group)
+             for group in (frozenset(miners), frozenset(ready))}  # fmt: skip
+    if merit[frozenset(ready)] < Fraction(merit[frozenset(miners)], 2):
+        ready = miners
     for row in rows:
-        row["tickets"] = row["merit"] if all_count or row["miner"] in ready else 0
+        row["tickets"] = row["merit"] if row["miner"] in ready else 0
     return {
         "cycle": cycle,
         "evaluators": sorted(tables),

@@ -144,9 +144,7 @@ async def index(tmp_path: Path) -> AsyncIterator[LogIndex]:
     writer.add((), Revealed(cycle=CYCLE, units=(0, 1, 2)))
     writer.add((), BeaconRound(round=number, signature=bytes(48)))
     writer.add((table(0), table(2, units=2), table(3, lie=LIE)))
-    drawn = Drawn(
-        cycle=CYCLE, randomness=bytes(32), ranks=(Rank(miner=MINERS[0], tickets=14),), barred=()
-    )
+    drawn = Drawn(cycle=CYCLE, randomness=bytes(32), ranks=(Rank(miner=MINERS[0], tickets=14),))
     writer.add((table(2, cseq=2), table(1)), SCORED, drawn)
     writer.add((table(1, cseq=3, lie=LIE),))  # too late to count
     step = Aggregated(
