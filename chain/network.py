@@ -6,11 +6,13 @@ change it: another challenge would be another network (docs/adr/0022-profile-sig
 Pure.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bft.errors import ConfigError
 from chain.bitcoin.signet import challenge_of, message_start
-from chain.records.federation import Genesis
+from chain.params import Params
+from chain.records.federation import Genesis, MemberRecord
 from chain.records.profile import REGTEST, Profile, profile_of
 
 REGTEST_MAGIC = bytes.fromhex("fabfb5da")
@@ -33,6 +35,19 @@ def network_of(genesis: Genesis) -> Profile:
             f"{members.n} members; in profile {profile.name} at most {SIGNERS_MAX} can sign blocks"
         )
     return replace(profile, challenge=challenge_of(members.keys, members.strong))
+
+
+def check_signers(params: Params, keys: Sequence[bytes], members: Sequence[MemberRecord]) -> None:
+    """Returns if `members` may follow those with `keys`: where members sign blocks, the keys stay.
+
+    Raises:
+        ConfigError: other members sign than the challenge knows.
+    """
+    if profile_of(params.profile).signed and {each.key for each in members} != set(keys):
+        raise ConfigError(
+            "other identity keys than the founders'; in profile signet the challenge, and so the "
+            "network, is theirs"
+        )
 
 
 def magic_of(genesis: Genesis) -> bytes:

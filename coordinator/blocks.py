@@ -8,8 +8,8 @@ Pure.
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError, Refused
 from chain.bitcoin.ledger import Coins
-from chain.records.block import decode_block
-from chain.records.profile import profile_of
+from chain.network import network_of
+from chain.records.block import Block, decode_block
 from chain.validation import ParentView, check_authorship, check_reward
 from coordinator.cycle.state import Phase, Rules, State
 from coordinator.effects import BlockAccepted, BlockRefused
@@ -21,11 +21,23 @@ Verdict = tuple[BlockAccepted | BlockRefused, bytes]
 """What is said, and the block's header."""
 
 
+def read_under(state: State, data: bytes) -> tuple[Block, ParentView]:
+    """A block of the certificate in force, which is verified, and what it must stand on.
+
+    Raises:
+        DecodeError: malformed; Refused: "void-certificate".
+    """
+    block, tip = decode_block(data), state.tip
+    if block.coinbase.certificate != state.certificate:
+        raise Refused("void-certificate", "another certificate is in force")
+    return block, ParentView(hash=tip.hash, height=tip.height, time=tip.time)
+
+
 class BlockJudge:
     """Verdicts under the certificate in force; those before are forgotten."""
 
     def __init__(self, rules: Rules) -> None:
-        self._rules = rules
+        self._rules, self._network = rules, network_of(rules.genesis)
         self._certificate = b""
         self._verdicts: dict[bytes, Verdict] = {}  # by the SHA-256 of the block
 
@@ -44,14 +56,11 @@ class BlockJudge:
             return BlockRefused("malformed", str(error)), b""
 
     def _judge(self, state: State, data: bytes, coins: Coins | None) -> Verdict:
-        block, tip = decode_block(data), state.tip
-        if block.coinbase.certificate != state.certificate:  # that one is verified
-            raise Refused("void-certificate", "another certificate is in force")
-        parent = ParentView(hash=tip.hash, height=tip.height, time=tip.time)
-        check_authorship(block, parent, profile_of(self._rules.params.profile))
+        block, parent = read_under(state, data)
+        check_authorship(block, parent, self._network)
         if len(self._verdicts) >= BLOCKS_JUDGED_MAX:
             raise Refused("too-many-blocks", "the winner has made two blocks already")
-        said: BlockAccepted | BlockRefused = BlockAccepted(tip.height + 1, block.hash, data)
+        said: BlockAccepted | BlockRefused = BlockAccepted(parent.height + 1, block.hash, data)
         try:
             check_reward(block, self._rules.params, coins)
         except Refused as error:

@@ -48,13 +48,21 @@ class BlockArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftArrived:
+    """A winner asks for a signature over its draft (profile signet); unchecked."""
+
+    block: bytes
+    coins: Coins | None = None  # as `BlockArrived`'s
+
+
+@dataclass(frozen=True, slots=True)
 class SecretsKept:
     """What `DrawSeed` or `KeepSecrets` asked for is durable; these are all secrets now."""
 
     secrets: Secrets
 
 
-Event = pbft.Event | Evaluated | Stepped | BlockArrived | SecretsKept
+Event = pbft.Event | Evaluated | Stepped | BlockArrived | DraftArrived | SecretsKept
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +162,16 @@ class BlockAccepted:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftSigned:
+    """The draft of the last `DraftArrived` was checked, and this replica signed it."""
+
+    key: bytes  # 33, its identity
+    signature: bytes  # 64
+
+
+@dataclass(frozen=True, slots=True)
 class BlockRefused:
-    """The block of the last `BlockArrived` was refused."""
+    """The block of the last `BlockArrived` or `DraftArrived` was refused."""
 
     code: str
     text: str
@@ -174,5 +190,6 @@ Effect = (
     | KeepSecrets
     | Announce
     | BlockAccepted
+    | DraftSigned
     | BlockRefused
 )

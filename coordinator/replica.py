@@ -20,6 +20,7 @@ from bft.pbft.config import Config, Recovered
 from bft.pbft.messages import Verified
 from bft.pbft.replica import Replica as ConsensusReplica
 from bft.pbft.snapshots import state_root
+from chain.bitcoin.ledger import Coins
 from chain.records.evaluation import EvaluationTable, SnapshotVote
 from chain.records.membership import CeremonyElapsed
 from chain.records.operations import encode_operation
@@ -31,12 +32,14 @@ from coordinator.blocks import BlockJudge
 from coordinator.custody import Custody, SignShare, unguarded
 from coordinator.cycle import duties
 from coordinator.cycle.state import Rules, State
+from coordinator.drafts import DraftJudge, SignDraft, unguarded_drafts
 from coordinator.effects import (
     Announce,
     Answered,
     Append,
     BlockAccepted,
     BlockArrived,
+    DraftArrived,
     Effect,
     Evaluate,
     Evaluated,
@@ -68,6 +71,7 @@ class CoordinatorReplica:
         tail: Iterable[tuple[int, bytes]] = (),
         gap: LogGap | None = None,
         sign_share: SignShare = unguarded,
+        sign_draft: SignDraft | None = None,
     ) -> None:
         """Resume from what was durable.
 
@@ -79,6 +83,7 @@ class CoordinatorReplica:
             tail: (sequence, batch) of all decided batches after it, in order.
             gap: what a state transfer left out of the log, if anything.
             sign_share: what the signing guard lets it sign with its key shares.
+            sign_draft: the same for winners' drafts; None: there is no guard.
         """
         self._config = config
         self._custody = Custody(rules, config.membership.keys[config.index], secrets, sign_share)
@@ -100,6 +105,8 @@ class CoordinatorReplica:
         self._asked: set[object] = set()  # Measure and Step duties that the driver works on
         self._results: dict[object, Record] = {}  # Measure or Step duty -> operation to submit
         self._judge = BlockJudge(rules)
+        own = config.membership.keys[config.index]
+        self._drafts = DraftJudge(rules, own, sign_draft or unguarded_drafts(config.sign))
         self._block: tuple[duties.Witness, bytes] | None = None  # voted header
 
     # What the driver may read.
@@ -202,6 +209,9 @@ class CoordinatorReplica:
                 )
             case BlockArrived():
                 effects += self._on_block(event)
+            case DraftArrived():
+                coins = self._coins_of(event)
+                effects.append(self._drafts.judge(self.state, event.block, coins))
             case SecretsKept():
                 self._custody.kept(event.secrets)
             case _:
@@ -297,15 +307,18 @@ class CoordinatorReplica:
 
     def _on_block(self, event: BlockArrived) -> list[Effect]:
         """Check a block against the certificate in force; vote for the first valid one."""
-        state, coins = self.state, event.coins
-        if coins is not None and coins.height != state.tip.height:
-            coins = None  # of an earlier block: they say nothing about this one
-        said, header = self._judge.judge(state, event.block, coins)
+        state = self.state
+        said, header = self._judge.judge(state, event.block, self._coins_of(event))
         if isinstance(said, BlockAccepted):
             duty = duties.Witness(state.cycle, state.rank, state.certificate)
             if self._block is None or self._block[0] != duty:
                 self._block = (duty, header)
         return [said]
+
+    def _coins_of(self, event: BlockArrived | DraftArrived) -> Coins | None:
+        """Those of the tip; coins of an earlier block say nothing about this one."""
+        coins = event.coins
+        return coins if coins is not None and coins.height == self.state.tip.height else None
 
     # Duties.
 

@@ -57,6 +57,7 @@ PURE = (
     "coordinator/guard/rules.py",
     "coordinator/guard/text.py",
     "coordinator/blocks.py",
+    "coordinator/drafts.py",
     "coordinator/replica.py",
     "coordinator/signing.py",
     "coordinator/log_keys.py",

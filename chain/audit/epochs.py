@@ -19,6 +19,7 @@ from bft.errors import BadSignature, ConfigError, Refused
 from bft.membership import Membership
 from chain.audit.books import Books, Change
 from chain.audit.ceremony import accuse_of_fault
+from chain.network import check_signers
 from chain.records.federation import FederationKey, activation_message
 from chain.records.membership import (
     ActivationShare,
@@ -56,6 +57,7 @@ def hear_proposal(books: Books, author: bytes, proposal: Propose) -> bool:
         return False
     try:
         check_next_members(proposal.members)
+        check_signers(books.params, books.membership.keys, proposal.members)
     except ConfigError:
         return False
     mining = set(books.registrations) | {unit.miner for unit in books.now.units}

@@ -26,6 +26,7 @@ CONTRIBUTION = "/v1/cycles/{cycle}/contributions/{miner}"  # GET: JSON, rows and
 RESOURCES = "/v1/cycles/{cycle}/resources"  # GET: JSON, what miners claim that training used
 ENERGY = "/v1/energy"  # GET: JSON, what this replica itself used, by cycle
 BLOCKS = "/v1/blocks"  # POST: Block
+DRAFTS = "/v1/drafts"  # POST: Block without solution and work -> JSON DraftSignature (signet only)
 BLOCK = "/v1/blocks/{height}"  # GET: Block that the federation finalised
 TEMPLATE = "/v1/template/{parent}"  # GET, nodes: BlockTemplate on this tip; 404 on any other
 FINALITY = "/v1/blocks/{height}/finality"  # GET: BlockFinal

@@ -13,6 +13,7 @@ break the chain.  Requests, receipts, questions and answers promise nothing and 
     BEACON        round     (0, 0)           one message a round
     CERTIFICATE   cycle     (0, lottery rank)  one winner a rank, ranks ascending
     FINALITY      cycle     (0, lottery rank)  one block a rank
+    BLOCK         cycle     (0, lottery rank)  one draft a rank, in profile signet (chain/signet)
 
 Shares of an epoch's certificate (ACTIVATION) and proofs of a sharing are none of them: a proof
 names its session, and the log asks for one certificate of an epoch only (docs/THREATS.md).
@@ -85,6 +86,7 @@ class Domain(IntEnum):
     BEACON = 6
     CERTIFICATE = 7
     FINALITY = 8
+    BLOCK = 9
 
 
 VOTES = frozenset((Domain.PREPARE, Domain.COMMIT, Domain.NEW_VIEW))
@@ -142,6 +144,11 @@ def share_claim(purpose: int, subject: int, rank: int, message: bytes) -> Claim 
     """What a signature share over `message` would promise; None: nothing."""
     domain = _SHARES.get(purpose)
     return None if domain is None else Claim(domain, subject, (0, rank), sha256(message))
+
+
+def draft_claim(cycle: int, rank: int, message: bytes) -> Claim:
+    """What a signature over a winner's draft would promise; `message` as in chain/signet."""
+    return Claim(Domain.BLOCK, cycle, (0, rank), sha256(message))
 
 
 _SHARES = {

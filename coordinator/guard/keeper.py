@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bft.codec.envelope import Sign
 from bft.crypto.threshold import KeyShare, sign_share
 from bft.errors import ConfigError
-from coordinator.guard.claims import Claim, claim_of, share_claim
+from coordinator.guard.claims import Claim, claim_of, draft_claim, share_claim
 from coordinator.guard.rules import Guard, Guarded, SigningRefused, due
 from coordinator.guard.store import GuardStore, SqliteGuard
 
@@ -76,6 +76,18 @@ class GuardedKey:
                 return None
             self._check(claim)
         return sign_share(share, message)
+
+    def sign_draft(self, cycle: int, rank: int, message: bytes) -> bytes | None:
+        """The identity key's signature over a winner's draft (profile signet).
+
+        None: another draft was signed for that rank, or may have been.  Winners may ask for as
+        many as they like, so that this replica goes on.
+        """
+        claim = draft_claim(cycle, rank, message)
+        if not self._guard.allows(claim):
+            return None
+        self._check(claim)
+        return self._sign(message)
 
     def _check(self, claim: Claim) -> None:
         try:

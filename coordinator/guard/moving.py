@@ -82,6 +82,7 @@ def everything_through(sequence: int, view: int, cycle: int, epoch: int) -> Rese
         Domain.BEACON: Bound(draw_round(cycle), ANY_RANK),
         Domain.CERTIFICATE: Bound(cycle, ANY_RANK),
         Domain.FINALITY: Bound(cycle, ANY_RANK),
+        Domain.BLOCK: Bound(cycle, ANY_RANK),
     }
     return Reservation(1, bounds)
 

@@ -29,6 +29,7 @@ REMEMBERED: Mapping[Domain, int] = {
     Domain.BEACON: 64,
     Domain.CERTIFICATE: 64,
     Domain.FINALITY: 64,
+    Domain.BLOCK: 64,
 }
 """Slots of each domain that stay in the exact memory; what is older is refused."""
 

@@ -22,6 +22,7 @@ class ClosedDoor:
             web.put(api.CHUNK, self.refuse),
             web.post(api.CHUNKS, self.refuse),
             web.post(api.BLOCKS, self.refuse),
+            web.post(api.DRAFTS, self.refuse),
         ]
 
     async def refuse(self, request: web.Request) -> web.StreamResponse:

@@ -4,6 +4,7 @@ Everything is verified once, at this door: signature, chain, who may say it, siz
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -19,8 +20,9 @@ from chain.records.commands import split_operations
 from chain.records.receipt import ExecutionReceipt
 from coordinator.cycle.machine import ACCEPTED, MIXED, Answer
 from coordinator.cycle.state import Rules
-from coordinator.effects import BlockRefused
+from coordinator.effects import BlockAccepted, BlockRefused, DraftSigned
 from coordinator.service.admission import check_evidence, check_operations
+from coordinator.service.offers import Outcome
 from coordinator.service.parameters import number
 from coordinator.service.problems import refusal_status
 from coordinator.service.runtime import Runtime
@@ -50,6 +52,7 @@ class MinerApi:
         return [
             web.post(api.REQUESTS, self.post_request),
             web.post(api.BLOCKS, self.post_block),
+            web.post(api.DRAFTS, self.post_draft),
         ]
 
     # Requests.
@@ -93,13 +96,31 @@ class MinerApi:
 
     async def post_block(self, request: web.Request) -> web.Response:
         """Offer a block: 202 when it is valid and voted for, 409 or 422 with the broken rule."""
+        outcome = await self._offered(request, self._runtime.offers.block)
+        if isinstance(outcome, BlockAccepted):
+            shown = {"height": outcome.height, "hash": outcome.block_hash[::-1].hex()}
+            return web.json_response(shown, status=202)
+        return _refused(outcome)
+
+    async def post_draft(self, request: web.Request) -> web.Response:
+        """Have a draft signed: 200 with the signature, 409 or 422 with the broken rule."""
+        outcome = await self._offered(request, self._runtime.offers.draft)
+        if isinstance(outcome, DraftSigned):
+            said = {"key": outcome.key.hex(), "signature": outcome.signature.hex()}
+            return web.json_response(said)
+        return _refused(outcome)
+
+    async def _offered(
+        self, request: web.Request, offer: Callable[[bytes], Awaitable[Outcome]]
+    ) -> Outcome:
         block = await read_body(request, api.BLOCK_BYTES_MAX, self._body_s)
         try:
             async with asyncio.timeout(api.REQUEST_WAIT_MS_MAX / 1000):
-                outcome = await self._runtime.offer_block(block)
+                return await offer(block)
         except TimeoutError:
             raise Unavailable("the block could not be checked in time") from None
-        if isinstance(outcome, BlockRefused):
-            return problem(refusal_status(outcome.code), outcome.code, outcome.text)
-        shown = {"height": outcome.height, "hash": outcome.block_hash[::-1].hex()}
-        return web.json_response(shown, status=202)
+
+
+def _refused(outcome: Outcome) -> web.Response:
+    assert isinstance(outcome, BlockRefused)
+    return problem(refusal_status(outcome.code), outcome.code, outcome.text)

@@ -11,13 +11,12 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from bft.errors import Busy, FederationError, Unavailable
 from bft.ordering.batch import decode_batch
 from bft.pbft import events as pbft
 from bft.pbft.messages import HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX, Verified
-from chain.bitcoin.ledger import Coins
 from coordinator.cycle.duties import Duty, Measure, Measurement, OuterStep, Step, duties
 from coordinator.durability import may_lag
 from coordinator.effects import (
@@ -25,8 +24,6 @@ from coordinator.effects import (
     Answered,
     Append,
     BlockAccepted,
-    BlockArrived,
-    BlockRefused,
     DrawSeed,
     Effect,
     Evaluate,
@@ -44,6 +41,7 @@ from coordinator.guard.store import GuardError
 from coordinator.replica import CoordinatorReplica
 from coordinator.service.inbox import Inbox, Lane
 from coordinator.service.journal import Journal, JournalError, durable
+from coordinator.service.offers import Item, Offers, Outcome
 from coordinator.service.reader import JournalReader
 from coordinator.service.requests import Requests
 from coordinator.service.standing import Growth
@@ -83,13 +81,6 @@ class Worker(Protocol):
         """Fetch the updates, make the next model, store it."""
 
 
-class Item(NamedTuple):
-    """An event, and who waits for what it gave."""
-
-    event: Event
-    outcome: asyncio.Future[BlockAccepted | BlockRefused] | None = None
-
-
 class Runtime:
     """Drives one CoordinatorReplica."""
 
@@ -112,7 +103,6 @@ class Runtime:
         self.replica = replica
         self.epoch_ended: Callable[[], None] = self.stop
         self.growth = Growth()
-        self.coins: Coins | None = None
         self._journal, self._reader, self._worker = journal, reader, worker
         self._vault = vault
         self._on_append, self._keeper = on_append, keeper
@@ -120,6 +110,7 @@ class Runtime:
         self._inbox: Inbox[Item] = Inbox()
         self._own = self._inbox.lane(LANE_OWN_MAX)
         self._clients = self._inbox.lane(LANE_CLIENTS_MAX)
+        self.offers = Offers(self._clients.offer)
         self._peers: dict[int, Lane[Item]] = {
             peer: self._inbox.lane(LANE_PEER_MAX)
             for peer in range(replica.members.n)
@@ -167,17 +158,6 @@ class Runtime:
     async def learn(self, event: pbft.Learned) -> None:
         """A decided batch that was read from a published log; waits while there is no room."""
         await self._own.put(Item(event))
-
-    async def offer_block(self, block: bytes) -> BlockAccepted | BlockRefused:
-        """Check a block and vote for it if it is the first valid one.
-
-        Raises:
-            Busy: too much waits already.
-        """
-        outcome: asyncio.Future[BlockAccepted | BlockRefused]
-        outcome = asyncio.get_running_loop().create_future()
-        self._clients.offer(Item(BlockArrived(block, self.coins), outcome))
-        return await outcome
 
     async def keep_block(self, block: BlockAccepted) -> None:
         """Store a block that was fetched because the federation finalised it.
@@ -235,7 +215,7 @@ class Runtime:
         """
         height = self.replica.state.tip.height + 1
         for block in await asyncio.to_thread(self._reader.blocks_at, height):
-            self._own.offer(Item(BlockArrived(block, self.coins)))
+            self._own.offer(Item(self.offers.event(block)))
 
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks.values())
@@ -252,7 +232,7 @@ class Runtime:
             found = self._step(item.event)
             effects += found
             if item.outcome is not None:
-                said = [e for e in found if isinstance(e, BlockAccepted | BlockRefused)]
+                said = [e for e in found if isinstance(e, Outcome)]
                 outcomes.append((item.outcome, said[0]))
         await self._carry_out(effects, settle)
         if self.replica.view != self._view:

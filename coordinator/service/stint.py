@@ -301,6 +301,7 @@ class MemberStint(Stint):
             recovery.tail,
             recovery.gap,
             key.sign_share,
+            key.sign_draft,
         )
         if recovery.gap is not None and replica.log_missing != (
             recovery.gap.index,
@@ -329,7 +330,7 @@ class MemberStint(Stint):
         self._publication.join(
             place, setup.identity, self._artifacts, self.standing, setup.config.witnesses
         )
-        self.runtime.coins = self._ledger.coins
+        self.runtime.offers.coins = self._ledger.coins
         limits = setup.config.limits
         budget = ClientBudget(limits, time.monotonic)
         self._miners = MinerApi(self.runtime, setup.identity, limits, budget)

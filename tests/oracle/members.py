@@ -14,6 +14,7 @@ NONE, PROPOSED, RESHARING, PROOF, SIGNING, ENDING = range(6)
 MEMBERS_MAX = 63
 PROPOSAL_CYCLES = 32
 ATTEMPTS_MAX = 4
+SIGNET = 2  # the profile
 SESSION_MESSAGES = ("DkgKeys", "DkgDealing", "DkgComplaint", "DkgReady")
 
 
@@ -87,6 +88,8 @@ class Mill(Fold):
         require(said["epoch"] == self.epoch + 1, "wrong-epoch")
         require(not said["reason"] or printable(said["reason"]), "no-text")
         require(can_be_an_epochs(said["members"]), "no-members")
+        same = {member["key"] for member in said["members"]} == set(self.keys)
+        require(self.params["profile"] != SIGNET or same, "no-members")
         miners = set(self.registered) | {unit["miner"] for unit in self.units}
         require(not any(member["key"] in miners for member in said["members"]), "miner")
         self.change = Change(said, author, index, self.cycle)

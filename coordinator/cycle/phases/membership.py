@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from bft.dkg.messages import Phase as Ceremony
 from bft.errors import ConfigError, Refused
+from chain.network import check_signers
 from chain.records.federation import MemberRecord
 from chain.records.membership import Approve, Propose, VoidReason, Withdraw
 from chain.records.score_log import ProposalVoided
@@ -88,6 +89,7 @@ def on_propose(rules: Rules, draft: Draft, author: bytes, proposal: Propose) -> 
         raise Refused("no-text", "the reason is not printable UTF-8")
     try:
         check_next_members(proposal.members)
+        check_signers(rules.params, state.membership.keys, proposal.members)
     except ConfigError as error:
         raise Refused("no-members", str(error)) from None
     miners = {*state.registrations, *(unit.miner for unit in state.units)}

@@ -12,6 +12,7 @@ from chain.params import MINIMAL
 from chain.records.certificate import decode_certificate
 from chain.records.membership import Approve, CeremonyElapsed, VoidReason, Withdraw
 from chain.records.phase import Phase
+from chain.records.profile import SIGNET
 from chain.records.score_log import (
     BlockFinal,
     Certified,
@@ -420,3 +421,15 @@ def test_a_certificate_names_the_newest_epoch_key() -> None:
     certificate, _ = decode_certificate(logged(mill, Certified)[-1].certificate)
     assert certificate.next_federation == successor.federation_key.digest
     assert certificate.epoch == 1
+
+
+def test_where_members_sign_blocks_their_keys_stay() -> None:
+    """Profile signet: another challenge would be another network.  The auditor says the same."""
+    slow = {"profile": SIGNET.number, "block_ms": 60_000, "halving_interval": 210_000}
+    genesis = make_genesis(params=replace(QUICK.params, **slow))
+    mill = Mill(genesis=genesis).found()
+    assert epochs.propose(mill, (0, 1, 2, 4)) == ["no-members"]
+    assert epochs.propose(mill, (0, 1, 2, 3, 4)) == ["no-members"]
+    assert epochs.propose(mill, (3, 1, 2, 0)) == ["accepted"]
+    report = audit(encode(genesis), mill.entries)
+    assert report.passed and report.log_root == mill.state.log.root, report.to_text()

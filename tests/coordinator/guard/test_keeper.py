@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
 from bft.crypto.threshold import KeyShare
 from bft.errors import ConfigError
@@ -22,7 +23,7 @@ from coordinator.guard.keeper import (
     Keeper,
     mismatch,
 )
-from coordinator.guard.rules import Guard, Reservation, SigningRefused
+from coordinator.guard.rules import Bound, Guard, Reservation, SigningRefused
 from coordinator.guard.store import GuardError, SqliteGuard
 from tests.coordinator.guard.messages import OWNER, claim, vote
 
@@ -175,6 +176,24 @@ def test_a_key_behind_its_guard_signs_what_it_may(local: SqliteGuard) -> None:
     assert key.sign(vote(Commit, 7)) == KEY.sign(vote(Commit, 7))
     assert local.refusals()[0] == 1
     assert local.refusals()[1][0].code == "double-sign"
+
+
+def test_of_a_winners_drafts_one_is_signed_and_asking_for_others_stops_nobody(
+    local: SqliteGuard,
+) -> None:
+    """Profile signet: a second solution for one certificate would be a second block."""
+    guard = Guard()
+    key = GuardedKey(guard, KEY.sign, local)
+    first, other = sha256(b"first"), sha256(b"other")
+    assert key.sign_draft(7, 0, first) == KEY.sign(first) == key.sign_draft(7, 0, first)
+    assert key.sign_draft(7, 0, other) is None
+    assert key.sign_draft(7, 1, other) == KEY.sign(other)
+    assert key.sign_draft(7, 0, first) is None, "that rank is void"
+    assert local.refusals()[0] == 0
+    again = GuardedKey(Guard(guard.unsaved()), KEY.sign, local)
+    assert again.sign_draft(7, 1, first) is None, "a restart remembers"
+    taken_over = Guard(inherited=Reservation(1, {Domain.BLOCK: Bound(9, (0, 255))}))
+    assert GuardedKey(taken_over, KEY.sign, local).sign_draft(9, 0, first) is None
 
 
 def test_a_key_share_behind_its_guard_signs_one_winner(local: SqliteGuard) -> None:
