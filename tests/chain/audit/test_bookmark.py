@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -18,13 +19,17 @@ from chain.audit.bookmark import (
     decode_bookmark,
     encode_bookmark,
 )
+from chain.audit.bookmark_file import BookmarkFile
 from chain.audit.books import Books
 from chain.audit.findings import AuditReport, CycleSummary
 from chain.audit.replay import Auditor
 from chain.params import MINIMAL
-from chain.records.score_log import LogEntry
+from chain.records.block import decode_block
+from chain.records.conviction import shown
+from chain.records.evidence import equivocation
+from chain.records.score_log import EvidenceShown, LogEntry, decode_leaf
 from tests.chain.audit import epochs
-from tests.chain.audit.mill import Mill, make_genesis
+from tests.chain.audit.mill import Mill, key, make_genesis
 from tests.chain.audit.test_derivation import Chaos
 
 DERIVED_ANEW = {
@@ -61,8 +66,15 @@ def bookmark_of(auditor: Auditor, genesis: bytes) -> bytes:
 
 
 def eventful() -> Mill:
-    """Lies, bad shares, empty cycles, a voided rank and a change of members."""
-    quick = replace(MINIMAL, checkpoint_interval=4, window=8, trial_audits=1)
+    """Lies, bad shares, empty cycles, a voided rank, a change of members, a barred winner."""
+    quick = replace(
+        MINIMAL,
+        checkpoint_interval=4,
+        window=8,
+        trial_audits=1,
+        audit_share=1 << 15,
+        barred_cycles=2,
+    )
     mill = Mill(genesis=make_genesis(params=quick))
     mill.ceremony_round((0, 1, 2))
     mill.time_out((1, 2))
@@ -94,8 +106,11 @@ def eventful() -> Mill:
     mill.say(mill.replicas[1], late)
     mill.aggregate()
     mill.sign()
+    both = [decode_block(mill.block(late_s)).certified_header for late_s in (0, 1)]
     mill.witness()
+    assert mill.say(key("whoever saw both"), shown(equivocation(*both))) == ["accepted"]
     mill.sign()
+    mill.to_training()
     return mill
 
 
@@ -162,8 +177,11 @@ def test_the_log_of_the_test_above_has_everything_that_a_state_may_hold() -> Non
         "snapshot",
     }
     assert [each.epoch for each in report.epochs] == [0, 1]
-    assert [each.closed for each in report.cycles] == ["no-miners", "block", "block"]
-    assert report.cycles[1].rank == 1
+    closed = ["no-miners", "block", "block", None]
+    assert [each.closed for each in report.cycles] == closed and report.cycles[1].rank == 1
+    assert any(isinstance(decode_leaf(entry.leaf), EvidenceShown) for entry in entries)
+    standings = auditor.books.standings.values()
+    assert any(each.barred_until for each in standings) and any(each.passed for each in standings)
 
 
 def test_everything_that_books_remember_is_kept_or_follows() -> None:
@@ -194,6 +212,26 @@ def test_a_damaged_bookmark_is_refused() -> None:
             decode_bookmark(data[:cut])
     with pytest.raises(DecodeError, match="damaged"):
         decode_bookmark(data + b"\0")
+
+
+def test_a_state_that_is_too_long_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mill = Mill().found()
+    auditor = Auditor(encode(mill.genesis))
+    for entry in mill.entries:
+        auditor.take(entry)
+    body = len(bookmark_of(auditor, encode(mill.genesis))) - len(MAGIC) - DIGEST_BYTES
+    monkeypatch.setattr("chain.audit.bookmark.BOOKMARK_BYTES_MAX", body)
+    data = bookmark_of(auditor, encode(mill.genesis))
+    assert decode_bookmark(data).passed == 1
+    monkeypatch.setattr("chain.audit.bookmark.BOOKMARK_BYTES_MAX", body - 1)
+    with pytest.raises(DecodeError, match=f"at most {body - 1} are read"):
+        decode_bookmark(data)
+    file = BookmarkFile(tmp_path)
+    monkeypatch.setattr("chain.audit.bookmark.BOOKMARK_BYTES_MAX", 1_000)
+    file.write(auditor, passed=True)
+    assert file.size == 0 and file.read(auditor.chain_id) is None and not file.refused
 
 
 def sealed(body: bytes) -> bytes:

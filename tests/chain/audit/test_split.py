@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from bft.codec.canonical import encode
-from bft.crypto.merkle import EMPTY_ROOT, root_of_hashes
+from bft.crypto.merkle import EMPTY_ROOT, Frontier, root_of_hashes
 from bft.errors import Unavailable
 from chain.audit.split import SideBySide
-from chain.records.score_log import Ordered, decode_leaf
+from chain.records.score_log import Ordered, decode_leaf, entry_hash
 from tests.chain.audit.mill import Mill
 
 
@@ -78,3 +78,27 @@ def test_a_copy_that_breaks_off_is_said_to_be_lost() -> None:
 def test_the_root_of_nothing_in_common_is_the_empty_one() -> None:
     copies = walked([], iter([]))
     assert copies.others[0].common.root() == EMPTY_ROOT == root_of_hashes([])
+
+
+def test_copies_are_compared_from_where_an_earlier_audit_came_to() -> None:
+    one, two = Mill().found(), Mill().found()
+    start, before = len(one.entries), Frontier()
+    for entry in one.entries:
+        before = before.push(entry_hash(entry.leaf))
+    one.time_out()
+    two.register()
+    copies = SideBySide(
+        "one",
+        {
+            "one": iter(entries_of(one)[start:]),
+            "two": iter(entries_of(two)[start:]),
+            "three": iter(entries_of(one)[start:]),
+        },
+        before,
+    )
+    assert list(copies) == entries_of(one)[start:]
+    split, same = copies.others
+    (finding,) = copies.findings
+    assert (split.state, same.state, finding.entry) == ("split", "same", start)
+    assert same.common.root() == one.state.log.root
+    assert f"{len(one.entries)} entries in common, compared from entry {start} on" in same.line()
