@@ -113,6 +113,8 @@ class _Doors:
                 "federation_key": core.federation_key.hex(),
                 **describe_tree(core.tree),
                 "peers": sum(peer.ready for peer in peers),
+                "peers_outbound": sum(peer.ready and peer.outbound for peer in peers),
+                "addresses": len(core.gossip.neighbours.book),
                 "replicas": core.replica_status,
                 "epoch": core.epochs[-1].epoch if core.epochs else None,
                 "members": [

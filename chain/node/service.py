@@ -76,6 +76,7 @@ class NodeService:
         self._worker: ProcessPoolExecutor | None = None  # runs the scripts of heavy blocks
         self._runner: web.AppRunner | None = None
         self._started = False
+        self._keeping = asyncio.Lock()  # one writer of the address book at a time
 
     # Life
 
@@ -156,17 +157,18 @@ class NodeService:
         while True:
             await asyncio.sleep(TICK_S)
             self.step(Tick())
-            if self.core.peers_file.is_due(self.core.now_ms()):
+            if self._started and self.core.peers_file.is_due(self.core.now_ms()):
                 await self._keep_book([])
 
     async def _keep_book(self, anchors: list[PeerAddress]) -> None:
         """Writes the address book, beside everything else."""
         file = self.core.peers_file
-        data = file.bytes_now(self.core.now_ms(), anchors)
-        try:
-            await asyncio.to_thread(file.write, data)
-        except OSError as error:
-            LOG.error("the address book cannot be written: %s", error.strerror)
+        async with self._keeping:
+            data = file.bytes_now(self.core.now_ms(), anchors)
+            try:
+                await asyncio.to_thread(file.write, data)
+            except OSError as error:
+                LOG.error("the address book cannot be written: %s", error.strerror)
 
     # Steps
 

@@ -5,7 +5,7 @@ Source: Bitcoin Core, net.cpp (`ThreadOpenConnections`) and net_processing.cpp
 Pure.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chain.gossip_events import Dial
@@ -128,19 +128,23 @@ class Outbound:
             anchor = self._anchors.pop(0)
             if self._is_free(anchor, outbound, now_ms):
                 return (self._dial_address(anchor, Connection.BLOCK_ONLY, now_ms),)
-        kind, chosen = Connection.FEELER, None
+        for kind in self._wanted(kinds, now_ms):
+            chosen = self._book.contested(now_ms // 1000) if kind is Connection.FEELER else None
+            if chosen is None or not self._is_free(chosen, outbound, now_ms):
+                chosen = self._choose(kind, outbound, now_ms)
+            if chosen is not None:
+                return (self._dial_address(chosen, kind, now_ms),)
+        return ()
+
+    def _wanted(self, kinds: list[Connection], now_ms: int) -> Iterator[Connection]:
+        """The free slot, and a feeler when its time has come."""
         if kinds.count(Connection.FULL_RELAY) < FULL_RELAY_MAX + self.extra:
-            kind = Connection.FULL_RELAY
+            yield Connection.FULL_RELAY
         elif kinds.count(Connection.BLOCK_ONLY) < BLOCK_ONLY_MAX:
-            kind = Connection.BLOCK_ONLY
-        elif now_ms - self._feeler_ms < FEELER_EVERY_MS or Connection.FEELER in kinds:
-            return ()
-        if kind is Connection.FEELER:
+            yield Connection.BLOCK_ONLY
+        if now_ms - self._feeler_ms >= FEELER_EVERY_MS and Connection.FEELER not in kinds:
             self._feeler_ms = now_ms
-            chosen = self._book.contested(now_ms // 1000)
-        if chosen is None or not self._is_free(chosen, outbound, now_ms):
-            chosen = self._choose(kind, outbound, now_ms)
-        return () if chosen is None else (self._dial_address(chosen, kind, now_ms),)
+            yield Connection.FEELER
 
     def _dial_address(self, address: PeerAddress, kind: Connection, now_ms: int) -> Dial:
         longest = REDIAL_MS * (_REDIAL_FACTOR_MAX + 1)

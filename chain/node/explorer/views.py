@@ -13,6 +13,7 @@ from chain.bitcoin.script import is_unspendable
 from chain.bitcoin.text import disassemble, template_of
 from chain.mempool import Entry
 from chain.peer import Peer
+from chain.peers.connection import Connection
 from chain.records.block import Block, CertifiedHeader
 from chain.records.certificate import BlockCertificate
 from chain.records.coinbase import pay_to_key
@@ -188,13 +189,22 @@ def coin_line(outpoint: Outpoint, coin: Coin) -> dict[str, Any]:
     }
 
 
+_DIALLED = {
+    Connection.INBOUND: "the peer",
+    Connection.MANUAL: "this node: it is named",
+    Connection.FULL_RELAY: "this node",
+    Connection.BLOCK_ONLY: "this node, for blocks alone",
+    Connection.FEELER: "this node, to see whether it answers",
+}
+
+
 def peer_line(peer: Peer, address: str) -> dict[str, Any]:
     """One connection."""
     version = peer.version
     return {
         "number": peer.number,
         "address": address,
-        "outbound": peer.outbound,
+        "dialled": _DIALLED[peer.kind],
         "since": utc(peer.since_ms // 1000),
         "agent": "" if version is None else version.user_agent.decode("utf-8", "replace"),
         "protocol": None if version is None else version.protocol,

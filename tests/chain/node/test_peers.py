@@ -108,6 +108,25 @@ async def test_a_node_finds_a_third_one_and_still_has_it_after_kill_9_and_a_rest
             await again.core.until(connected(again, found_at, Connection.FULL_RELAY))
 
 
+async def test_block_only_peers_of_a_clean_end_are_dialled_first_and_serve_once(
+    tmp_path: Path,
+) -> None:
+    there = NodeService(make_config(tmp_path / "there"))
+    async with running(there):
+        home = tmp_path / "node"
+        home.mkdir()
+        file = PeersFile(home, there.core.now_ms() // 1000)
+        file.write(file.bytes_now(there.core.now_ms(), [address_of(there)]))
+        service = NodeService(make_config(home))
+        async with running(service):
+            assert PeersFile(home, 0).anchors == (), "a crash now must not dial it for ever"
+            blocks_alone = connected(service, there.p2p_endpoint, Connection.BLOCK_ONLY)
+            await service.core.until(blocks_alone)
+            (peer,) = there.core.gossip.peers.values()
+            assert not peer.passes_transactions
+        assert PeersFile(home, 0).anchors == (address_of(there),)
+
+
 async def test_without_discovery_only_those_of_the_settings_are_dialled(tmp_path: Path) -> None:
     there = NodeService(make_config(tmp_path / "there"))
     alone = NodeService(make_config(tmp_path / "alone", discover=False))
