@@ -107,6 +107,7 @@ def _winner_message(certificate: bytes, contents: SignedContents) -> bytes:
         signature=b"",
         commitment=contents.commitment,
         evidence=contents.evidence,
+        solution=b"" if contents.slot else None,
     )
     header = BlockHeader(
         version=contents.version,

@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from bft.codec.canonical import Record
-from bft.codec.types import U32, U63, Bytes32, IdentitySignature
+from bft.codec.types import U8, U32, U63, Bytes32, IdentitySignature
 from chain.records.block import BRANCH_MAX, CertifiedHeader
 from chain.records.certificate import CERTIFICATE_BYTES
 from chain.records.coinbase import CARRIED_EVIDENCE_BYTES_MAX
@@ -28,6 +28,7 @@ class SignedContents(Record):
     reward: U63  # of the coinbase's first output, smallest unit
     payee: Annotated[bytes, Meta(min_length=PAYEE_BYTES, max_length=PAYEE_BYTES)]  # its script
     commitment: Bytes32  # BIP 141's, over all witnesses
+    slot: U8  # 0; or else the coinbase has a place for a signet solution (BIP 325)
     evidence: Annotated[bytes, Meta(max_length=CARRIED_EVIDENCE_BYTES_MAX)]  # mostly none
     # From the coinbase's id up to the Merkle root.
     branch: Annotated[tuple[Bytes32, ...], Meta(max_length=BRANCH_MAX)]
@@ -61,6 +62,7 @@ def _contents(certified: CertifiedHeader) -> SignedContents:
         reward=coinbase.reward,
         payee=coinbase.payee,
         commitment=coinbase.commitment,
+        slot=int(coinbase.solution is not None),
         evidence=coinbase.evidence,
         branch=certified.branch,
         signature=coinbase.signature,

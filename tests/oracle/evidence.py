@@ -42,6 +42,8 @@ def _coinbase(certificate: bytes, block: Fields) -> bytes:
     """Without its witness, and without the winner's signature."""
     authority = _push(b"GRSC" + certificate) + _push(b"GRSW")
     commitment = _push(bytes.fromhex("aa21a9ed") + block["commitment"])
+    if block["slot"]:
+        commitment += _push(bytes.fromhex("ecc7daa2"))
     outputs = [(block["reward"], block["payee"]), (0, b"\x6a" + authority)]
     outputs.append((0, b"\x6a" + commitment))
     if block["evidence"]:
