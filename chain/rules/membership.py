@@ -4,6 +4,7 @@ Source: docs/PROTOCOL.md, section 7, "Members"; docs/adr/0010-epochs.md for the 
 Pure.
 """
 
+import re
 from collections.abc import Sequence
 
 from bft.errors import ConfigError
@@ -13,7 +14,14 @@ from chain.records.federation import MemberRecord
 
 SIZES_WITHOUT_REASON = (2, 3)
 """More to fail than one member alone, and still no fault is tolerated."""
-_NOT_IN_HOSTS = frozenset(" /?#@\\")
+_ADDRESS = re.compile(rb"[!-~]+:[0-9]+")
+_NOT_IN_ADDRESSES = frozenset(b"/?#@\\")
+_UNSHOWN = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # control characters
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks of direction
+    "\u2028\u2029]"  # ends of lines and paragraphs
+)
+"""Written out: tables of Unicode differ between releases of Python, and replicas must agree."""
 
 
 def check_members(members: Sequence[MemberRecord]) -> None:
@@ -31,9 +39,7 @@ def check_members(members: Sequence[MemberRecord]) -> None:
         if not text(member.operator, "utf-8"):
             raise ConfigError(f"the name {member.operator!r} is not printable UTF-8")
         for address in (member.link, member.api):
-            host, _, port = text(address, "ascii").rpartition(":")
-            number = int(port) if port.isdigit() else 0
-            if not host or set(host) & _NOT_IN_HOSTS or not 0 < number < 65536:
+            if not is_address(address):
                 raise ConfigError(
                     f"member {index} has the address {address!r}; it must be host:port"
                 )
@@ -57,13 +63,20 @@ def check_next_members(members: Sequence[MemberRecord]) -> None:
             raise ConfigError(f"two members have one {name}; each needs its own")
 
 
+def is_address(data: bytes) -> bool:
+    """Whether this is host:port: printable ASCII, what stands behind the last colon is a port."""
+    if not _ADDRESS.fullmatch(data) or _NOT_IN_ADDRESSES & set(data):
+        return False
+    return 0 < int(data.rpartition(b":")[2]) < 65536
+
+
 def text(data: bytes, encoding: str) -> str:
-    """The text in `data`; empty when it is none, or not printable."""
+    """The text in `data`; empty when it is none, or has what nobody can see."""
     try:
         found = data.decode(encoding)
     except UnicodeDecodeError:
         return ""
-    return found if found.isprintable() else ""
+    return "" if _UNSHOWN.search(found) else found
 
 
 def boundary(sequence: int, params: Params) -> int:

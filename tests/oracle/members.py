@@ -15,6 +15,10 @@ MEMBERS_MAX = 63
 PROPOSAL_CYCLES = 32
 ATTEMPTS_MAX = 4
 SIGNET = 2  # the profile
+UNSHOWN = (
+    *((0, 0x1F), (0x7F, 0x9F)),
+    *((0x61C, 0x61C), (0x200E, 0x200F), (0x2028, 0x202E), (0x2066, 0x2069)),
+)
 SESSION_MESSAGES = ("DkgKeys", "DkgDealing", "DkgComplaint", "DkgReady")
 
 
@@ -287,11 +291,18 @@ class Mill(Fold):
 
 
 def printable(text: bytes) -> bool:
-    """UTF-8 that shows."""
+    """Section 7: UTF-8 without what nobody can see."""
     try:
-        return text.decode().isprintable()
+        points = [ord(sign) for sign in text.decode()]
     except UnicodeDecodeError:
         return False
+    return not any(first <= point <= last for point in points for first, last in UNSHOWN)
+
+
+def is_address(address: bytes) -> bool:
+    """Section 7: host:port."""
+    found = re.fullmatch(rb"[!-~]+:([0-9]+)", address)
+    return bool(found and 1 <= int(found[1]) <= 65535 and not re.search(rb"[/?#@\\]", address))
 
 
 def can_be_an_epochs(members: list[Fields]) -> bool:
@@ -302,9 +313,8 @@ def can_be_an_epochs(members: list[Fields]) -> bool:
         if len({member[name] for member in members}) != len(members):
             return False
     addresses = [member[name] for member in members for name in ("link", "api")]
-    return all(printable(member["operator"]) for member in members) and all(
-        re.fullmatch(rb"[!-~]+:[0-9]{1,5}", address) for address in addresses
-    )
+    names = [member["operator"] for member in members]
+    return all(map(printable, names)) and all(map(is_address, addresses))
 
 
 MEMBERSHIP = (

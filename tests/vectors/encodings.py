@@ -15,8 +15,9 @@ from bft.ordering.request import Request
 from chain.records.block import block_hash, genesis_header
 from chain.records.commands import COMMANDS_MAX, Commands, encode_commands
 from chain.records.contribution import Profile, Register, UpdateCommitment, commitment_digest
+from chain.records.conviction import ShowEvidence
 from chain.records.evaluation import EvaluationRow, ScoreRow
-from chain.records.operations import encode_operation
+from chain.records.operations import Operation, encode_operation
 from chain.records.receipt import ExecutionReceipt, ReceiptSignature, RequestReceipt
 from chain.records.score_log import BeaconRound, CycleClosed, encode_leaf, hash_leaf
 from tests.vectors.cast import CHAIN_ID, GENESIS, MEMBERSHIP, MINERS, REPLICAS
@@ -218,7 +219,30 @@ def _commands() -> dict[str, Any]:
             {"why": "none", "operation": of()},
             {"why": "too many", "operation": of(*[one] * (COMMANDS_MAX + 1))},
             {"why": "a byte behind it", "operation": of(one) + b"\0"},
+            {"why": "evidence among others", "operation": of(one, _bare(ShowEvidence.TAG))},
         ],
+        "each_for_itself": {
+            "operation": of(one, of(one), b"\xc1", _bare("gristmill.unheard-of/1"), one + b"\0"),
+            "malformed": [1, 2, 3, 4],
+        },
+    }
+
+
+def _bare(tag: str) -> bytes:
+    return encode(Operation(tag=tag.encode(), body=b""))
+
+
+def member_texts() -> dict[str, Any]:
+    """What may stand in a member's record as a name and as an address, and what may not."""
+    names = ["operator 0", "\u4e2d\u6587 \u00e9", "a\u00a0b", "\U0001fae9"]  # the last: Unicode 16
+    unshown = ["", "a\nb", "\x1b[2J", "a\x7f", "a\x85", "a\u202eb", "a\u2066b", "a\u2028b"]
+    found = [b"h:1", b"[::1]:65535", b"a:b:80", b"h:00080"]
+    none = [b"h", b":80", b"h:", b"h:0", b"h:65536", b"h:+1", b"u@h:80", b"h/a:80", b"h :80"]
+    return {
+        "names": [name.encode() for name in names],
+        "no_names": [*(name.encode() for name in unshown), b"\xff", b"\xed\xa0\x80"],
+        "addresses": found,
+        "no_addresses": [*none, "h\u00e9:80".encode(), b"h:\xd9\xa1"],
     }
 
 

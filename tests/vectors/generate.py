@@ -24,6 +24,7 @@ def vectors() -> dict[str, Any]:
         "envelope": encodings.envelopes(),
         "ordering": encodings.ordering(),
         "genesis": encodings.genesis(),
+        "member_texts": encodings.member_texts(),
         "federation_key": signatures.key(),
         "sessions": sessions.sessions(),
         "signatures": signatures.verification(),

@@ -19,7 +19,10 @@ from chain.receipts import open_execution_receipt, verify_receipt
 from chain.records.commands import split_operations
 from chain.records.contribution import Profile, Register
 from chain.records.evaluation import EvaluationRow, ScoreRow
+from chain.records.operations import decode_operation
+from chain.rules import membership
 from chain.validation import verify_certificate, verify_contribution
+from tests.oracle import members
 from tests.vectors.cast import MEMBERSHIP
 from tests.vectors.generate import PATH, text
 from tests.vectors.plain import plain
@@ -86,6 +89,31 @@ def test_commands_come_apart_into_their_operations() -> None:
 def test_commands_that_are_none_are_refused(case: Any) -> None:
     with pytest.raises(DecodeError):
         split_operations(bytes_of(case["operation"]))
+
+
+def test_a_list_with_operations_that_are_none_is_still_one() -> None:
+    """Each is executed for itself: only those that are none are malformed."""
+    case = VECTORS["ordering"]["commands"]["each_for_itself"]
+    malformed = []
+    for place, operation in enumerate(split_operations(bytes_of(case["operation"]))):
+        try:
+            decode_operation(operation)
+        except DecodeError:
+            malformed.append(place)
+    assert malformed == case["malformed"]
+
+
+def test_members_have_names_that_show_and_addresses_that_can_be_dialled() -> None:
+    case = VECTORS["member_texts"]
+    for name in map(bytes_of, case["names"]):
+        assert membership.text(name, "utf-8")
+        assert members.printable(name), "the oracle"
+    for name in map(bytes_of, case["no_names"]):
+        assert not membership.text(name, "utf-8")
+        assert not name or not members.printable(name), "the oracle"
+    for addresses, fits in ((case["addresses"], True), (case["no_addresses"], False)):
+        for address in map(bytes_of, addresses):
+            assert membership.is_address(address) == members.is_address(address) == fits
 
 
 def test_every_weak_quorum_makes_a_receipt() -> None:
