@@ -1,35 +1,10 @@
 // A visitor of a replica's pages: from the front page to a verified certificate, by clicks.
 // Prints what was seen as JSON: verdicts, axe-core's violations and the page's own errors.
 // node dashboard.mjs CHROMIUM URL DIRECTORY: screenshots go into the directory.
-import { chromium } from 'playwright-core'
-import { AxeBuilder } from '@axe-core/playwright'
+import { visit } from './chromium.mjs'
 
 const [executablePath, url, directory] = process.argv.slice(2)
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync']
-const PATIENCE_MS = 120_000
-const PHONE = { width: 390, height: 844 }
-const DESK = { width: 1200, height: 900 }
-
-const browser = await chromium.launch({ executablePath, headless: true, args: FLAGS, timeout: PATIENCE_MS })
-const context = await browser.newContext({ viewport: DESK })
-context.setDefaultTimeout(PATIENCE_MS)
-const page = await context.newPage()
-const seen = { errors: [], violations: [], wide: [], visited: [], verdict: null, checks: [] }
-page.on('pageerror', (error) => seen.errors.push(String(error)))
-page.on('console', (message) => message.type() === 'error' && seen.errors.push(message.text()))
-
-async function look(name) {
-  const found = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21aa']).analyze()
-  for (const each of found.violations) seen.violations.push(`${name}: ${each.id}: ${each.nodes[0].html}`)
-  await page.screenshot({ path: `${directory}/${name}.png`, fullPage: true })
-  await page.setViewportSize(PHONE)
-  const width = await page.evaluate(() => document.documentElement.scrollWidth)
-  if (width > PHONE.width) seen.wide.push(`${name}: ${width} pixels`)
-  await page.screenshot({ path: `${directory}/${name}-phone.png`, fullPage: true })
-  await page.setViewportSize(DESK)
-  seen.visited.push(name)
-}
+const { browser, page, seen, look, verdict } = await visit(executablePath, directory)
 
 await page.goto(url)
 await look('now')
@@ -37,9 +12,7 @@ await page.click('nav a[href="/cycles"]')
 await look('cycles')
 await page.click('tbody a[href^="/cycles/"]')
 await page.click('#verify')
-await page.waitForFunction(() => document.body.dataset.verdict)
-seen.verdict = await page.evaluate(() => document.body.dataset.verdict)
-seen.checks = await page.locator('#checks li').allTextContents()
+await verdict()
 await look('cycle')
 await page.click('a[href^="/miners/"]')
 await look('miner')

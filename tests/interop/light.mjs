@@ -1,18 +1,20 @@
-// Holds chain/light/static/chain.mjs, the light client for browsers, against a chain made in Python.
+// Holds chain/light/static, the light client for browsers, against a chain made in Python.
 //
-//   node light.mjs CHAIN_MJS CASES_JSON
+//   node light.mjs STATIC_DIRECTORY CASES_JSON
 //
 // Prints one JSON object: how much was accepted, and what should have been refused and was not.
 import { readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 
-const [script, path] = process.argv.slice(2)
-const { decodeHeaders, LightChain, shown, verifyTransaction } = await import(pathToFileURL(script))
+const [directory, path] = process.argv.slice(2)
+const load = (name) => import(pathToFileURL(`${directory}/${name}`))
+const { decodeHeaders, LightChain, shown, verifyTransaction } = await load('chain.mjs')
+const { Epochs, openGenesis } = await load('epochs.mjs')
 const bytes = (text) => Uint8Array.from(Buffer.from(text, 'hex'))
 const cases = JSON.parse(readFileSync(path, 'utf-8'))
 const [key, chainId] = [bytes(cases.key), bytes(cases.chain)]
 const wrong = []
-const counts = { blocks: 0, proofs: 0, refused: 0 }
+const counts = { blocks: 0, proofs: 0, refused: 0, epochs: 0 }
 
 function refuse(why, act) {
   try {
@@ -68,4 +70,31 @@ const other = follow(headers)
 refuse('a false word of finality', () => other.finalise(bytes(cases.finality).reverse()))
 refuse('another key', () => new LightChain(bytes(cases.otherKey), chainId).add(headers[0]))
 refuse('another chain', () => new LightChain(key, new Uint8Array(32)).add(headers[0]))
+
+for (const { genesis, chain: of, stale } of cases.genesis) {
+  const found = openGenesis(bytes(genesis), bytes(of)).staleS
+  if (found !== stale) wrong.push(`stale after ${found} s, not ${stale}`)
+  refuse('another genesis record', () => openGenesis(bytes(genesis), chainId.map((byte) => byte ^ 1)))
+  refuse('a longer genesis record', () => openGenesis(bytes(`${genesis}00`), bytes(of)))
+}
+const genesis = openGenesis(bytes(cases.genesis[0].genesis), chainId)
+const epochs = (data) => {
+  const all = new Epochs(key, genesis)
+  counts.epochs = all.add(bytes(data))
+  return all
+}
+const newest = { epoch: cases.epochs.newest, next_federation: cases.epochs.digest }
+const { list, epoch } = epochs(cases.epochs.right).named(newest)
+if (epoch !== newest.epoch || list[0].name !== cases.epochs.operator) wrong.push('another epoch is named')
+refuse('members of no epoch', () => epochs(cases.epochs.right).named({ ...newest, next_federation: '00'.repeat(32) }))
+refuse('members of an older epoch', () => epochs(cases.epochs.right).named({ ...newest, epoch: newest.epoch + 1 }))
+for (const { why, data } of cases.epochs.refused) refuse(why, () => epochs(data).named(newest))
+const again = epochs(cases.epochs.right)
+again.add(bytes(cases.epochs.right)) // the same ones are no contradiction
+refuse('two certificates of one epoch', () => again.add(bytes(cases.epochs.other)))
+for (let at = 0; at < cases.epochs.right.length / 2; at += 127) {
+  const altered = bytes(cases.epochs.right)
+  altered[at] ^= 1
+  refuse(`epochs with byte ${at} changed`, () => epochs(Buffer.from(altered).toString('hex')).named(newest))
+}
 console.log(JSON.stringify({ counts, wrong }))

@@ -34,7 +34,7 @@ def example(tmp_path: Path) -> Path:
     """The page's directory as its README makes it."""
     home = tmp_path / "examples"
     home.mkdir()
-    for name in ("verify.html", "verify.mjs"):
+    for name in ("verify.html", "verify.mjs", "page.mjs"):
         shutil.copy(ROOT / "examples" / name, home)
     (home / "node_modules").symlink_to(MODULES)
     return home

@@ -178,10 +178,10 @@ export function verifyHeader(data, key, chainId) {
 }
 
 // Follows from nothing: `add` takes headers in their order, `proven` is the newest that the next
-// certificate, or the federation's word, names.
+// certificate, or the federation's word, names; `hashes` has all proven ones by height.
 export class LightChain {
   constructor(key, chainId) {
-    Object.assign(this, { key, chainId, proven: null, tip: null })
+    Object.assign(this, { key, chainId, proven: null, tip: null, hashes: new Map() })
   }
 
   add(data) {
@@ -193,7 +193,7 @@ export class LightChain {
       if (found.header.time <= below.header.time) throw new Error('the block is not later than its parent')
       if (found.fields.epoch < below.fields.epoch) throw new Error('the epoch goes back')
     }
-    if (this.tip !== null) this.proven = this.tip
+    if (this.tip !== null) this.prove()
     this.tip = found
     return found
   }
@@ -203,8 +203,13 @@ export class LightChain {
     const height = new Uint8Array(4)
     new DataView(height.buffer).setUint32(0, this.tip.fields.height)
     verifySignature(this.key, signature, taggedHash('gristmill/finality/v1', this.chainId, height, this.tip.header.hash))
-    this.proven = this.tip
+    this.prove()
     this.tip = null
+  }
+
+  prove() {
+    this.proven = this.tip
+    this.hashes.set(this.tip.fields.height, shown(this.tip.header.hash))
   }
 
   get newest() {

@@ -1,4 +1,4 @@
-// Made by chain/light/bundle/make.sh from examples/verify.mjs and @noble/curves; do not edit.
+// Made by chain/light/bundle/make.sh from examples/{page,verify}.mjs and @noble/curves; do not edit.
 //
 // The MIT License (MIT)
 //
@@ -20,7 +20,90 @@
 // AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
 // LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
 // OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN
-// THE SOFTWARE.// node_modules/@noble/hashes/_u64.js
+// THE SOFTWARE.// page.mjs
+var PATIENCE_MS = 2e4;
+var PROBLEM_SHOWN = 200;
+var of = (id) => document.getElementById(id);
+var value = (id) => of(id).value.trim();
+function report(good, text) {
+  const line = document.createElement("li");
+  line.className = good ? "good" : "bad";
+  line.textContent = text;
+  of("checks").append(line);
+}
+function show(fields2) {
+  for (const [name, text] of Object.entries(fields2)) {
+    const row = of("fields").insertRow();
+    const head = document.createElement("th");
+    head.scope = "row";
+    head.textContent = name.replaceAll("_", " ");
+    row.append(head);
+    row.insertCell().textContent = text;
+  }
+  of("fields").closest("table").hidden = false;
+}
+async function ask(server, path, bytesMax) {
+  const url = server.replace(/\/+$/, "") + path;
+  let answer;
+  try {
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    answer = await fetch(url, { cache: "no-store", credentials: "omit", signal });
+  } catch (error) {
+    throw new Error(error.name === "TimeoutError" ? `${url}: nothing came for ${PATIENCE_MS / 1e3} s` : `${url} does not answer, or lets no page ask it`);
+  }
+  const data = await bounded(answer, bytesMax, url);
+  if (!answer.ok) {
+    const refused = new Error(`${url} answered ${answer.status}${said(data)}`);
+    throw Object.assign(refused, { status: answer.status });
+  }
+  return data;
+}
+async function bounded(answer, bytesMax, url) {
+  const parts = [];
+  let size = 0;
+  for (const reader = answer.body.getReader(); ; ) {
+    const { done, value: part } = await reader.read();
+    if (done) break;
+    size += part.length;
+    if (size > bytesMax) {
+      await reader.cancel();
+      throw new Error(`${url}: more than ${bytesMax} bytes came`);
+    }
+    parts.push(part);
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+function said(data) {
+  const text = new TextDecoder().decode(data);
+  try {
+    return `: ${String(JSON.parse(text).detail).slice(0, PROBLEM_SHOWN)}`;
+  } catch {
+    return text && !text.startsWith("<") ? `: ${text.slice(0, PROBLEM_SHOWN)}` : "";
+  }
+}
+var decodeJson = (data) => JSON.parse(new TextDecoder().decode(data));
+function start(check, needed) {
+  async function run(event) {
+    event?.preventDefault();
+    of("checks").replaceChildren();
+    of("fields").replaceChildren();
+    of("fields").closest("table").hidden = true;
+    delete document.body.dataset.verdict;
+    try {
+      await check();
+      document.body.dataset.verdict = "good";
+    } catch (error) {
+      report(false, `Not verified: ${error.message}.`);
+      document.body.dataset.verdict = "bad";
+    }
+  }
+  document.querySelector("form").addEventListener("submit", run);
+  const given = new URLSearchParams(location.hash.slice(1));
+  for (const [id, text] of given) if (of(id)?.matches("input")) of(id).value = text;
+  if (needed.every((id) => given.get(id))) run();
+}
+
+// node_modules/@noble/hashes/_u64.js
 var fromNumH = (n) => n / 2 ** 32 | 0;
 var fromNumL = (n) => n >>> 0;
 function setU64FromNum(view, byteOffset, n, isLE) {
@@ -42,14 +125,14 @@ function anumber(n, title = "") {
     throw new RangeError(atitle(title) + "expected integer >= 0, got " + n);
   return n;
 }
-function abytes(value, length, title = "") {
-  if (isBytes(value) && (length === void 0 || value.length === length))
-    return value;
+function abytes(value2, length, title = "") {
+  if (isBytes(value2) && (length === void 0 || value2.length === length))
+    return value2;
   if (length !== void 0)
     anumber(length, "length");
-  const bytes = isBytes(value);
+  const bytes = isBytes(value2);
   const ofLen = length !== void 0 ? ` of length ${length}` : "";
-  const got = bytes ? `length=${value.length}` : `type=${typeof value}`;
+  const got = bytes ? `length=${value2.length}` : `type=${typeof value2}`;
   const message = atitle(title) + "expected Uint8Array" + ofLen + ", got " + got;
   if (!bytes)
     throw new TypeError(message);
@@ -63,16 +146,16 @@ function ahash(h) {
   if (h.outputLen < 1 || h.blockLen < 1)
     throw new Error("hash blockLen / outputLen must be >= 1");
 }
-var aobject = (value, label) => {
-  if (value === null || typeof value !== "object" || Array.isArray(value))
-    throw new TypeError((label === "object" ? "" : `"${label}" `) + "expected object, got type=" + typeof value);
+var aobject = (value2, label) => {
+  if (value2 === null || typeof value2 !== "object" || Array.isArray(value2))
+    throw new TypeError((label === "object" ? "" : `"${label}" `) + "expected object, got type=" + typeof value2);
 };
-var aopts = (value, label) => {
-  aobject(value, label);
-  const proto = Object.getPrototypeOf(value);
+var aopts = (value2, label) => {
+  aobject(value2, label);
+  const proto = Object.getPrototypeOf(value2);
   if (proto !== Object.prototype && proto !== null)
     throw new TypeError(`"${label}" expected plain object`);
-  if (Object.hasOwn(value, "__proto__"))
+  if (Object.hasOwn(value2, "__proto__"))
     throw new TypeError(`"${label}.__proto__" is not allowed`);
 };
 function aexists(instance, checkFinished = true) {
@@ -483,24 +566,24 @@ function aarray(item, title, inner = () => {
     inner(item[i], `${title}[${i}]`);
   return item;
 }
-var abytes2 = (value, length, title) => abytes(value, length, title);
+var abytes2 = (value2, length, title) => abytes(value2, length, title);
 var anumber2 = anumber;
-function astring(value, title = "") {
-  if (typeof value !== "string") {
+function astring(value2, title = "") {
+  if (typeof value2 !== "string") {
     const prefix = title && `"${title}" `;
-    throw new TypeError(prefix + "expected string, got type=" + typeof value);
+    throw new TypeError(prefix + "expected string, got type=" + typeof value2);
   }
-  return value;
+  return value2;
 }
-function aobject2(value, title = "object") {
-  if (value === null || typeof value !== "object" || Array.isArray(value))
-    throw new TypeError(title === "object" ? "expected valid options object" : `"${title}" expected object, got type=${typeof value}`);
-  return value;
+function aobject2(value2, title = "object") {
+  if (value2 === null || typeof value2 !== "object" || Array.isArray(value2))
+    throw new TypeError(title === "object" ? "expected valid options object" : `"${title}" expected object, got type=${typeof value2}`);
+  return value2;
 }
-function afunction(value, title) {
-  if (typeof value !== "function")
-    throw new TypeError(`"${title}" is invalid: expected function, got ${typeof value}`);
-  return value;
+function afunction(value2, title) {
+  if (typeof value2 !== "function")
+    throw new TypeError(`"${title}" is invalid: expected function, got ${typeof value2}`);
+  return value2;
 }
 var bytesToHex2 = bytesToHex;
 var concatBytes2 = (...arrays) => concatBytes(...arrays);
@@ -510,10 +593,10 @@ var randomBytes2 = (bytesLength) => randomBytes(bytesLength);
 var _0n = /* @__PURE__ */ BigInt(0);
 var _1n = /* @__PURE__ */ BigInt(1);
 var atitle2 = (title) => title ? `"${title}" ` : "";
-function abool(value, title = "") {
-  if (typeof value !== "boolean")
-    throw new TypeError(atitle2(title) + "expected boolean, got type=" + typeof value);
-  return value;
+function abool(value2, title = "") {
+  if (typeof value2 !== "boolean")
+    throw new TypeError(atitle2(title) + "expected boolean, got type=" + typeof value2);
+  return value2;
 }
 function abignumber(n) {
   if (typeof n === "bigint") {
@@ -523,14 +606,14 @@ function abignumber(n) {
     anumber2(n);
   return n;
 }
-function asafenumber(value, title = "") {
-  if (typeof value !== "number") {
+function asafenumber(value2, title = "") {
+  if (typeof value2 !== "number") {
     const prefix = title && `"${title}" `;
-    throw new TypeError(prefix + "expected number, got type=" + typeof value);
+    throw new TypeError(prefix + "expected number, got type=" + typeof value2);
   }
-  if (!Number.isSafeInteger(value)) {
+  if (!Number.isSafeInteger(value2)) {
     const prefix = title && `"${title}" `;
-    throw new RangeError(prefix + "expected safe integer, got " + value);
+    throw new RangeError(prefix + "expected safe integer, got " + value2);
   }
 }
 function numberToHexUnpadded(num) {
@@ -1374,14 +1457,14 @@ var ScalarMultiplier = class {
     let f = this.BASE;
     for (let w = 0; w < windows; w++) {
       const digit = digits[w];
-      const start = w * half;
+      const start2 = w * half;
       const idx = Math.abs(digit) - 1;
-      let sel = comp[start];
+      let sel = comp[start2];
       for (let i = 1; i < half; i++)
-        sel = i === idx ? comp[start + i] : sel;
+        sel = i === idx ? comp[start2 + i] : sel;
       const neg = sel.negate();
       if (digit === 0)
-        f = f.add(comp[start]);
+        f = f.add(comp[start2]);
       else
         p = p.add(digit < 0 ? neg : sel);
     }
@@ -1579,17 +1662,17 @@ var _2n2 = /* @__PURE__ */ BigInt(2);
 var _3n2 = /* @__PURE__ */ BigInt(3);
 var _4n3 = /* @__PURE__ */ BigInt(4);
 var os2ip = bytesToNumberBE;
-function i2osp(value, length) {
-  asafenumber(value);
+function i2osp(value2, length) {
+  asafenumber(value2);
   asafenumber(length);
   if (length < 0 || length > 4)
     throw new Error("invalid I2OSP length: " + length);
-  if (value < 0 || value > 2 ** (8 * length) - 1)
-    throw new Error("invalid I2OSP input: " + value);
+  if (value2 < 0 || value2 > 2 ** (8 * length) - 1)
+    throw new Error("invalid I2OSP input: " + value2);
   const res = Array.from({ length }).fill(0);
   for (let i = length - 1; i >= 0; i--) {
-    res[i] = value & 255;
-    value >>>= 8;
+    res[i] = value2 & 255;
+    value2 >>>= 8;
   }
   return new Uint8Array(res);
 }
@@ -1887,11 +1970,11 @@ function mapToCurveSimpleSWU(Fp3, opts) {
     tv5 = F.mul(tv6, B);
     tv2 = F.add(tv2, tv5);
     x2 = F.mul(tv1, tv3);
-    const { isValid, value } = sqrtRatio(tv2, tv6);
+    const { isValid, value: value2 } = sqrtRatio(tv2, tv6);
     y = F.mul(tv1, u);
-    y = F.mul(y, value);
+    y = F.mul(y, value2);
     x2 = F.cmov(x2, tv3, isValid);
-    y = F.cmov(y, value, isValid);
+    y = F.cmov(y, value2, isValid);
     const e1 = F.isOdd(u) === F.isOdd(y);
     y = F.cmov(F.neg(y), y, e1);
     const tv4_inv = FpInvertBatch(F, [tv4], true)[0];
@@ -3373,7 +3456,7 @@ var _2n5 = /* @__PURE__ */ BigInt(2);
 var _3n5 = /* @__PURE__ */ BigInt(3);
 var _6n = /* @__PURE__ */ BigInt(6);
 var _12n = /* @__PURE__ */ BigInt(12);
-var isObj = (value) => !!value && typeof value === "object";
+var isObj = (value2) => !!value2 && typeof value2 === "object";
 function calcFrobeniusCoefficients(Fp3, nonResidue, modulus, degree, num = 1, divisor) {
   asafenumber(num, "num");
   asafenumber(degree, "degree");
@@ -4404,20 +4487,20 @@ var coder = (name, Fp3, b, encode, decode, yparts) => {
     },
     decode(bytes) {
       const raw = allowUncompressed ? abytes2(bytes, void 0, "point") : abytes2(bytes, W, "signature");
-      const { compressed, infinity, sort, value } = parseMask(raw);
+      const { compressed, infinity, sort, value: value2 } = parseMask(raw);
       if (!allowUncompressed && !compressed)
         throw new Error("invalid signature: expected compressed encoding");
       const len = compressed ? W : 2 * W;
-      if (value.length !== len)
+      if (value2.length !== len)
         throw new Error(`invalid ${name} point: expected ${len} bytes`);
       if (infinity) {
-        for (const b2 of value) {
+        for (const b2 of value2) {
           if (b2)
             throw new Error(`invalid ${name} point: non-canonical zero`);
         }
         return { x: F.ZERO, y: F.ZERO };
       }
-      const x = dec(compressed ? value : value.subarray(0, W));
+      const x = dec(compressed ? value2 : value2.subarray(0, W));
       let y;
       if (compressed) {
         y = F.sqrt(F.add(F.pow(x, _3n6), b));
@@ -4426,7 +4509,7 @@ var coder = (name, Fp3, b, encode, decode, yparts) => {
         if (sortBit(yparts(y), BaseFp.ORDER) !== sort)
           y = F.neg(y);
       } else {
-        y = dec(value.subarray(W));
+        y = dec(value2.subarray(W));
       }
       if (!compressed && F.is0(x) && F.is0(y))
         throw new Error(`invalid ${name} point: uncompressed`);
@@ -4913,13 +4996,20 @@ var Pointk1 = /* @__PURE__ */ weierstrass(secp256k1_CURVE, {
 });
 var secp256k1 = /* @__PURE__ */ ecdsa(Pointk1, sha256);
 export {
+  ask,
   certificateMessage,
   decodeCertificate,
+  decodeJson,
   fromHex,
+  of,
+  report,
   secp256k1,
   sha256,
+  show,
+  start,
   taggedHash,
   toHex,
+  value,
   verifyCertificate,
   verifyRound,
   verifySignature
