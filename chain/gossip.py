@@ -13,6 +13,7 @@ from collections.abc import Callable
 from bft.crypto.hashing import sha256
 from bft.errors import DecodeError, Refused
 from chain.bitcoin.ledger import Coins
+from chain.core_door import BEFORE_VERACK, CoreDoor, concerns
 from chain.gossip_events import (
     Announce,
     BlockSubmitted,
@@ -60,6 +61,7 @@ from chain.records.peer_message import (
     encode_inventory,
     encode_nonce,
 )
+from chain.records.profile import Profile
 from chain.relay import TRANSACTION_KINDS, Relay, decode_submitted
 from chain.sync import Sync
 from chain.tree import BlockTree, TipChanged
@@ -91,10 +93,11 @@ class Gossip:
         neighbourhood: Neighbourhood = _ALONE,
         book: AddressBook | None = None,
         shuns: Callable[[str, int], bool] = lambda host, now_s: False,
+        profile: Profile | None = None,
     ) -> None:
         """
         Args:
-            tree, coins, stored, evidence: as Intake.
+            tree, coins, stored, evidence, profile: as Intake.
             nonce: random, u64.
             neighbourhood, book, shuns: as Neighbours; without a book an empty one.
         """
@@ -107,10 +110,12 @@ class Gossip:
             coins=coins,
             stored=stored,
             verified=lambda transaction: self.relay.pool.is_verified(transaction),
+            profile=profile,
         )
         self.relay = Relay(self.intake.coins_after_tip)
         self.peers: dict[int, Peer] = {}
         self.sync = Sync(self.intake, self.peers, self._spread, self._drop)
+        self.core_door = CoreDoor(self.intake.profile, self.sync.ready)
         self._handshake = Handshake(
             nonce=nonce,
             user_agent=user_agent,
@@ -136,6 +141,7 @@ class Gossip:
             "block": self._on_block,
             "tx": self._on_tx,
             "getcerthdrs": self._on_getcertheaders,
+            "getheaders": self.core_door.on_getheaders,
             "certheaders": self.sync.on_certheaders,
             "finality": self._on_finality,
             "evidence": self._on_evidence,
@@ -223,11 +229,11 @@ class Gossip:
                 effects += tuple(
                     Send(peer=peer.number, command=item.command, payload=item.payload)
                     for peer in self.sync.ready()
-                    if peer is not source and (peer.passes_transactions or not item.transactions)
+                    if peer is not source and concerns(item, peer)
                 )
             else:
                 effects += (item,)
-        return effects
+        return effects + self.core_door.tell(taken)
 
     def _on_tick(self, now_ms: int) -> Effects:
         effects: Effects = ()
@@ -245,7 +251,8 @@ class Gossip:
         superfluous = self.neighbours.outbound.superfluous(self.peers.values(), now_ms)
         if superfluous is not None:
             effects += self._let_go(superfluous, "one peer more than needed", now_ms)
-        stale = now_ms - self.intake.tree.tip.time * 1000 > self._stale_ms
+        waits = any(peer.requested for peer in self.peers.values())
+        stale = not waits and now_ms - self.intake.tree.tip.time * 1000 > self._stale_ms
         return effects + self.sync.tick(now_ms) + self.neighbours.tick(now_ms, stale=stale)
 
     def _ping(self, peer: Peer, now_ms: int) -> Effects:
@@ -273,6 +280,8 @@ class Gossip:
             if command in HANDSHAKE_COMMANDS:
                 effects = self._handshake.take(peer, command, payload, now_ms)
                 return effects + (self._on_ready(peer, now_ms) if peer.ready else ())
+            if not peer.ready and command in BEFORE_VERACK:
+                return ()
             if not peer.ready:
                 raise Refused("no-handshake", f"{command!r} came before the handshake was done")
             handler = self._handlers.get(command)

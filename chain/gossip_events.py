@@ -204,6 +204,15 @@ class ServeHeaders:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ServeCoreHeaders:
+    """Send the plain headers of final blocks after the first of `locator` that is final here."""
+
+    peer: int
+    locator: tuple[bytes, ...]  # 32 bytes each, newest first
+    stop: bytes  # 32, the last one that is wanted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CheckScripts:
     """Run these, beside everything else, and say so with `ScriptsChecked`."""
 
@@ -214,5 +223,15 @@ class CheckScripts:
 Saved = SaveBlock | SaveFinal | SaveFinality | SaveEvidence
 Taken = Saved | TipChanged | Announce | CheckScripts
 """What `chain.intake` answers."""
-Effect = Saved | TipChanged | Send | Dial | Drop | ServeBlocks | ServeHeaders | CheckScripts
+Effect = (
+    Saved
+    | TipChanged
+    | Send
+    | Dial
+    | Drop
+    | ServeBlocks
+    | ServeHeaders
+    | ServeCoreHeaders
+    | CheckScripts
+)
 Effects = tuple[Effect, ...]

@@ -39,7 +39,7 @@ from chain.records.evidence import (
     federation_fault,
 )
 from chain.records.peer_message import encode_inventory
-from chain.records.profile import profile_of
+from chain.records.profile import Profile, profile_of
 from chain.records.transaction import Transaction
 from chain.rules.limits import FUTURE_S_MAX
 from chain.scripts import RUN_MAX, WAITING_MAX, Due, Waiting
@@ -72,9 +72,11 @@ class Intake:
         stored: Callable[[bytes], Block | None],
         evidence: tuple[Evidence, ...] = (),
         verified: Callable[[Transaction], bool] | None = None,
+        profile: Profile | None = None,
     ) -> None:
         """All from the store: `coins` after the final block, `stored` a block by its hash.
 
+        `profile`: by chain/network.py; None where `params` say it all, as they do but for signet.
         `verified`: see `chain.bitcoin.ledger.connect`.
         """
         self._verified = verified
@@ -83,7 +85,7 @@ class Intake:
         self._ahead, self._stored = CoinsAhead(coins, self.find), stored
         self._unsaved: dict[bytes, Block] = {}  # taken in since the last step
         self.chain_id, self.federation_key, self.params = chain_id, federation_key, params
-        self.profile = profile_of(params.profile)
+        self.profile = profile_of(params.profile) if profile is None else profile
         self.tree = tree
         self.pending: Finality | None = None  # highest word on a block that we do not have
         self.fault = next((e for e in evidence if isinstance(e, FederationFault)), None)

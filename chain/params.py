@@ -6,8 +6,11 @@ here.
 Pure.
 """
 
+from msgspec.structs import replace
+
 from bft.codec.canonical import Record
 from bft.codec.types import U8, U16, U32, U63, Name
+from chain.records import profile as profiles
 
 
 class Params(Record):
@@ -138,4 +141,13 @@ MINIMAL = Params(
 )
 """Cycles of seconds, for the demonstration and the tests."""
 
-PRESETS = {"main": MAIN, "minimal": MINIMAL}
+SIGNET = replace(
+    MINIMAL,
+    name=b"signet",
+    profile=profiles.SIGNET.number,
+    block_ms=profiles.SIGNET.block_ms_min,
+    halving_interval=210_000,
+)
+"""Cycles of seconds and the work of a block, so that a stock Bitcoin Core can follow."""
+
+PRESETS = {"main": MAIN, "minimal": MINIMAL, "signet": SIGNET}

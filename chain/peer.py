@@ -24,6 +24,7 @@ PER_MINUTE = {
     "block": 60,  # that nobody asked for; those asked for are free
     "tx": 300,
     "getcerthdrs": 240,
+    "getheaders": 240,
     "certheaders": 240,
     "finality": 120,
     "evidence": 20,
@@ -83,6 +84,7 @@ class Peer:
     block_ms: int = 0  # when it last brought a block that was new here
     transaction_ms: int = 0  # the same, a transaction
     wants_addrv2: bool = False
+    asks_as_core: bool = False  # it has asked for Core's headers
     height: int = 0  # up to which it has blocks, as far as we know
     headers_asked_ms: int | None = None  # since when we wait for its certheaders
     wanted: deque[bytes] = field(default_factory=deque)  # at most WANTED_MAX

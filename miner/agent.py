@@ -9,6 +9,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from bft.codec.canonical import Record, encode
@@ -19,6 +20,7 @@ from chain.federation.answers import ACCEPTED
 from chain.federation.client import FederationClient
 from chain.federation.contribution import fetch_contribution
 from chain.federation.template import fetch_template
+from chain.network import network_of
 from chain.records.block import build_block, decode_block
 from chain.records.certificate import decode_certificate
 from chain.records.contribution import (
@@ -31,7 +33,6 @@ from chain.records.contribution import (
 )
 from chain.records.contribution import Register as RegisterRecord
 from chain.records.operations import encode_operation
-from chain.records.profile import profile_of
 from chain.rules.families.registry import segment_parameters
 from chain.rules.reward import subsidy
 from chain.validation import verify_certificate
@@ -43,6 +44,7 @@ from miner.duties import Session
 from miner.files import CertificateStore, EventFile, ModelCache, UnitStore
 from miner.profile import load_profile, memory_bytes, save_profile
 from miner.session import step
+from miner.solving import finished
 from miner.workshop import Progress, Workshop
 
 POLL_MS_MIN = 250
@@ -72,7 +74,7 @@ class Agent:
         """`show` hears of every event."""
         self._show = show
         self._key, self._genesis, self._config = home.key, home.genesis, home.config
-        self._path = home.path
+        self._path, self._network = home.path, network_of(home.genesis)
         self._client, self._workshop, self._nodes = client, workshop, nodes
         self._units, self._models = UnitStore(home.path), ModelCache(home.path)
         self._blocks = MadeBlocks(home.path)
@@ -319,9 +321,17 @@ class Agent:
                 winner=self._key.public_key,
                 transactions=offer.transactions,
                 evidence=offer.evidence,
-                profile=profile_of(self._genesis.params.profile),
+                profile=self._network,
             )
             self._blocks.keep(action.certificate, block)
+        block = await finished(
+            block,
+            self._network,
+            self._client.solve,
+            partial(self._blocks.keep, action.certificate),
+            lambda tried: self.tell("working", height=certificate.height, tried=tried),
+            self._genesis.params.block_ms / 1000,
+        )
         said = await self._client.offer_block(block, self._nodes)
         taken = [url for url in said if said[url].code == ACCEPTED]
         for url in said:

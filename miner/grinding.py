@@ -20,6 +20,7 @@ from chain.records.profile import Profile
 from chain.signet.grind import STEP, search, stripes, with_nonce
 
 WORKERS_MAX = 16
+NICENESS = 5  # a replica on the same machine has to answer meanwhile
 
 
 def cores() -> int:
@@ -89,6 +90,7 @@ async def _worker(block: bytes, profile: Profile, number: int, workers: int) -> 
 
 def work(header: bytes, target: int, worker: int, workers: int) -> None:
     """One worker: its share of all nonces, until one is found or nobody listens."""
+    os.nice(NICENESS)
     tried = 0
     for first in stripes(worker, workers):
         nonce = search(header, target, first, STEP)

@@ -34,6 +34,7 @@ PURE = (
     "chain/rules/",
     "chain/validation.py",
     "chain/tree.py",
+    "chain/core_door.py",
     "chain/gossip.py",
     "chain/gossip_events.py",
     "chain/intake.py",

@@ -30,6 +30,7 @@ from chain.federation.answers import (
 from chain.federation.members import newest_epochs
 from chain.federation.panel import Panel, gather_enough
 from chain.federation.receipts import Signed, concluded, read_receipt
+from chain.federation.solving import solve
 from chain.federation.transport import (
     EXCHANGE_S,
     JSON_BYTES_MAX,
@@ -42,6 +43,7 @@ from chain.federation.uploading import send_in_chunks, send_whole
 from chain.records.certificate import CERTIFICATE_BYTES, BlockCertificate
 from chain.records.contribution import StorageReceipt
 from chain.records.federation import FEDERATION_KEY_BYTES_MAX, FederationKey, Genesis
+from chain.records.profile import Profile
 from chain.records.score_log import ENTRY_BYTES_MAX, Assigned, Scored
 from chain.rules.limits import RECEIPT_BYTES_MAX
 from chain.validation import verify_certificate
@@ -371,6 +373,10 @@ class FederationClient:
         urls = [*self._urls, *(base_url(node) for node in nodes)]
         said = await asyncio.gather(*(post(url) for url in urls))
         return {url: verdict for url, verdict in zip(urls, said, strict=True) if verdict}
+
+    async def solve(self, draft: bytes, profile: Profile) -> bytes:
+        """Have a draft signed by the replicas; see `chain.federation.solving.solve`."""
+        return await solve(self._transport, self._urls, draft, profile)
 
     # How it asks.
 

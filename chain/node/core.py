@@ -19,6 +19,7 @@ from chain.gossip_events import (
     SaveFinal,
     SaveFinality,
 )
+from chain.network import magic_of, network_of
 from chain.node.config import NodeConfig, load_genesis, member_url, pinned_key
 from chain.node.peers_file import PeersFile
 from chain.node.showing import Showing
@@ -50,6 +51,7 @@ class NodeCore:
         self.config, self.now_ms = config, now_ms
         self.genesis = load_genesis(Path(config.genesis))
         self.chain_id = self.genesis.chain_id
+        self.magic = magic_of(self.genesis)
         self.federation_key = pinned_key(config, self.chain_id)
         self._lock = _take_lock(Path(config.home))
         try:
@@ -89,6 +91,7 @@ class NodeCore:
             ),
             book=self.peers_file.book,
             shuns=self.store.is_discouraged,
+            profile=network_of(self.genesis),
         )
         self.showing = Showing(self.chain_id, self.genesis.params)
         self.epochs = self.store.epochs()  # verified, from epoch 0 on

@@ -3,9 +3,17 @@
 from collections.abc import Iterator
 
 from chain.bitcoin.ledger import Coin, Outpoint
+from chain.gossip_events import ServeCoreHeaders
 from chain.node.core import NodeCore
 from chain.node.store import Store
-from chain.records.block import Block, CertifiedHeader, decode_certified_header
+from chain.records.block import (
+    HEADER_BYTES,
+    Block,
+    CertifiedHeader,
+    block_hash,
+    decode_certified_header,
+)
+from chain.records.core_message import HEADERS_MAX
 
 
 def spent_by(store: Store, block: Block) -> dict[Outpoint, Coin]:
@@ -28,6 +36,24 @@ def header_at(core: NodeCore, height: int) -> CertifiedHeader | None:
         return decode_certified_header(data)
     best = core.tree.best
     return best if best is not None and best.certificate.height == height else None
+
+
+def core_headers(store: Store, asked: ServeCoreHeaders) -> list[bytes]:
+    """Plain headers (80 bytes) of final blocks after the first of the locator that is final.
+
+    None of them known: from block 1 on.
+    """
+    known = next(filter(None, map(store.header_of, asked.locator)), None)
+    height = 0 if known is None else decode_certified_header(known).certificate.height
+    headers: list[bytes] = []
+    while len(headers) < HEADERS_MAX:
+        found = store.final_header(height + len(headers) + 1)
+        if found is None:
+            break
+        headers.append(found[:HEADER_BYTES])
+        if block_hash(headers[-1]) == asked.stop:
+            break
+    return headers
 
 
 def headers_down(core: NodeCore, height: int, count: int) -> Iterator[CertifiedHeader]:

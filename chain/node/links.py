@@ -23,18 +23,18 @@ class Link:
         host: str,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        chain_id: bytes,
+        magic: bytes,
     ) -> None:
-        """`number` names the link towards Gossip; `host` is the peer's address."""
+        """`number` names the link towards Gossip; `host`: the peer's address; `magic`: 4 bytes."""
         self.number, self.host = number, host
-        self._reader, self._writer, self._chain_id = reader, writer, chain_id
+        self._reader, self._writer, self._magic = reader, writer, magic
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._waiting = 0
         self._closed, self._ended = asyncio.Event(), asyncio.Event()
 
     def send(self, command: str, payload: bytes) -> bool:
         """Queues one message.  False: the peer is too slow, and should be dropped."""
-        frame = encode_frame(self._chain_id, command, payload)
+        frame = encode_frame(self._magic, command, payload)
         if self._waiting + len(frame) > OUTBOX_BYTES_MAX:
             return False
         self._waiting += len(frame)
@@ -76,7 +76,7 @@ class Link:
     async def _read(self, on_message: Callable[[int, str, bytes], None]) -> None:
         while True:
             header = decode_frame_header(
-                self._chain_id, await self._reader.readexactly(FRAME_HEADER_BYTES)
+                self._magic, await self._reader.readexactly(FRAME_HEADER_BYTES)
             )
             payload = header.check(await self._reader.readexactly(header.length))
             on_message(self.number, header.command, payload)

@@ -31,6 +31,7 @@ from chain.gossip_events import (
     ScriptsChecked,
     Send,
     ServeBlocks,
+    ServeCoreHeaders,
     ServeHeaders,
     Tick,
 )
@@ -38,9 +39,11 @@ from chain.node.anchor import anchored
 from chain.node.config import NodeConfig, split_endpoint
 from chain.node.core import NodeCore, unix_ms
 from chain.node.doors import make_app
+from chain.node.history import core_headers
 from chain.node.links import Link
 from chain.node.replicas import poll_replica
 from chain.peers.connection import Connection
+from chain.records.core_message import encode_headers
 from chain.records.federation import FederationKey
 from chain.records.peer_address import PeerAddress, Scope, parse_address
 from chain.records.peer_message import (
@@ -188,6 +191,9 @@ class NodeService:
                 self._serve_blocks(peer, hashes)
             case ServeHeaders(peer=peer, height=height, block=block):
                 self._serve_headers(peer, height, block)
+            case ServeCoreHeaders(peer=peer):
+                headers = core_headers(self.core.store, effect)
+                self._send(peer, "headers", encode_headers(headers))
             case CheckScripts():
                 self._spawn(self._check_scripts(effect))
             case TipChanged(view=view):
@@ -304,7 +310,7 @@ class NodeService:
         number = self._numbers
         address = _endpoint(writer)
         self.core.addresses[number] = address
-        link = self._links[number] = Link(number, host, reader, writer, self.core.chain_id)
+        link = self._links[number] = Link(number, host, reader, writer, self.core.magic)
         came = PeerConnected(
             peer=number,
             outbound=kind.outbound,

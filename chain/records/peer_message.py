@@ -1,6 +1,6 @@
 """What chain nodes say to each other: Bitcoin's version 1 frames, Bitcoin's messages, four of ours.
 
-A frame: magic (the chain id's first 4 bytes), command (12 bytes, zero-padded), payload length
+A frame: magic (4 bytes, chain/network.py), command (12 bytes, zero-padded), payload length
 (u32), checksum (first 4 bytes of the double SHA-256), payload.
 Source: Bitcoin Core, protocol.h and net_processing.cpp; BIP 144 for witness blocks.
 Pure.
@@ -13,6 +13,7 @@ from bft.crypto.hashing import double_sha256
 from bft.errors import DecodeError
 from chain.federation.api import BLOCK_BYTES_MAX
 from chain.records.block import CERTIFIED_HEADER_BYTES_MAX
+from chain.records.core_message import GETHEADERS_BYTES_MAX
 from chain.records.evidence import EVIDENCE_BYTES_MAX
 from chain.records.peer_address import ADDRESSES_MAX, ADDRV2_BYTES_MAX
 from chain.records.serialization import Reader, blob, compact_size
@@ -47,6 +48,7 @@ PAYLOAD_MAX = {
     "block": BLOCK_BYTES_MAX,
     "tx": TRANSACTION_WEIGHT_MAX,  # all witness, at the most
     "getcerthdrs": 36,
+    "getheaders": GETHEADERS_BYTES_MAX,
     "certheaders": 9 + CERTIFIED_HEADERS_MAX * (3 + CERTIFIED_HEADER_BYTES_MAX),
     "finality": 84,
     "evidence": EVIDENCE_BYTES_MAX,
@@ -73,23 +75,23 @@ class FrameHeader:
         return payload
 
 
-def encode_frame(chain_id: bytes, command: str, payload: bytes) -> bytes:
+def encode_frame(magic: bytes, command: str, payload: bytes) -> bytes:
     """One message as it travels."""
     name = command.encode("ascii")
     assert len(name) <= 12 and len(payload) <= PAYLOAD_BYTES_MAX
     length = len(payload).to_bytes(4, "little")
     checksum = double_sha256(payload)[:4]
-    return chain_id[:4] + name.ljust(12, b"\x00") + length + checksum + payload
+    return magic[:4] + name.ljust(12, b"\x00") + length + checksum + payload
 
 
-def decode_frame_header(chain_id: bytes, data: bytes) -> FrameHeader:
+def decode_frame_header(magic: bytes, data: bytes) -> FrameHeader:
     """The header in FRAME_HEADER_BYTES bytes.
 
     Raises:
         DecodeError: of another chain, no command, or a payload longer than its kind may have.
     """
     reader = Reader(data)
-    if reader.take(4) != chain_id[:4]:
+    if reader.take(4) != magic[:4]:
         raise DecodeError("a message of another chain")
     name = reader.take(12).rstrip(b"\x00")
     if not name or not all(0x21 <= letter <= 0x7E for letter in name):

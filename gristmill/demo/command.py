@@ -38,6 +38,14 @@ from gristmill.demo.plan import Fault, Plan
     "create --help`).  Default: digits.",
 )
 @click.option(
+    "--params",
+    type=click.Choice(["minimal", "signet"]),
+    default="minimal",
+    show_default=True,
+    help="Constants of the chain, unless a job brings its own.  signet: blocks that a stock "
+    "bitcoind follows; each costs seconds of work.",
+)
+@click.option(
     "--data", type=click.Path(path_type=Path), help="The source of the job's data, if it needs one."
 )
 @click.option(
@@ -62,6 +70,7 @@ def demo(
     cycles: int,
     fault: str,
     job: str | None,
+    params: str,
     data: Path | None,
     home: Path | None,
     keep: bool,
@@ -93,6 +102,7 @@ def demo(
         fault=Fault(fault),
         home=place,
         job=job,
+        params=params,
         data=data,
     )
     if temporary:

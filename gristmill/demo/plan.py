@@ -32,6 +32,7 @@ class Plan:
     fault: Fault
     home: Path
     job: str | None = None  # a job's directory, its file, or the name of one; None: digits
+    params: str = "minimal"  # constants of the chain without a job of its own
     data: Path | None = None  # where the job's data come from, if it is to be prepared
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from bft.errors import Unavailable
 from chain.audit.archive import open_archive
 from chain.node.config import NodeConfig, save_config
 from chain.node.service import run_node
-from chain.params import MINIMAL
+from chain.params import PRESETS
 from chain.records.federation import Genesis
 from chain.records.score_log import Revealed
 from chain.rules.beacon import cycle_ms
@@ -100,7 +100,9 @@ class Demonstration:
         plan = self._plan
         if plan.job is None:
             job, snapshot = digits_job()
-            return JobDirectory(job=job, params=MINIMAL, snapshot=snapshot)
+            params = PRESETS[plan.params]
+            self._patience_s = max(CYCLE_S, cycle_ms(params) // 1000)
+            return JobDirectory(job=job, params=params, snapshot=snapshot)
         home = Path(plan.job)
         if (home / JOB).is_file():
             made = open_job(home)

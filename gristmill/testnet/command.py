@@ -24,10 +24,11 @@ from gristmill.testnet.plan import Network, Plan
 )
 @click.option(
     "--params",
-    type=click.Choice(["minimal", "main"]),
+    type=click.Choice(["minimal", "main", "signet"]),
     default="minimal",
     show_default=True,
-    help="Constants of the chain: cycles of seconds, or of twenty minutes.",
+    help="Constants of the chain: cycles of seconds, or of twenty minutes, or seconds and blocks "
+    "that a stock bitcoind follows.",
 )
 @click.option(
     "--standby",
