@@ -40,8 +40,13 @@ class Chain:
     def line(self) -> str:
         """For people."""
         why = f"; {self.text}" if self.text else ""
-        blocks = f"blocks {self.first} to {self.last} are those of the log" if self.last else ""
-        return f"chain at {self.name}: {blocks or 'no block was compared'}{why}"
+        if not self.last:
+            compared = "no block was compared"
+        elif self.first == self.last:
+            compared = f"block {self.last} is that of the log"
+        else:
+            compared = f"blocks {self.first} to {self.last} are those of the log"
+        return f"chain at {self.name}: {compared}{why}"
 
 
 class BlockCheck:

@@ -145,7 +145,8 @@ class Before:
     def line(self) -> str:
         """For people."""
         how = "audited before" if self.passed else "audited before an interruption"
-        cycles = f"cycles 1 to {self.cycles}" if self.cycles else "the key ceremony"
+        many = f"cycles 1 to {self.cycles}" if self.cycles > 1 else "cycle 1"
+        cycles = many if self.cycles else "the key ceremony"
         return f"{cycles}: {how}, on {self.audited}, {self.entries} entries; everything followed"
 
 
