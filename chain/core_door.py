@@ -32,11 +32,21 @@ class CoreDoor:
 
     def on_getheaders(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
         """It follows final blocks from now on."""
+        return self._asked(peer, payload, inventory=False)
+
+    def on_getblocks(self, peer: Peer, payload: bytes, now_ms: int) -> Effects:
+        """The same question in its older form, as btcd asks it."""
+        return self._asked(peer, payload, inventory=True)
+
+    def _asked(self, peer: Peer, payload: bytes, *, inventory: bool) -> Effects:
         if not self._open:
             return ()
         asked = decode_getheaders(payload)
         peer.asks_as_core = True
-        return (ServeCoreHeaders(peer=peer.number, locator=asked.locator, stop=asked.stop),)
+        effect = ServeCoreHeaders(
+            peer=peer.number, locator=asked.locator, stop=asked.stop, inventory=inventory
+        )
+        return (effect,)
 
     def tell(self, taken: tuple[Taken, ...]) -> Effects:
         """The newest block that became final; Core asks for headers then."""

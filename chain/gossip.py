@@ -142,6 +142,7 @@ class Gossip:
             "tx": self._on_tx,
             "getcerthdrs": self._on_getcertheaders,
             "getheaders": self.core_door.on_getheaders,
+            "getblocks": self.core_door.on_getblocks,
             "certheaders": self.sync.on_certheaders,
             "finality": self._on_finality,
             "evidence": self._on_evidence,

@@ -210,6 +210,7 @@ class ServeCoreHeaders:
     peer: int
     locator: tuple[bytes, ...]  # 32 bytes each, newest first
     stop: bytes  # 32, the last one that is wanted
+    inventory: bool = False  # only their hashes are wanted, in an inv
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,6 +25,7 @@ PER_MINUTE = {
     "tx": 300,
     "getcerthdrs": 240,
     "getheaders": 240,
+    "getblocks": 240,
     "certheaders": 240,
     "finality": 120,
     "evidence": 20,

@@ -13,7 +13,8 @@ from chain.records.block import (
     block_hash,
     decode_certified_header,
 )
-from chain.records.core_message import HEADERS_MAX
+from chain.records.core_message import HEADERS_MAX, encode_headers
+from chain.records.peer_message import INVENTORY_MAX, encode_inventory
 
 
 def spent_by(store: Store, block: Block) -> dict[Outpoint, Coin]:
@@ -38,15 +39,22 @@ def header_at(core: NodeCore, height: int) -> CertifiedHeader | None:
     return best if best is not None and best.certificate.height == height else None
 
 
-def core_headers(store: Store, asked: ServeCoreHeaders) -> list[bytes]:
-    """Plain headers (80 bytes) of final blocks after the first of the locator that is final.
+def answer_core(store: Store, asked: ServeCoreHeaders) -> tuple[str, bytes]:
+    """(command, payload): plain headers of final blocks, or their hashes.
 
-    None of them known: from block 1 on.
+    They begin after the first of the locator that is final here; if none is, with block 1.
     """
+    if asked.inventory:
+        hashes = [block_hash(header) for header in _after(store, asked, INVENTORY_MAX)]
+        return "inv", encode_inventory(hashes)
+    return "headers", encode_headers(_after(store, asked, HEADERS_MAX))
+
+
+def _after(store: Store, asked: ServeCoreHeaders, most: int) -> list[bytes]:
     known = next(filter(None, map(store.header_of, asked.locator)), None)
     height = 0 if known is None else decode_certified_header(known).certificate.height
     headers: list[bytes] = []
-    while len(headers) < HEADERS_MAX:
+    while len(headers) < most:
         found = store.final_header(height + len(headers) + 1)
         if found is None:
             break

@@ -39,11 +39,10 @@ from chain.node.anchor import anchored
 from chain.node.config import NodeConfig, split_endpoint
 from chain.node.core import NodeCore, unix_ms
 from chain.node.doors import make_app
-from chain.node.history import core_headers
+from chain.node.history import answer_core
 from chain.node.links import Link
 from chain.node.replicas import poll_replica
 from chain.peers.connection import Connection
-from chain.records.core_message import encode_headers
 from chain.records.federation import FederationKey
 from chain.records.peer_address import PeerAddress, Scope, parse_address
 from chain.records.peer_message import (
@@ -192,8 +191,7 @@ class NodeService:
             case ServeHeaders(peer=peer, height=height, block=block):
                 self._serve_headers(peer, height, block)
             case ServeCoreHeaders(peer=peer):
-                headers = core_headers(self.core.store, effect)
-                self._send(peer, "headers", encode_headers(headers))
+                self._send(peer, *answer_core(self.core.store, effect))
             case CheckScripts():
                 self._spawn(self._check_scripts(effect))
             case TipChanged(view=view):

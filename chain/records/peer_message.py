@@ -49,6 +49,7 @@ PAYLOAD_MAX = {
     "tx": TRANSACTION_WEIGHT_MAX,  # all witness, at the most
     "getcerthdrs": 36,
     "getheaders": GETHEADERS_BYTES_MAX,
+    "getblocks": GETHEADERS_BYTES_MAX,
     "certheaders": 9 + CERTIFIED_HEADERS_MAX * (3 + CERTIFIED_HEADER_BYTES_MAX),
     "finality": 84,
     "evidence": EVIDENCE_BYTES_MAX,
