@@ -78,9 +78,10 @@ def decode_book(data: bytes, now_s: int) -> tuple[AddressBook, list[str]]:
 
 def _entry(kept: KeptAddress) -> Entry:
     address = parse_address(kept.address)
-    numbers = (kept.seen_s, kept.succeeded_s, kept.attempted_s, kept.failures, kept.services)
-    if address is None or not all(0 <= number < 2**64 for number in numbers):
-        raise DecodeError(f"{kept.address!r}: no address, or a number below 0 or above 2**64")
+    numbers = (kept.seen_s, kept.succeeded_s, kept.attempted_s, kept.failures)
+    fits = all(0 <= number < 2**32 for number in numbers) and 0 <= kept.services < 2**64
+    if address is None or not fits:
+        raise DecodeError(f"{kept.address!r}: no address, or a number that is out of its range")
     try:
         group = bytes.fromhex(kept.source_group)
     except ValueError:

@@ -23,6 +23,7 @@ from tests.mutants.membership import CHANGES
 from tests.mutants.mill import MILL
 from tests.mutants.mutant import Mutant, NoSuchText, mutated
 from tests.mutants.node import NODE
+from tests.mutants.peers import PEERS
 from tests.mutants.sharing import SHARING
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +38,7 @@ COPIED = (
     "tests",
     "benchmarks",
 )
-MUTANTS = (*LISTED, *FURTHER, *EPOCHS, *SHARING, *CHANGES, *MILL, *NODE, *AUDITORS)
+MUTANTS = (*LISTED, *FURTHER, *EPOCHS, *SHARING, *CHANGES, *MILL, *NODE, *PEERS, *AUDITORS)
 SURVIVED = 6
 STALE = 2
 TESTS_FAILED = 1  # pytest's statuses

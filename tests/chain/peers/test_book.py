@@ -244,6 +244,7 @@ GOOD = encode_book(book_of(), [])
         GOOD.replace(b'"addresses":[]', b'"addresses":[["x",  "", 1, 1, 1, 1, 1, true]]'),
         GOOD.replace(b'"addresses":[]', b'"addresses":[["1.2.3.4:5","",-1,1,1,1,1,true]]'),
         GOOD.replace(b'"addresses":[]', b'"addresses":[["1.2.3.4:5","x",1,1,1,1,1,true]]'),
+        GOOD.replace(b'"addresses":[]', b'"addresses":[["1.2.3.4:5","",1,4294967296,1,1,1,true]]'),
         GOOD.replace(b'"anchors":[]', b'"anchors":["x"]'),
         GOOD.replace(b'"anchors":[]', b'"anchors":["1.2.3.4:1","1.2.3.4:2","1.2.3.4:3"]'),
     ],

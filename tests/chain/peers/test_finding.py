@@ -6,7 +6,7 @@ from chain.gossip_events import MessageCame, PeerConnected
 from chain.peers.book import AddressBook
 from chain.peers.connection import Connection
 from chain.peers.outbound import BLOCK_ONLY_MAX, FEELER_EVERY_MS, FULL_RELAY_MAX
-from chain.records.peer_address import Announced, encode_addrv2
+from chain.records.peer_address import Announced, PeerAddress, encode_addrv2
 from chain.records.peer_message import NODE_WITNESS, PROTOCOL_VERSION, SERVICES, Version
 from tests.chain.peers_network import Member, World, place
 
@@ -106,6 +106,20 @@ def test_an_attacker_that_floods_a_node_with_its_addresses_does_not_get_all_its_
     mine = {each.address for each in attackers} & outbound
     assert len(mine) <= 2, "one in each of its netgroups"
     assert len(outbound & {each.address for each in honest}) >= FULL_RELAY_MAX
+
+
+def test_a_book_full_of_one_netgroup_gives_it_one_slot() -> None:
+    world = World()
+    node = world.add(Member(1, place(1)))
+    crowd = [PeerAddress(place(70).host + number, 7500) for number in range(40)]
+    for number, address in enumerate([*crowd, place(80), place(81)]):
+        world.add(Member(100 + number, address))
+        told = Announced(time=world.now_ms // 1000, services=SERVICES, address=address)
+        node.book.add((told,), place(100 + number), world.now_ms // 1000)
+    assert len(node.book) > 30
+    world.pass_time(60)
+    slots = node.of(Connection.FULL_RELAY) | node.of(Connection.BLOCK_ONLY)
+    assert {place(80), place(81)} < slots and len(slots) == 3
 
 
 def test_after_a_clean_end_the_block_only_peers_are_dialled_first() -> None:
