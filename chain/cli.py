@@ -14,6 +14,7 @@ import click
 from bft.errors import DecodeError
 from chain.command_group import InOrder
 from chain.homes import home_option
+from chain.snapshot.cli import snapshot
 
 HOME = home_option("node", "The node's directory, with its node.yaml.")
 URL = click.option("--url", help="Ask a running node here instead, for example http://host:7501.")
@@ -128,6 +129,9 @@ def block(reference: str, home: Path, url: str | None, as_json: bool) -> None:
     _show(describe_block(_find_block(reference, home, url)), as_json)
 
 
+node.add_command(snapshot)
+
+
 def _status(home: Path, url: str | None) -> dict[str, Any]:
     if url is not None:
         from chain.federation.api import STATUS
@@ -175,7 +179,8 @@ class _Reading:
             raise FileNotFoundError(2, "no node has run in this home", str(home))
         self._genesis = load_genesis(Path(config.genesis))
         view = genesis_view(self._genesis)
-        self._store = Store(config.database, self._genesis.chain_id, view)
+        chain_id, indexes = self._genesis.chain_id, config.indexes  # others would be dropped
+        self._store = Store(config.database, chain_id, view, indexes=indexes)
 
     def __enter__(self) -> tuple[Any, Any]:
         return self._store, self._genesis

@@ -40,6 +40,8 @@ PURE = (
     "chain/intake.py",
     "chain/peer.py",
     "chain/peers/",
+    "chain/snapshot/coin_bytes.py",
+    "chain/snapshot/muhash.py",
     "chain/light/follow.py",
     "chain/light/state.py",
     "chain/wallet/words.py",

@@ -5,6 +5,7 @@ Source: Bitcoin Core's UTXO set; reorganisations end above the final block, so n
 """
 
 import sqlite3
+from collections.abc import Iterator
 
 from chain.bitcoin.ledger import After, Coin, Connected, Outpoint
 from chain.records.block import Block
@@ -76,6 +77,14 @@ class CoinTable:
             ((txid, output), Coin(TxOut(value=value, script=script), height, bool(coinbase)))
             for txid, output, value, height, coinbase in rows
         ]
+
+    def all(self) -> Iterator[tuple[Outpoint, Coin]]:
+        """Every coin, by ascending outpoint."""
+        rows = self._db.execute(
+            "SELECT txid, output, value, script, height, coinbase FROM coins ORDER BY txid, output"
+        )
+        for txid, output, value, script, height, coinbase in rows:
+            yield (txid, output), Coin(TxOut(value=value, script=script), height, bool(coinbase))
 
     def height_of(self, txid: bytes) -> int | None:
         """Of the block that made a transaction's coins, while one of them is unspent."""

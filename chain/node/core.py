@@ -53,7 +53,7 @@ class NodeCore:
         self.chain_id = self.genesis.chain_id
         self.magic = magic_of(self.genesis)
         self.federation_key = pinned_key(config, self.chain_id)
-        self._lock = _take_lock(Path(config.home))
+        self._lock = take_lock(Path(config.home))
         try:
             self.store = Store(
                 config.database,
@@ -182,7 +182,7 @@ class NodeCore:
         self._lock.close()
 
 
-def _take_lock(home: Path) -> IO[str]:
+def take_lock(home: Path) -> IO[str]:
     """An open file whose lock ends with the process.  Raises ConfigError: it is taken."""
     try:
         home.mkdir(parents=True, exist_ok=True)

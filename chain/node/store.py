@@ -6,7 +6,9 @@ pruned: their headers stay.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bft.codec.canonical import decode, encode
@@ -15,6 +17,7 @@ from chain.bitcoin.ledger import Coin, Connected, Outpoint
 from chain.gossip_events import SaveBlock, Saved, SaveEvidence, SaveFinal, SaveFinality
 from chain.node import coins as coin_tables
 from chain.node.coins import CoinTable
+from chain.node.filling import Filling
 from chain.node.indexes import Indexes
 from chain.records.block import Block, decode_block
 from chain.records.evidence import Evidence, Finality, decode_evidence
@@ -46,6 +49,16 @@ _SCHEMA = (
     "CREATE TABLE discouraged (host TEXT PRIMARY KEY, until_s INTEGER NOT NULL) WITHOUT ROWID",
     *coin_tables.SCHEMA,
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """The snapshot that a store began from."""
+
+    height: int
+    block: bytes  # 32
+    digest: bytes  # 32, of the coins
+    validated: bool | None  # whether blocks 1 to `height` make these coins; None: not known yet
 
 
 class Store:
@@ -146,6 +159,49 @@ class Store:
         """Nothing is pending; the file can be opened again."""
         self._db.close()
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Everything that is read inside is of one moment, whatever others write meanwhile."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def filling(self, height: int, block: bytes, digest: bytes) -> Iterator[Filling]:
+        """A fresh store becomes that of a snapshot's end; unless an error leaves it empty."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield Filling(self._db)
+            self._set("pruned", (height - 1).to_bytes(8, "big"))
+            self._set("snapshot", encode((height, block, digest)))
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+
+    @property
+    def origin(self) -> Origin | None:
+        """The snapshot that it began from; None where all blocks were checked as they came."""
+        data, verdict = self._get("snapshot"), self._get("snapshot_verdict")
+        if data is None:
+            return None
+        height, block, digest = decode(tuple[int, bytes, bytes], data, bytes_max=len(data))
+        validated = None if verdict is None else verdict == b"validated"
+        return Origin(height=height, block=block, digest=digest, validated=validated)
+
+    def judge_origin(self, *, validated: bool) -> None:
+        """What counting the coins from block 0 said of the snapshot; on disk when this returns."""
+        self._set("snapshot_verdict", b"validated" if validated else b"false")
+
+    def _get(self, name: str) -> bytes | None:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def _set(self, name: str, value: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
     def save(self, effects: Iterable[Saved]) -> None:
         """All of them or none; on disk when this returns."""
         self._db.execute("BEGIN IMMEDIATE")
@@ -205,14 +261,12 @@ class Store:
         self._db.execute(
             "UPDATE final SET undo = x'' WHERE height >= ? AND height < ?", (lowest, height)
         )
-        pruned = ("pruned", (height - 1).to_bytes(8, "big"))
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", pruned)
+        self._set("pruned", (height - 1).to_bytes(8, "big"))
 
     @property
     def pruned_height(self) -> int:
         """Up to here blocks are gone; 0 where all are here."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = 'pruned'").fetchone()
-        return 0 if row is None else int.from_bytes(row[0], "big")
+        return int.from_bytes(self._get("pruned") or b"", "big")
 
     def undo(self, height: int) -> dict[Outpoint, Coin]:
         """The coins that the final block at `height` spent, but for those that it made itself."""
@@ -229,15 +283,14 @@ class Store:
 
     def epochs(self) -> tuple[FederationKey, ...]:
         """The certificates of all epochs that this node knows, from epoch 0 on."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = 'epochs'").fetchone()
-        if row is None:
+        data = self._get("epochs")
+        if data is None:
             return ()
-        return decode(tuple[FederationKey, ...], row[0], bytes_max=len(row[0]))
+        return decode(tuple[FederationKey, ...], data, bytes_max=len(data))
 
     def save_epochs(self, epochs: tuple[FederationKey, ...]) -> None:
         """On disk when this returns."""
-        row = ("epochs", encode(epochs))
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
+        self._set("epochs", encode(epochs))
 
     @property
     def coins(self) -> CoinTable:

@@ -126,6 +126,9 @@ async def test_what_a_node_says_of_itself(tmp_path: Path) -> None:
         assert await ask(client, "getdifficulty") == 0
         coins = await ask(client, "gettxoutsetinfo")
         assert (coins["txouts"], coins["height"]) == (len(MATURE), len(MATURE))
+        digested = await ask(client, "gettxoutsetinfo", "muhash")
+        assert digested == {**coins, "muhash": digested["muhash"]}
+        assert len(digested["muhash"]) == 64
         scanned = await ask(client, "scantxoutset", "start", [{"desc": f"addr({MINE})"}])
         assert scanned["total_amount"] == coins["total_amount"]
         fee = await ask(client, "estimatesmartfee", 2)
