@@ -103,7 +103,7 @@ def tip(home: Path, url: str | None, as_json: bool) -> None:
 @URL
 @JSON
 def status(home: Path, url: str | None, as_json: bool) -> None:
-    """What this node holds for true; with --url also whom it talks with.
+    """What this node holds for true; with --url also its peers.
 
     \b
     gristmill node status --url http://127.0.0.1:7501
@@ -130,6 +130,41 @@ def block(reference: str, home: Path, url: str | None, as_json: bool) -> None:
 
 
 node.add_command(snapshot)
+
+
+@node.command()
+@HOME
+@click.option(
+    "--show",
+    "servers",
+    multiple=True,
+    metavar="URL",
+    help="Show it to the replica there, which bars the winner's key; repeatable.",
+)
+@JSON
+def evidence(home: Path, servers: tuple[str, ...], as_json: bool) -> None:
+    """Who signed two blocks, or two truths.
+
+    Winners with two blocks under one certificate, and a federation that contradicted itself.
+    A running node shows it by itself to the replicas that it asks; --show does so by hand.
+
+    \b
+    gristmill node evidence --home node --show http://replica:7401
+    """
+    from chain.node.evidence_cli import describe_evidence, show_evidence
+    from chain.records.evidence import Equivocation
+
+    with _Reading(home) as (store, genesis):
+        kept = store.evidence()
+    told = [describe_evidence(each) for each in kept]
+    winners = [each for each in kept if isinstance(each, Equivocation)]
+    if servers:
+        answers = show_evidence(genesis.chain_id, genesis.params, winners, servers)
+        against = [place for place, each in enumerate(kept) if isinstance(each, Equivocation)]
+        for place, said in zip(against, answers, strict=True):
+            told[place]["answers"] = said
+    numbered: dict[str, Any] = {f"evidence {number}": each for number, each in enumerate(told, 1)}
+    _show({"evidence": told} if as_json else numbered or {"evidence": None}, as_json)
 
 
 def _status(home: Path, url: str | None) -> dict[str, Any]:

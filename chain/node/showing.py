@@ -5,6 +5,7 @@ them takes it.  The key under it says nothing and lives as long as the process.
 """
 
 import secrets
+from collections.abc import Sequence
 
 from bft.crypto.identity import PrivateKey
 from bft.errors import Busy, DecodeError, Unavailable
@@ -45,6 +46,10 @@ class Showing:
             if live and certificate not in done:
                 found.append((certificate, self._request(certificate, evidence)))
         return tuple(found[:SHOWN_PER_POLL_MAX])
+
+    def requests(self, winners: Sequence[Equivocation]) -> list[bytes]:
+        """A sealed request for each piece, whatever was shown before."""
+        return [self._request(each.first.coinbase.certificate, each) for each in winners]
 
     def settle(self, replica: str, certificate: bytes, reply: Reply) -> Verdict | None:
         """What the replica says, if it is its last word on it; None: ask again."""

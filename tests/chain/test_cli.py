@@ -31,6 +31,7 @@ from tests.chain.federation_fixture import (
     make_chain,
 )
 from tests.chain.node.homes import make_config
+from tests.ports import claim_ports
 
 FIRST, SECOND = make_chain(2)
 CERTIFICATE = FIRST.coinbase.certificate
@@ -178,3 +179,22 @@ def test_verify_needs_neither_aiohttp_nor_torch() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_evidence_is_listed_and_shown_to_whom_one_names(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who does not answer is named with the reason; the rest is told all the same."""
+    core = NodeCore(make_config(home), unix_ms)
+    twin = block_on(START, time=FIRST.header.time + 1)
+    core.step(BlockSubmitted(data=twin.data), lambda effect: None)
+    core.close()
+    nobody = f"http://127.0.0.1:{claim_ports(1)[0]}"
+    status, answer = run_json(capsys, "node", "evidence", "--home", str(home), "--show", nobody)
+    assert status == exits.OK
+    (told,) = answer["data"]["evidence"]
+    assert told["against"] == WINNER.public_key.hex()
+    assert set(told["blocks"]) == {each.hash[::-1].hex() for each in (FIRST, twin)}
+    assert told["answers"] == [f"{nobody}: {nobody}/v1/requests?wait_ms=15000: cannot connect"]
+    assert main(["node", "evidence", "--home", str(home)]) == exits.OK
+    assert WINNER.public_key.hex() in capsys.readouterr().out
