@@ -3,7 +3,7 @@
 Core asks for headers and blocks as it would ask its like.  It is shown final blocks only: it would
 follow any candidate that met its target, and could not be told that its rank became void.  What it
 says beyond that is ignored, as messages are that nobody knows.
-Source: Bitcoin Core, net_processing.cpp; docs/PROTOCOL.md, section 15.  Pure.
+Source: Bitcoin Core, net_processing.cpp; docs/PROTOCOL.md, section 18.  Pure.
 """
 
 from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 A draft is checked as the block that it is to become, but for solution and work; for a rank of a
 cycle one draft is signed.  Like blocks, few are judged under one certificate.
-Source: docs/PROTOCOL.md, section 15.  Pure.
+Source: docs/PROTOCOL.md, section 14, "Profile signet".  Pure.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 A draft is a whole block with an empty solution and nonce 0.  Each replica checks it as it will
 check the block, and signs BIP 325's message with its identity key; `strong` founders' signatures
 are the solution.  A signature counts for the key that it verifies under: nobody has to be believed.
-Source: BIP 325; docs/PROTOCOL.md, section 15.  Pure.
+Source: BIP 325; docs/PROTOCOL.md, section 14, "Profile signet".  Pure.
 """
 
 from collections.abc import Mapping
