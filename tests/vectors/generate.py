@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.vectors import encodings, rules, sessions, signatures
+from tests.vectors import encodings, evidence, rules, sessions, signatures
 from tests.vectors.plain import plain
 
 PATH = Path(__file__).parent / "gristmill" / "protocol.json"
@@ -37,6 +37,7 @@ def vectors() -> dict[str, Any]:
         "lottery": rules.lotteries(),
         "certificates": signatures.certificates(),
         "contributions": signatures.contributions(),
+        "evidence": evidence.evidence(),
         "finality": signatures.finality(),
         "log_leaves": encodings.leaves(),
     }

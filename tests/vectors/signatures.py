@@ -168,13 +168,13 @@ def beacon() -> dict[str, Any]:
     }
 
 
-def _certified(certificate: BlockCertificate) -> bytes:
+def certified(certificate: BlockCertificate) -> bytes:
     return certificate.body() + sign(certificate.message())
 
 
 def certificates() -> dict[str, Any]:
     """Fields -> body -> message -> signature -> the 371 bytes; and what is none."""
-    good = _certified(CERTIFICATE)
+    good = certified(CERTIFICATE)
     empty_window = replace(CERTIFICATE, not_before=2, not_after=1)
     refused = {
         "a byte too few": good[:-1],
@@ -182,8 +182,8 @@ def certificates() -> dict[str, Any]:
         "version 2": b"\x02" + good[1:],
         "one bit of the body": good[:100] + bytes([good[100] ^ 1]) + good[101:],
         "another signature": good[:-48] + sign(b"another"),
-        "another chain": _certified(replace(CERTIFICATE, chain_id=sha256(b"other"))),
-        "a window that ends before it begins": _certified(empty_window),
+        "another chain": certified(replace(CERTIFICATE, chain_id=sha256(b"other"))),
+        "a window that ends before it begins": certified(empty_window),
     }
     return {
         "federation_key": FEDERATION_KEY,
@@ -194,7 +194,7 @@ def certificates() -> dict[str, Any]:
                 "body": each.body(),
                 "message": each.message(),
                 "signature": sign(each.message()),
-                "certificate": _certified(each),
+                "certificate": certified(each),
             }
             for each in (CERTIFICATE, LIMITS)
         ],
@@ -216,7 +216,7 @@ def contributions() -> dict[str, Any]:
         "another hash": (leaves[3], 3, 5, (other, *proof[1:])),
     }
     return {
-        "certificate": _certified(CERTIFICATE),
+        "certificate": certified(CERTIFICATE),
         "root": CERTIFICATE.contributions_root,
         "accepted": [
             {

@@ -375,6 +375,65 @@ def test_certificates() -> None:
     assert py_ecc_verifies(key, b(case["signature"]), message)
 
 
+def push(data: bytes) -> bytes:
+    """Bitcoin's shortest."""
+    size = len(data)
+    if size < 76:
+        return bytes([size]) + data
+    return (b"\x4c" + bytes([size]) if size < 256 else b"\x4d" + struct.pack("<H", size)) + data
+
+
+def sized(script: bytes) -> bytes:
+    size = len(script)
+    return (bytes([size]) if size < 253 else b"\xfd" + struct.pack("<H", size)) + script
+
+
+def winner_message(certificate: bytes, block: Any) -> bytes:
+    """Section 14: the coinbase without the signature, and what is above it."""
+    height = certificate[45]  # of small numbers OP_1 and so on
+    committed = push(b"\xaa\x21\xa9\xed" + b(block["commitment"]))
+    committed += push(b"\xec\xc7\xda\xa2") if block["slot"] else b""
+    outputs = [
+        struct.pack("<Q", block["reward"]) + sized(b(block["payee"])),
+        bytes(8) + sized(b"\x6a" + push(b"GRSC" + certificate) + push(b"GRSW")),
+        bytes(8) + sized(b"\x6a" + committed),
+    ]
+    coin = bytes(32) + b"\xff" * 4 + sized(bytes([0x50 + height, 0])) + b"\xff" * 4
+    coinbase = b"\x02\0\0\0\x01" + coin + b"\x03" + b"".join(outputs) + bytes(4)
+    root = sha256(sha256(coinbase).digest()).digest()
+    for sibling in block["branch"]:
+        root = sha256(sha256(root + b(sibling)).digest()).digest()
+    head = struct.pack("<I", block["version"]) + certificate[50:82] + root
+    return tagged("gristmill/block/v1", head + struct.pack("<I", block["time"]))
+
+
+def test_evidence() -> None:
+    case = V["evidence"]
+    for entry in case["accepted"]:
+        said, leaf = entry["fields"], entry["leaf"]
+        certificate, blocks = b(said["certificate"]), (said["first"], said["second"])
+        messages = [winner_message(certificate, block) for block in blocks]
+        assert messages[0] != messages[1] and not any(block["evidence"] for block in blocks)
+        for message, block in zip(messages, blocks, strict=True):
+            ecdsa(b(case["winner"]), b(block["signature"]), message)
+        assert certificate[122:155].hex() == leaf["miner"] == case["winner"]
+        cycle = struct.unpack_from("<Q", certificate, 37)[0]
+        assert leaf["cycle"] == cycle and (leaf["height"], leaf["rank"]) == (5, 2)
+        assert leaf["barred_until"] == cycle + 1 + case["barred_cycles"]
+        assert pack(fields(said)).hex() == entry["operation"]
+        assert pack(fields(leaf)).hex() == entry["leaf_body"]
+    words = {entry["why"] for entry in case["refused"]}
+    assert words >= {"wrong-cycle", "too-old", "twice", "one-block", "bad-signature"}
+    for entry in case["refused"]:
+        until = cycle + 1 + case["barred_cycles"]
+        by_age = {
+            "wrong-cycle": cycle > entry["cycle"],
+            "too-old": until <= entry["cycle"] + 1,
+            "twice": entry["barred_until"] >= until,
+        }
+        assert by_age.get(entry["why"], not any(by_age.values()))
+
+
 def test_finality_and_activation() -> None:
     for case in V["finality"]:
         place = b(case["chain_id"]) + struct.pack(">I", case["height"]) + b(case["block_hash"])
