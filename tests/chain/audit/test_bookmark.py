@@ -1,7 +1,5 @@
 """An audit that goes on from a bookmark says what an audit of the whole log says."""
 
-import dataclasses
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -14,14 +12,11 @@ from bft.errors import DecodeError
 from chain.audit.bookmark import (
     DIGEST_BYTES,
     MAGIC,
-    Bookmark,
     KeptBooks,
     decode_bookmark,
-    encode_bookmark,
 )
 from chain.audit.bookmark_file import BookmarkFile
 from chain.audit.books import Books
-from chain.audit.findings import AuditReport, CycleSummary
 from chain.audit.replay import Auditor
 from chain.params import MINIMAL
 from chain.records.block import decode_block
@@ -29,6 +24,7 @@ from chain.records.conviction import shown
 from chain.records.evidence import equivocation
 from chain.records.score_log import EvidenceShown, LogEntry, decode_leaf
 from tests.chain.audit import epochs
+from tests.chain.audit.cuts import bookmark_of, cut_everywhere
 from tests.chain.audit.mill import Mill, key, make_genesis
 from tests.chain.audit.test_derivation import Chaos
 
@@ -47,22 +43,6 @@ DERIVED_ANEW = {
     "sequence",
 }
 """What a bookmark need not keep of the books."""
-
-
-def bookmark_of(auditor: Auditor, genesis: bytes) -> bytes:
-    """The auditor's state in bytes."""
-    root = auditor.report().log_root
-    assert root is not None
-    return encode_bookmark(
-        Bookmark(
-            chain_id=auditor.chain_id,
-            release=b"1.0",
-            audited=b"2027-01-15 08:00:00 UTC",
-            passed=1,
-            root=root,
-            walk=auditor.walk(),
-        )
-    )
 
 
 def eventful() -> Mill:
@@ -129,40 +109,12 @@ def log(name: str) -> tuple[bytes, tuple[LogEntry, ...]]:
     return encode(mill.genesis), tuple(mill.entries)
 
 
-def joined(parts: list[CycleSummary]) -> Iterator[CycleSummary]:
-    """The last summary of each cycle."""
-    yield from {part.cycle: part for part in parts}.values()
-
-
-def told(report: AuditReport) -> AuditReport:
-    """But for what is said of the earlier audit, and for cycles, which are compared apart."""
-    return dataclasses.replace(report, before=None, cycles=())
-
-
 @pytest.mark.parametrize("name", ["eventful", "0", "1"])
 def test_from_every_entry_on_an_audit_goes_on_as_if_nothing_had_been_between(name: str) -> None:
     """The second auditor is made anew from bytes wherever it can be."""
     genesis, entries = log(name)
-    whole = Auditor(genesis, details=True)
-    parts: list[CycleSummary] = []
-    resumed, cuts = Auditor(genesis, parts.append, details=True), 0
-    for entry in entries:
-        whole.take(entry)
-        resumed.take(entry)
-        assert resumed.resumable == whole.resumable
-        if not whole.resumable:
-            continue
-        data = bookmark_of(whole, genesis)
-        assert bookmark_of(resumed, genesis) == data
-        parts += resumed.report().cycles
-        resumed, cuts = (
-            Auditor(genesis, parts.append, details=True, bookmark=decode_bookmark(data)),
-            cuts + 1,
-        )
-    assert cuts > len(entries) // 3
-    expected, found = whole.report(), resumed.report()
-    assert expected.passed and told(found) == told(expected)
-    assert tuple(joined([*parts, *found.cycles])) == expected.cycles
+    report, cuts = cut_everywhere(genesis, entries)
+    assert report.passed and cuts > len(entries) // 3
 
 
 def test_the_log_of_the_test_above_has_everything_that_a_state_may_hold() -> None:
@@ -198,7 +150,7 @@ def some_bookmark() -> tuple[bytes, bytes]:
     auditor = Auditor(genesis)
     for entry in mill.entries:
         auditor.take(entry)
-    return genesis, bookmark_of(auditor, genesis)
+    return genesis, bookmark_of(auditor)
 
 
 def test_a_damaged_bookmark_is_refused() -> None:
@@ -221,9 +173,9 @@ def test_a_state_that_is_too_long_is_not_kept(
     auditor = Auditor(encode(mill.genesis))
     for entry in mill.entries:
         auditor.take(entry)
-    body = len(bookmark_of(auditor, encode(mill.genesis))) - len(MAGIC) - DIGEST_BYTES
+    body = len(bookmark_of(auditor)) - len(MAGIC) - DIGEST_BYTES
     monkeypatch.setattr("chain.audit.bookmark.BOOKMARK_BYTES_MAX", body)
-    data = bookmark_of(auditor, encode(mill.genesis))
+    data = bookmark_of(auditor)
     assert decode_bookmark(data).passed == 1
     monkeypatch.setattr("chain.audit.bookmark.BOOKMARK_BYTES_MAX", body - 1)
     with pytest.raises(DecodeError, match=f"at most {body - 1} are read"):
@@ -267,7 +219,7 @@ def test_what_breaks_the_log_after_a_bookmark_is_found() -> None:
     first = Auditor(genesis)
     for entry in mill.entries[:kept]:
         first.take(entry)
-    bookmark = bookmark_of(first, genesis)
+    bookmark = bookmark_of(first)
     for place in range(kept, len(mill.entries), 7):
         second = Auditor(genesis, bookmark=decode_bookmark(bookmark))
         for entry in (*mill.entries[kept:place], *mill.entries[place + 1 :]):
@@ -282,7 +234,7 @@ def test_another_past_has_another_root() -> None:
     first = Auditor(genesis)
     for entry in mill.entries:
         first.take(entry)
-    bookmark = bookmark_of(first, genesis)
+    bookmark = bookmark_of(first)
     other = Mill().found()
     other.time_out()
     other.cycle()
