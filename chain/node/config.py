@@ -26,6 +26,7 @@ from chain.rules.founding import open_genesis
 from chain.settings import SETTINGS_BYTES_MAX, parse_settings, says, variables
 
 CONFIG_NAME = "node.yaml"  # in a node's home
+GENESIS_COPY = "genesis.bin"  # in the home of a node that has no such file
 KEY_FILE_BYTES_MAX = FEDERATION_KEY_BYTES_MAX
 PEERS_MAX = 64
 PORT_DIGITS = 5
@@ -42,7 +43,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One node.  Paths are taken relative to the file that they stand in."""
 
     genesis: Annotated[FileName, says("The genesis record's file; its digest is the chain id.")] = (
-        "genesis.bin"
+        GENESIS_COPY
     )
     home: Annotated[
         FileName, says("The directory of this node alone; holds chain.sqlite and a lock.")
@@ -146,9 +147,32 @@ def load_config(path: Path) -> NodeConfig:
 
 
 def without_file(home: Path) -> NodeConfig:
-    """The settings of a node that has no file: defaults, and over them those of the environment."""
+    """The settings of a node that has no file: defaults, and over them those of the environment.
+
+    The genesis record is the one that the node kept when it ran here (`keep_genesis`).
+    """
     config = parse_settings(NodeConfig, b"", "the environment", _environment())
+    copy = home / GENESIS_COPY
+    if config.genesis == GENESIS_COPY and copy.exists():
+        config = msgspec.structs.replace(config, genesis=str(copy))
     return msgspec.structs.replace(config, home=str(home))
+
+
+def keep_genesis(config: NodeConfig) -> None:
+    """Keeps the genesis record in the home, so that `node tip --home` needs no flags.
+
+    For a node that runs, so that the record is its chain's; where there is a node.yaml, that says
+    where the record is.
+    """
+    home = Path(config.home)
+    if (home / CONFIG_NAME).exists():
+        return
+    data, copy = _read(Path(config.genesis), GENESIS_BYTES_MAX), home / GENESIS_COPY
+    if copy.exists() and copy.read_bytes() == data:
+        return
+    draft = copy.with_name(copy.name + ".new")
+    draft.write_bytes(data)
+    draft.replace(copy)
 
 
 def _environment() -> dict[str, str]:
@@ -220,7 +244,8 @@ def read_key_file(path: Path, chain_id: bytes | None) -> bytes:
     try:
         record = decode(FederationKey, data, bytes_max=KEY_FILE_BYTES_MAX)
     except DecodeError as error:
-        raise ConfigError(f"{path}: neither 192 hex digits nor {error}") from None
+        text = f"{path}: 192 hex digits, or the federation's key record, are expected: {error}"
+        raise ConfigError(text) from None
     if chain_id is not None and record.chain_id != chain_id:
         raise ConfigError(
             f"{path}: the key of chain {record.chain_id.hex()[:16]}; this is {chain_id.hex()[:16]}"

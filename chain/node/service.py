@@ -36,7 +36,7 @@ from chain.gossip_events import (
     Tick,
 )
 from chain.node.anchor import anchored
-from chain.node.config import NodeConfig, split_endpoint
+from chain.node.config import NodeConfig, keep_genesis, split_endpoint
 from chain.node.core import NodeCore, unix_ms
 from chain.node.doors import make_app
 from chain.node.history import answer_core
@@ -354,6 +354,7 @@ def _joined(address: Any) -> str:
 
 async def _serve(config: NodeConfig) -> None:
     service = NodeService(config)
+    keep_genesis(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bft.codec.canonical import encode
 from bft.codec.envelope import seal
 from bft.crypto.hashing import sha256
 from chain.gossip_events import BlockSubmitted, FinalitySubmitted
-from chain.node.config import save_config
+from chain.node.config import keep_genesis, save_config
 from chain.node.core import NodeCore, unix_ms
 from chain.receipts import join_receipts
 from chain.records.receipt import ExecutionReceipt
@@ -68,6 +69,26 @@ def test_tip_and_status_read_a_home(home: Path, capsys: pytest.CaptureFixture[st
     }
     status, answer = run_json(capsys, "node", "status", "--home", str(home))
     assert answer["data"]["chain_id"] == CHAIN_ID.hex()
+
+
+def test_a_node_that_was_run_with_flags_alone_can_be_asked_by_its_home(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It keeps the genesis record that it ran with; a node.yaml says itself where that is."""
+    flagged = tmp_path / "flagged"
+    flagged.mkdir()
+    config = replace(make_config(tmp_path / "elsewhere"), home=str(flagged))
+    NodeCore(config, unix_ms).close()
+    assert main(["node", "tip", "--home", str(flagged)]) == exits.CONFIG
+    assert "genesis.bin" in capsys.readouterr().err
+    keep_genesis(config)
+    status, answer = run_json(capsys, "node", "tip", "--home", str(flagged))
+    assert status == exits.OK and answer["data"]["height"] == 0
+    (flagged / "genesis.bin").unlink()
+    save_config(config)
+    keep_genesis(config)
+    assert not (flagged / "genesis.bin").exists()
+    assert main(["node", "tip", "--home", str(flagged)]) == exits.OK
 
 
 @pytest.mark.parametrize("reference", ["1", FIRST.hash[::-1].hex()])
