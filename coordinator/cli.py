@@ -204,7 +204,7 @@ def federation() -> None:
 @click.option("--member", "members", type=_FILE, multiple=True, help="Each operator's member.bin.")
 @click.option(
     "--params",
-    type=click.Choice(["main", "minimal"]),
+    type=click.Choice(["main", "minimal", "signet"]),
     help="Constants of the chain.  [default: those of the job's directory, or main]",
 )
 @click.option(

@@ -104,7 +104,9 @@ class PrivacySection(Section, frozen=True):
 class ParamsSection(Section, frozen=True):
     """Constants of the chain that suit the job: a preset, and what differs from it."""
 
-    preset: Annotated[str, says("main, or minimal for rehearsals.")] = "main"
+    preset: Annotated[str, says("main, minimal for rehearsals, or signet (docs/INTEROP.md).")] = (
+        "main"
+    )
     changes: Annotated[
         dict[str, int], says("Constants (chain/params.py) that differ from the preset's.")
     ] = {}

@@ -86,7 +86,7 @@ def test_what_is_left_out_is_the_plain_choice(tmp_path: Path) -> None:
         ("outer.rate", "half", "outer.rate is 'half'"),
         ("outer.rate", "1/0", "outer.rate is '1/0'"),
         ("outer.trim", 256, "trim"),
-        ("params.preset", "huge", "preset is 'huge'; main, minimal are known"),
+        ("params.preset", "huge", "preset is 'huge'; main, minimal, signet are known"),
         ("params.changes", {"speed": 1}, "no constant 'speed'"),
         ("params.changes", {"own_records": -1}, "own_records"),
         ("params.changes", {"name": 1}, "no constant 'name'"),
