@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from bft.errors import DecodeError
 from chain.records.serialization import Reader, blob, compact_size
@@ -15,6 +16,7 @@ from chain.records.serialization import Reader, blob, compact_size
 ADDRESSES_MAX = 1_000  # in one addrv2
 ADDRESS_BYTES_MAX = 512  # of one address of a kind that we do not know
 PORT_MIN = 1_024  # lower ones are other services': nobody shall make us knock there
+HOSTS_CACHED_MAX = 4_096  # whose scope is not worked out again
 _ENTRY_BYTES_MIN = 4 + 1 + 1 + 1 + 2
 _ENTRY_BYTES_MAX = 4 + 9 + 1 + 3 + ADDRESS_BYTES_MAX + 2
 ADDRV2_BYTES_MAX = 3 + ADDRESSES_MAX * _ENTRY_BYTES_MAX
@@ -32,6 +34,15 @@ class Scope(Enum):
     NOBODY = "nobody"  # multicast, unspecified, reserved
 
 
+@lru_cache(maxsize=HOSTS_CACHED_MAX)
+def _scope(host: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Scope:
+    if host.is_loopback:
+        return Scope.LOOPBACK
+    if host.is_multicast or host.is_unspecified or host.is_reserved:
+        return Scope.NOBODY
+    return Scope.PUBLIC if host.is_global else Scope.PRIVATE
+
+
 @dataclass(frozen=True, slots=True)
 class PeerAddress:
     """An IP address and a port."""
@@ -47,12 +58,7 @@ class PeerAddress:
     @property
     def scope(self) -> Scope:
         """Who can reach it."""
-        host = self.host
-        if host.is_loopback:
-            return Scope.LOOPBACK
-        if host.is_multicast or host.is_unspecified or host.is_reserved:
-            return Scope.NOBODY
-        return Scope.PUBLIC if host.is_global else Scope.PRIVATE
+        return _scope(self.host)
 
     @property
     def group(self) -> bytes:

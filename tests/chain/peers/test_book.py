@@ -62,10 +62,8 @@ def test_who_floods_from_one_netgroup_gets_a_bounded_share_of_the_choices() -> N
         book.good(spread(number), SERVICES, NOW_S)
     attacker = spread(3000)
     first = 3000 << 16
-    added = book.add(
-        told(*(address(first + n, 2000 + n % 2) for n in range(50_000))), attacker, NOW_S
-    )
-    added += book.add(told(*(address(first + n, 2002) for n in range(50_000))), attacker, NOW_S)
+    flood = (address(first + n % 2_000, 2_000 + n // 2_000) for n in range(100_000))
+    added = book.add(told(*flood), attacker, NOW_S)
     assert 0 < added <= BUCKET_PLACES, "one source and one group share one bucket"
     mine = sum(chosen(book).group == attacker.group for _ in range(500))
     assert mine < 25, "of 500 choices"
