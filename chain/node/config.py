@@ -90,6 +90,14 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     prune_blocks: Annotated[
         int, Meta(ge=0, le=2**31), says("Final blocks that are kept; 0: all, else 288 or more.")
     ] = 0
+    check_history: Annotated[
+        bool, says("After a start from a snapshot: fetches and checks all blocks before it.")
+    ] = True
+    history_from: Annotated[
+        tuple[Url, ...],
+        Meta(max_length=PEERS_MAX),
+        says("Asks these replicas or nodes for them, besides the replicas that it asks anyway."),
+    ] = ()
     transaction_index: Annotated[bool, says("getrawtransaction finds every final transaction.")] = (
         False
     )

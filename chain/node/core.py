@@ -27,6 +27,7 @@ from chain.node.store import Store
 from chain.peers.neighbours import Neighbourhood
 from chain.records.federation import FederationKey, MemberRecord
 from chain.records.peer_message import SERVICES, SERVICES_PRUNED
+from chain.snapshot.checking import HistoryCheck
 from chain.tree import BlockTree
 from chain.validation import genesis_view
 
@@ -65,12 +66,30 @@ class NodeCore:
         except ConfigError:
             self._lock.close()
             raise
+        origin = self.store.origin
+        if origin is not None and origin.validated is False:
+            self.close()
+            raise ConfigError(
+                f"{config.database} began from a snapshot of block {origin.height} that is false: "
+                "remove it, and do not trust again who gave you its digest"
+            )
+        self.history = (
+            HistoryCheck(
+                self.store,
+                Path(config.home),
+                genesis_view(self.genesis),
+                self.genesis.params,
+                lambda: (*config.history_from, *self.replicas),
+            )
+            if origin is not None and origin.validated is None and config.check_history
+            else None
+        )
         try:
             self.peers_file = PeersFile(Path(config.home), now_ms() // 1000)
         except ConfigError:
             self.close()
             raise
-        self.services = SERVICES_PRUNED if config.prune_blocks else SERVICES
+        self.services = SERVICES_PRUNED if self.pruned else SERVICES
         self.gossip = Gossip(
             chain_id=self.chain_id,
             federation_key=self.federation_key,
@@ -99,6 +118,11 @@ class NodeCore:
         self.addresses: dict[int, str] = {}  # of connected peers, by their numbers
         self._stepped = asyncio.Event()
         self._failure: BaseException | None = None
+
+    @property
+    def pruned(self) -> bool:
+        """Whether old blocks are not here, or not for long."""
+        return bool(self.config.prune_blocks) or self.store.pruned_height > 0
 
     @property
     def tree(self) -> BlockTree:

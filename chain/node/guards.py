@@ -13,6 +13,11 @@ def warnings(core: NodeCore) -> list[str]:
     found = []
     if core.gossip.intake.fault is not None:
         found.append("the federation contradicted itself")
+    origin = core.store.origin
+    if origin is not None and not origin.validated:
+        found.append(
+            f"the coins after block {origin.height} came from a snapshot and are not checked yet"
+        )
     certified, limit_s = certified_s(core), STALE_CYCLES * cycle_s(core.genesis.params)
     age_s = core.now_ms() // 1000 - certified
     if age_s > limit_s:

@@ -77,10 +77,32 @@ class BlockMethods:
             "verificationprogress": 1 if headers == tip.height else tip.height / headers,
             "initialblockdownload": headers > tip.height + 1,
             "size_on_disk": core.config.database.stat().st_size,
-            "pruned": bool(core.config.prune_blocks),
-            **({"pruneheight": pruned + 1} if core.config.prune_blocks else {}),
+            "pruned": core.pruned,
+            **({"pruneheight": pruned + 1} if core.pruned else {}),
             "finalblocks": core.tree.final.height,
             "warnings": warnings(core),
+        }
+
+    def getchainstates(self) -> dict[str, Any]:
+        """How far blocks are checked: of a node that began from a snapshot, on both sides of it."""
+        core, origin = self._core, self._core.store.origin
+        states = []
+        if origin is not None and core.history is not None and not origin.validated:
+            states.append(self._chainstate(core.history.height, origin.height, validated=True))
+        headers, tip = core.gossip.sync.height, core.tree.tip
+        validated = origin is None or origin.validated is True
+        newest = self._chainstate(tip.height, headers, validated=validated)
+        if origin is not None:
+            newest["snapshot_blockhash"] = origin.block[::-1].hex()
+        return {"headers": headers, "chainstates": [*states, newest]}
+
+    def _chainstate(self, height: int, of: int, *, validated: bool) -> dict[str, Any]:
+        return {
+            "blocks": height,
+            "bestblockhash": self.getblockhash(height),
+            "difficulty": 0,
+            "verificationprogress": height / of if of else 1,
+            "validated": validated,
         }
 
     def getchaintips(self) -> list[dict[str, Any]]:

@@ -106,6 +106,8 @@ class NodeService:
         self.step(Tick())
         self._spawn(self._tick())
         self._spawn(self._ask_replicas())
+        if self.core.history is not None:
+            self._spawn(self.core.history.run())
         LOG.info("peers at %s, http at %s", self.p2p_endpoint, self.http_endpoint)
 
     async def stop(self) -> None:

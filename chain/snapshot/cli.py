@@ -139,7 +139,7 @@ def _show(head: Any, as_json: bool) -> None:
         "digest": head.digest[::-1].hex(),
     }
     if as_json:
-        click.echo(json.dumps(shown))
+        click.echo(json.dumps({"ok": True, "data": shown}))
         return
     for name, value in shown.items():
         click.echo(f"{name:<8}{value}")

@@ -1,7 +1,6 @@
 """Beginning from a snapshot: the same coins, and nothing that was altered is taken."""
 
 import random
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from chain.gossip_events import BlockSubmitted
 from chain.node.core import NodeCore, unix_ms
 from chain.node.store import Store
 from chain.snapshot.export import export_snapshot
-from chain.snapshot.file import SnapshotHead, coin_elements, write_snapshot
+from chain.snapshot.file import SnapshotHead, coin_elements
 from chain.snapshot.load import LOADING, load_snapshot
 from chain.snapshot.muhash import digest_of
 from tests.chain.federation_fixture import (
@@ -20,13 +19,11 @@ from tests.chain.federation_fixture import (
     GENESIS,
     START,
     block_on,
-    finality_of,
-    make_chain,
     make_genesis,
     view_of,
 )
 from tests.chain.node.homes import make_config
-from tests.chain.snapshot.snapshots import LENGTH, full_store, make_snapshot
+from tests.chain.snapshot.snapshots import LENGTH, full_store, make_snapshot, planted
 
 Snapshot = tuple[Path, SnapshotHead]
 
@@ -100,36 +97,13 @@ def test_neither_too_short_nor_too_long(made: Snapshot, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["altered"]
 
 
-def planted(made: Snapshot, tmp_path: Path, *, honest_head: bool) -> bytes:
-    """The file with one coin of another value, its checksum right."""
-    store = full_store(tmp_path / "planting.sqlite")
-    blocks = make_chain(LENGTH)
-    coins = list(coin_elements(store.coins.all()))
-    coins[0] = coins[0][:40] + b"\xff" + coins[0][41:]
-    store.close()
-    head = made[1]
-    if not honest_head:
-        head = SnapshotHead(
-            chain_id=head.chain_id,
-            height=head.height,
-            block=head.block,
-            coins=head.coins,
-            digest=digest_of(coins),
-        )
-    parts = [each.certified_header.encode() for each in blocks]
-    out = BytesIO()
-    word = finality_of(blocks[-1]).encode()
-    write_snapshot(out, head, [*parts, word, blocks[-1].data], coins)
-    return out.getvalue()
-
-
 @pytest.mark.parametrize(
     ("honest_head", "code"), [(True, "snapshot-digest"), (False, "other-digest")]
 )
 def test_a_planted_coin_is_refused(
     made: Snapshot, tmp_path: Path, honest_head: bool, code: str
 ) -> None:
-    data = planted(made, tmp_path, honest_head=honest_head)
+    data, _ = planted(tmp_path, made[1], honest_head=honest_head)
     with pytest.raises(Refused) as refused:
         load(made, tmp_path / "chain.sqlite", data)
     assert refused.value.code == code
