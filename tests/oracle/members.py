@@ -4,10 +4,11 @@ import re
 from typing import Any
 
 from tests.oracle import blocks
-from tests.oracle.fold import Fold, Refused, require
+from tests.oracle.fold import Fold
 from tests.oracle.primitives import strong, tagged, weak
 from tests.oracle.records import encode, numbers
 from tests.oracle.session import DONE, FAILED, Session
+from tests.oracle.state import Refused, require
 
 Fields = dict[str, Any]
 NONE, PROPOSED, RESHARING, PROOF, SIGNING, ENDING = range(6)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from tests.oracle.fold import Refused
 from tests.oracle.members import Mill
 from tests.oracle.primitives import all_signed, opened, pre_image, signed_by, strong, tagged
 from tests.oracle.records import Malformed, decode, encode, layouts, name_of
+from tests.oracle.state import Refused
 
 CSEQ_WINDOW = 64
 CLIENTS_MAX = 10_000
