@@ -147,7 +147,7 @@ def run(options: Options) -> Iterator[Result]:
         )
         for noted in notes:
             found += noted.findings
-        report = auditor.report()
+        report = auditor.report(_cosigned(sources[0], notes))
         if home is not None and explainer is None:
             found += [] if onward.findings else home.compare(auditor, report.entries)
             wrong = [each.entry for each in report.broken if each.rule != "end"]
@@ -157,7 +157,8 @@ def run(options: Options) -> Iterator[Result]:
         if home is not None and explainer is None and report.passed and report.log_root is not None:
             home.sync()
             home.note(Seen(chain_id, report.entries, report.log_root))
-            home.bookmark_file.write(auditor, passed=True)
+            if auditor.settled:  # a bookmark lies between two batches
+                home.bookmark_file.write(auditor, passed=True)
         yield Result(
             genesis=genesis,
             report=report,
@@ -350,6 +351,14 @@ def _noted(
             )
         )
     return noted
+
+
+def _cosigned(source: Source, notes: Sequence[Noted]) -> int | None:
+    """Where a mirror's files end: at its checkpoint, if that is right and cosigned."""
+    if source.mirror is None:
+        return None
+    sizes = [note.size for note in notes if note.source == source.name and not note.findings]
+    return sizes[0] if sizes else None
 
 
 def _policy(source: Source, auditor: Auditor, chain_id: bytes) -> str | None:

@@ -12,7 +12,14 @@ from bft.codec.canonical import encode
 from bft.crypto.hashing import sha256
 from chain.audit.mirror import Mirror
 from chain.federation.api import LOG_FILES
-from chain.records.score_log import TREE_ENTRY_BYTES_MAX, LogEntry, Ordered, encode_leaf
+from chain.records.score_log import (
+    TREE_ENTRY_BYTES_MAX,
+    CycleClosed,
+    LogEntry,
+    Ordered,
+    decode_leaf,
+    encode_leaf,
+)
 from chain.tlog.note import Note, decode_note
 from chain.tlog.tiles import TILE_WIDTH, bundle_path, leaf_path, proofs_path, tile_path
 from gristmill import exits
@@ -21,13 +28,13 @@ from tests.chain.audit.log_server import Answer, log_answers, served
 from tests.chain.tlog.publishing import mill, publish, sealed_keys, write, write_entries
 
 
-def published(home: Path, replicas: tuple[int, ...] = (0, 1, 2)) -> int:
-    """The mill's log in files, whole; its size."""
+def published(home: Path, replicas: tuple[int, ...] = (0, 1, 2), entries: int | None = None) -> int:
+    """The mill's log in files, whole or so many of its entries; its size."""
     made = mill()
     keys = [made.replicas[index].public_key.hex() for index in range(4)]
     write(home, [("genesis", encode(made.genesis))])
     write(home, [(f"keys/{key}", sealed_keys(made, n)) for n, key in enumerate(keys)])
-    return publish(home, made, replicas, certified=False).size
+    return publish(home, made, replicas, certified=False, entries=entries).size
 
 
 @pytest.fixture
@@ -66,6 +73,23 @@ def test_a_directory_of_files_is_a_log(home: Path, capsys: pytest.CaptureFixture
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("cosigned by 3 of 4 replicas (0, 1, 2)")
     assert lines[-1] == "PASSED: everything follows from the genesis record and signed entries"
+
+
+@pytest.mark.parametrize(("replicas", "status"), [((0, 1, 2), 0), ((0, 1), 6)])
+def test_a_mirror_may_end_within_a_batch_where_a_quorum_cosigned_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], replicas: tuple[int, ...], status: int
+) -> None:
+    """As behind a cycle's end, when the next one begins in the same batch; and then it goes on."""
+    kinds = [type(decode_leaf(entry.leaf)) for entry in mill().entries]
+    within = kinds.index(CycleClosed)  # what follows from its batch is not here
+    mirror, state = tmp_path / "mirror", tmp_path / "state"
+    published(mirror, replicas, within)
+    options = [str(mirror), "--state", str(state)] if status == 0 else [str(mirror)]
+    assert told(capsys, *options)[0] == status
+    if status == 0:
+        published(mirror)
+        answer, report = told(capsys, str(mirror), "--state", str(state))
+        assert answer == 0 and report["entries"] == len(mill().entries)
 
 
 def test_any_web_server_can_mirror_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

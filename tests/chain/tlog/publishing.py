@@ -72,11 +72,20 @@ def write_entries(home: Path, entries: Iterable[LogEntry]) -> TileTree:
     return tree
 
 
-def publish(home: Path, made: Mill, replicas: Iterable[int], certified: bool = True) -> Checkpoint:
-    """Write the log up to its newest certificate (or to its end) and the signed checkpoint."""
+def publish(
+    home: Path,
+    made: Mill,
+    replicas: Iterable[int],
+    certified: bool = True,
+    entries: int | None = None,
+) -> Checkpoint:
+    """Write the log and the signed checkpoint.
+
+    Up to its newest certificate; or not `certified`, and its first `entries`, or all.
+    """
     assert made.state.federation_key is not None
     key, newest = made.state.federation_key.key, certificates(made)[-1]
-    size = decode_certificate(newest)[0].log_size if certified else len(made.entries)
+    size = decode_certificate(newest)[0].log_size if certified else entries or len(made.entries)
     tree = write_entries(home, made.entries[:size])
     checkpoint = Checkpoint(log_origin(made.rules.chain_id), size, tree.root())
     lines: list[Line] = [sign(checkpoint, log_signer(made, 0))]
