@@ -9,7 +9,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
@@ -27,6 +27,7 @@ from chain.federation.api import (
     LOG_LIMIT_MAX,
     OCTETS,
 )
+from chain.federation.bounded import SameServer, read_whole
 from chain.records.federation import GENESIS_BYTES_MAX
 from chain.records.score_log import ENTRY_BYTES_MAX
 from chain.tlog.tiles import BUNDLE_BYTES_MAX
@@ -38,6 +39,7 @@ PAGE_BYTES_MAX = LOG_ANSWER_BYTES_MAX + LOG_ENTRY_BYTES_MAX  # a page has one en
 FILE_BYTES_MAX = max(BUNDLE_BYTES_MAX, ENTRY_BYTES_MAX)  # of the published log
 NOT_FOUND = 404
 PROBLEM_BYTES_MAX = 64 * 1024
+RETRY_AFTER_DIGITS_MAX = 9  # of a header field that may have 64 KiB of them
 
 _RETRIED = (429, 502, 503, 504)
 _pages = msgspec.msgpack.Decoder(tuple[msgspec.Raw, ...])
@@ -119,7 +121,7 @@ class ReplicaLog:
     def _get_once(self, path: str, bytes_max: int) -> bytes:
         request = Request(self.url + path, headers={"Accept": OCTETS})
         with self._opener.open(request, timeout=TIMEOUT_S) as response:
-            body: bytes = response.read(bytes_max + 1)
+            body = read_whole(response, bytes_max)
         if len(body) > bytes_max:
             raise DecodeError(f"{self.url}{path}: more than {bytes_max} bytes came")
         return body
@@ -146,7 +148,7 @@ def _opener(host: str) -> OpenerDirector:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = host == "localhost"
-    return build_opener(ProxyHandler({})) if local else build_opener()
+    return build_opener(SameServer, *((ProxyHandler({}),) if local else ()))
 
 
 def _reason(error: Exception) -> str:
@@ -158,7 +160,10 @@ def _reason(error: Exception) -> str:
         case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
             return "it speaks no TLS; http:// may be meant"
         case TimeoutError():
-            return f"nothing came for {TIMEOUT_S} s"
+            told = str(reason)
+            return told if told.startswith("the answer") else f"nothing came for {TIMEOUT_S} s"
+        case IncompleteRead():
+            return f"its answer ended {reason.expected} bytes too early"
         case OSError(strerror=str(text)):
             return text
     return str(reason) or type(reason).__name__
@@ -167,7 +172,9 @@ def _reason(error: Exception) -> str:
 def _wait_s(error: HTTPError) -> int:
     """Seconds that a busy replica asks for, within bounds; 1 when it does not say."""
     asked = error.headers.get("Retry-After", "")
-    return min(BUSY_WAIT_S_MAX, max(1, int(asked))) if asked.isdecimal() else 1
+    if not asked.isdecimal():
+        return 1
+    return min(BUSY_WAIT_S_MAX, max(1, int(asked[:RETRY_AFTER_DIGITS_MAX])))
 
 
 def _detail(error: HTTPError) -> str:
@@ -175,6 +182,6 @@ def _detail(error: HTTPError) -> str:
     try:
         problem: Any = json.loads(error.read(PROBLEM_BYTES_MAX))
         detail = problem.get("detail") or problem.get("title")
-    except (ValueError, AttributeError, OSError):
+    except (ValueError, AttributeError, OSError, HTTPException, RecursionError):
         detail = None
     return str(detail or error.reason)

@@ -2,11 +2,12 @@
 
 import http.client
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from urllib.request import build_opener
 
 from bft.errors import ConfigError, DecodeError, Unavailable
+from chain.federation.bounded import SameServer, read_whole
 
-FETCH_S = 10.0
+FETCH_S = 10.0  # without a byte
 
 
 def fetch(url: str, bytes_max: int) -> bytes:
@@ -15,14 +16,14 @@ def fetch(url: str, bytes_max: int) -> bytes:
     Raises:
         ConfigError: no http or https address.
         FileNotFoundError: 404.
-        Unavailable: no answer, or another status.
+        Unavailable: no answer or not all of it, another status, or a redirect elsewhere.
         DecodeError: more than `bytes_max` bytes came.
     """
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"{url}: a URL begins with http:// or https://")
     try:
-        with urlopen(url, timeout=FETCH_S) as answer:
-            data: bytes = answer.read(bytes_max + 1)
+        with build_opener(SameServer).open(url, timeout=FETCH_S) as answer:
+            data = read_whole(answer, bytes_max)
     except HTTPError as error:
         with error:
             if error.code == 404:

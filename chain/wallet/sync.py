@@ -38,9 +38,12 @@ def final_height(url: str) -> int:
     try:
         told = json.loads(data)
         # A node says what is final; to a replica every block it has is.
-        return int(told["final_height"] if "final_height" in told else told["height"])
+        height = told["final_height"] if "final_height" in told else told["height"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise DecodeError(f"{url} answered with something that is no status") from None
+        height = None
+    if type(height) is not int:  # neither true nor 1e999
+        raise DecodeError(f"{url} answered with something that is no status")
+    return height
 
 
 def catch_up(

@@ -1,0 +1,58 @@
+"""HTTP answers that commands of the standard library read: whole, in time, from whom was asked.
+
+Nothing here believes what comes; it bounds how long a server can hold a reader, tells an answer
+that was cut off from one that is wrong, and goes nowhere that a server names.
+"""
+
+import time
+from collections.abc import Callable
+from http.client import HTTPMessage, HTTPResponse, IncompleteRead
+from typing import IO
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request
+
+ANSWER_S = 300
+"""For one body, however steadily its bytes trickle: the longest at half a megabit a second."""
+_PIECE_BYTES = 64 * 1024
+
+
+def read_whole(
+    answer: HTTPResponse, bytes_max: int, clock: Callable[[], float] = time.monotonic
+) -> bytes:
+    """The body; of one that is longer than `bytes_max`, more than so many bytes of it.
+
+    Args:
+        clock: seconds.
+
+    Raises:
+        IncompleteRead: the connection ended before the length that was announced.
+        TimeoutError: it took longer than ANSWER_S.
+    """
+    end = clock() + ANSWER_S
+    body = bytearray()
+    while len(body) <= bytes_max:
+        piece = answer.read1(_PIECE_BYTES)
+        if not piece:
+            if answer.length:
+                raise IncompleteRead(bytes(body), answer.length)
+            break
+        body += piece
+        if clock() > end:
+            raise TimeoutError(f"the answer had not ended after {ANSWER_S} s")
+    return bytes(body)
+
+
+class SameServer(HTTPRedirectHandler):
+    """Follows a redirect to the server that was asked, or to its own https, and to no other."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        """Raises HTTPError: it leads elsewhere."""
+        asked, told = urlsplit(req.full_url), urlsplit(newurl)
+        here = (asked.scheme, asked.netloc) == (told.scheme, told.netloc)
+        if not here and (told.scheme, told.hostname) != ("https", asked.hostname):
+            text = f"sends on to another server, {told.netloc[:80]!r}: not followed"
+            raise HTTPError(req.full_url, code, text, headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
