@@ -55,7 +55,7 @@ def follow_servers(
     told = -1
     while True:
         try:
-            chain, epochs = _catch_up(chain, epochs, sources, record)
+            chain, epochs = catch_up(chain, epochs, sources, record)
             check_fresh(chain, record.params, now_s())
             if chain.proven.height != told:
                 # Nodes do not serve epochs; a replica that does must know the newest one.
@@ -113,7 +113,7 @@ def _txid(text: str) -> bytes:
     return found
 
 
-def _catch_up(
+def catch_up(
     chain: LightChain,
     epochs: tuple[FederationKey, ...],
     sources: Sequence[Source],
@@ -131,10 +131,12 @@ def _catch_up(
         except FederationError as error:
             errors.append(error)
             continue
-        if found[-1].federation and found[-1].federation not in {each.digest for each in epochs}:
-            epochs = follow_epochs(
-                genesis, chain.federation_key, source.epochs(len(epochs)), epochs
-            )
+        wanted = found[-1].federation
+        while wanted and wanted not in {each.digest for each in epochs}:
+            more = follow_epochs(genesis, chain.federation_key, source.epochs(len(epochs)), epochs)
+            if len(more) == len(epochs):
+                break  # it has no others
+            epochs = more
     if not found:
         raise errors[0]
     best = max(found, key=lambda each: (each.proven.height, each.height))

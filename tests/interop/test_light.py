@@ -1,5 +1,6 @@
 """The light client's page: its rules in Node, the page itself in a real browser against servers."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,7 +15,9 @@ from bft.codec.canonical import encode
 from bft.crypto import bls
 from chain.bitcoin.merkle_block import encode_merkle_block
 from chain.federation import api
-from chain.light.follow import STALE_CYCLES, cycle_s
+from chain.light.cli import catch_up
+from chain.light.follow import STALE_CYCLES, begin, cycle_s
+from chain.light.source import Source
 from chain.params import MAIN, MINIMAL, Params
 from chain.records.block import Block
 from chain.records.federation import FederationKey, MemberRecord, activation_message
@@ -269,6 +272,16 @@ def replica(last: Block, epochs: Sequence[FederationKey] = EPOCHS) -> web.Applic
     app.router.add_get(api.FINALITY, finality)
     app.router.add_get(api.PROOF, proof)
     return app
+
+
+async def test_the_command_asks_for_epochs_until_it_has_the_one_that_is_named() -> None:
+    """However many a server puts into one answer; this one gives two."""
+    for epochs, known in ((EPOCHS, 3), (EPOCHS[:2], 2)):
+        async with running(replica(LAST, epochs)) as server:
+            found = await asyncio.to_thread(
+                catch_up, begin(GENESIS, FEDERATION_KEY), (), [Source(server)], GENESIS
+            )
+        assert found[0].proven.hash == LAST.hash and len(found[1]) == known
 
 
 @needs_chromium
