@@ -3,6 +3,7 @@
 from tests.oracle import blocks, evidence, model, scores
 from tests.oracle.primitives import opened, signed_by, tagged, weak
 from tests.oracle.records import Malformed, layouts
+from tests.oracle.session import TAKEN
 from tests.oracle.state import (
     ACTIVATION,
     AGGREGATION,
@@ -41,7 +42,8 @@ class Hearing(State):
     def on_ceremony(self, author: int, name: str, said: Fields) -> None:
         """A message of the genesis session."""
         require(self.phase == KEYGEN, "wrong-phase")
-        require(self.session.hear(self.keys[author], name, said), "ceremony")
+        word = self.session.hear(self.keys[author], name, said)
+        require(word == TAKEN, word)
 
     def on_register(self, miner: bytes, said: Fields) -> None:
         """For the cycle that is open."""

@@ -7,7 +7,7 @@ from tests.oracle import blocks
 from tests.oracle.fold import Fold
 from tests.oracle.primitives import strong, tagged, weak
 from tests.oracle.records import encode, numbers
-from tests.oracle.session import DONE, FAILED, Session
+from tests.oracle.session import DONE, FAILED, TAKEN, Session
 from tests.oracle.state import Refused, require
 
 Fields = dict[str, Any]
@@ -120,7 +120,8 @@ class Mill(Fold):
         """A message of the resharing."""
         change, session = self._under_way()
         before = session.phase
-        require(session.hear(author, name, said), "session")
+        word = session.hear(author, name, said)
+        require(word == TAKEN, word)
         if session.phase != before:
             change.begin_phase()
 

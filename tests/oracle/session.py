@@ -21,6 +21,7 @@ from tests.oracle.primitives import committed, compressed, g2, lagrange, strong,
 from tests.oracle.records import Malformed, pack
 
 KEYS, DEALING, COMPLAINT, DONE, FAILED = 1, 2, 3, 4, 5
+TAKEN = ""
 SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
 
 
@@ -96,24 +97,28 @@ class Session:
             return [r for r in sorted(self.keys) if r not in self.ready]
         return []
 
-    def hear(self, author: bytes, name: str, said: dict[str, Any]) -> bool:
-        """Whether the message is taken."""
+    def hear(self, author: bytes, name: str, said: dict[str, Any]) -> str:
+        """The word of the refusal; empty when the message is taken."""
         role = self.dealers if name == "DkgDealing" else self.receivers
-        if author not in role or said["session"] != self.id:
-            return False
+        if author not in role:
+            return "not-a-member"
+        if said["session"] != self.id:
+            return "wrong-session"
         step = {
             (KEYS, "DkgKeys"): self._on_keys,
             (DEALING, "DkgDealing"): self._on_dealing,
             (COMPLAINT, "DkgComplaint"): self._on_complaint,
             (COMPLAINT, "DkgReady"): self._on_ready,
         }.get((self.phase, name))
-        if step is None or not step(role.index(author), said):
-            return False
+        if step is None:
+            return "wrong-phase"
+        if word := step(role.index(author), said):
+            return word
         if self.phase == COMPLAINT and len(self.surviving) < self.needed:
             self.phase = FAILED
         elif self.phase in (KEYS, DEALING, COMPLAINT) and not self.awaited:
             self._next()
-        return True
+        return TAKEN
 
     def close(self) -> None:
         """A resharing's phase has had its time."""
@@ -135,24 +140,26 @@ class Session:
         else:
             self._finish()
 
-    def _on_keys(self, author: int, said: dict[str, Any]) -> bool:
-        if author in self.keys or len(said["keys"]) != len(self.dealers):
-            return False
+    def _on_keys(self, author: int, said: dict[str, Any]) -> str:
+        if author in self.keys:
+            return "twice"
+        if len(said["keys"]) != len(self.dealers):
+            return "malformed"
         for key in said["keys"]:
             try:
                 X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(key))
             except ValueError:
-                return False
+                return "malformed"
         self.keys[author] = said["keys"]
-        return True
+        return TAKEN
 
-    def _on_dealing(self, author: int, said: dict[str, Any]) -> bool:
+    def _on_dealing(self, author: int, said: dict[str, Any]) -> str:
         if author in self.dealings:
-            return False
+            return "twice"
         self.dealings[author] = said
         if not self._stands(author, said):
             self.void.add(author)
-        return True
+        return TAKEN
 
     def _stands(self, author: int, said: dict[str, Any]) -> bool:
         commitments = tuple(said["commitments"])
@@ -165,19 +172,23 @@ class Session:
             return False
         return proven(self.id, author, commitments, said["proof_point"], said["proof_scalar"])
 
-    def _on_complaint(self, author: int, said: dict[str, Any]) -> bool:
+    def _on_complaint(self, author: int, said: dict[str, Any]) -> str:
         dealer = said["dealer"]
-        if author not in self.keys or dealer not in self.surviving:
-            return False
-        if (author, dealer) in self.complained:
-            return False
         secret = X25519PrivateKey.from_private_bytes(said["secret_key"])
+        if author not in self.keys:
+            return "no-keys"
+        if dealer not in self.dealings:
+            return "no-such-dealing"
+        if (author, dealer) in self.complained:
+            return "twice"
+        if dealer not in self.surviving:
+            return "already-out"
         if secret.public_key().public_bytes_raw() != self.keys[author][dealer]:
-            return False
+            return "not-its-key"
         self.complained.add((author, dealer))
         if not self._share_fits(author, dealer, secret):
             self.out.add(dealer)
-        return True
+        return TAKEN
 
     def _share_fits(self, receiver: int, dealer: int, secret: X25519PrivateKey) -> bool:
         dealing = self.dealings[dealer]
@@ -192,11 +203,15 @@ class Session:
             return False
         return bool(eq(multiply(G2, share), committed(dealing["commitments"], receiver + 1)))
 
-    def _on_ready(self, author: int, said: dict[str, Any]) -> bool:
-        if said["phase"] != COMPLAINT or author not in self.keys or author in self.ready:
-            return False
+    def _on_ready(self, author: int, said: dict[str, Any]) -> str:
+        if said["phase"] != COMPLAINT:
+            return "wrong-phase"
+        if author not in self.keys:
+            return "no-keys"
+        if author in self.ready:
+            return "twice"
         self.ready.add(author)
-        return True
+        return TAKEN
 
     def _finish(self) -> None:
         weights = lagrange(self.qualified) if self.old else [1] * self.needed
