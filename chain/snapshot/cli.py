@@ -24,7 +24,9 @@ def snapshot() -> None:
 @HOME
 @JSON
 def digest(home: Path, as_json: bool) -> None:
-    """The digest of the coins after the newest final block; the node may be running.
+    """Show the digest of the newest coins.
+
+    Those after the newest final block; the node may be running.
 
     The same as `muhash` of the JSON-RPC call gettxoutsetinfo.
 
@@ -47,7 +49,9 @@ def digest(home: Path, as_json: bool) -> None:
 @HOME
 @JSON
 def export(file: Path, home: Path, as_json: bool) -> None:
-    """Write the coins after the newest final block to FILE; the node may be running.
+    """Write the newest coins to FILE.
+
+    Those after the newest final block; the node may be running.
 
     Others can begin from FILE, if they trust the digest that is shown.
 
@@ -75,8 +79,9 @@ def export(file: Path, home: Path, as_json: bool) -> None:
 )
 @JSON
 def load(file: Path, home: Path, trusted: str, as_json: bool) -> None:
-    """Begin a node in HOME, in which none has run, from the snapshot in FILE.
+    """Begin a node from the coins in FILE.
 
+    HOME has its settings, and no node has run in it.
     Headers and certificates in FILE are verified; that the coins are right is what --digest says.
     `gristmill node run` then goes on from there, and counts the coins again from block 0 meanwhile
     where it knows whom to ask for old blocks.

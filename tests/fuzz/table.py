@@ -11,6 +11,7 @@ from tests.fuzz import (
     outsiders,
     published,
     records,
+    snapshots,
     wallet,
 )
 from tests.fuzz.target import Target
@@ -28,6 +29,7 @@ def table() -> dict[str, Target]:
         edges,
         guarded,
         published,
+        snapshots,
         wallet,
         records,
     ):
