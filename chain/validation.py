@@ -314,7 +314,7 @@ def _check_place(header: BlockHeader, certificate: BlockCertificate, parent: Par
 
 def _check_contents(certified: CertifiedHeader, profile: Profile) -> None:
     """Who is paid, who signed, and that nothing is left open for a third party to alter."""
-    _check_fields(certified.header, profile)
+    check_fields(certified.header, profile)
     _check_solution(certified, profile)
     _check_winner(certified)
 
@@ -337,8 +337,8 @@ def _check_winner(certified: CertifiedHeader) -> None:
         raise DecodeError("the coinbase is not under the header's Merkle root")
 
 
-def _check_fields(header: BlockHeader, profile: Profile) -> None:
-    """Those that nobody signs have one allowed value; where blocks are signed, the work is done."""
+def check_fields(header: BlockHeader, profile: Profile) -> None:
+    """What nobody signs has one value; in signet the work is done.  Raises Refused: it is not."""
     if profile.signed:
         if (header.version, header.bits) != (BLOCK_VERSION, profile.bits):
             raise Refused(

@@ -7,19 +7,22 @@ import struct
 from collections import Counter
 
 from bft.crypto.hashing import tagged_hash
-from bft.errors import FederationError
+from bft.errors import FederationError, Refused
 from chain.audit.books import Books
 from chain.audit.measure import extend_or_close
 from chain.audit.signing import signed, want
+from chain.params import Params
 from chain.records.block import block_hash, decode_header
 from chain.records.certificate import BlockCertificate, decode_certificate, finality_message
 from chain.records.evaluation import SnapshotVote
 from chain.records.phase import Phase
+from chain.records.profile import profile_of
 from chain.records.score_log import Aggregated, BlockFinal, Certified, CloseReason, RankVoided
 from chain.records.votes import BlockSeen, Purpose
 from chain.rules.families.registry import heldout_predictions
 from chain.rules.limits import WINDOW_FACTOR
 from chain.rules.scoring import lower_median
+from chain.validation import check_fields
 
 
 class Underivable(FederationError):
@@ -175,7 +178,20 @@ def hear_block(books: Books, author: int, seen: BlockSeen) -> bool:
     )
     if counts:
         books.now.seen[author] = seen.header
+        fault = header_fault(seen.header, books.params)
+        if fault:
+            what = (0, seen.cycle, seen.rank)
+            books.accuse("block-header", author, what, f"voted for a block: {fault}", seen.cycle)
     return counts
+
+
+def header_fault(header: bytes, params: Params) -> str:
+    """Why no block of the chain can have this header (80 bytes), whatever it holds; or nothing."""
+    try:
+        check_fields(decode_header(header), profile_of(params.profile))
+    except Refused as refused:
+        return str(refused)
+    return ""
 
 
 def move_block(books: Books) -> bool:

@@ -21,6 +21,7 @@ from bft.errors import BadSignature, DecodeError, Refused
 from bft.membership import Membership
 from bft.ordering.batch import decode_batch
 from bft.ordering.request import Request, open_request
+from chain.audit.certify import header_fault
 from chain.audit.findings import Finding
 from chain.epochs import verify_epoch
 from chain.records.block import block_hash
@@ -37,7 +38,7 @@ from chain.records.score_log import (
     Scored,
     decode_leaf,
 )
-from chain.records.votes import Purpose, SignatureShare
+from chain.records.votes import BlockSeen, Purpose, SignatureShare
 from chain.rules.beacon import round_message
 from chain.rules.founding import open_genesis
 from chain.rules.scoring import agree, deviations
@@ -46,7 +47,7 @@ EVIDENCE_BYTES_MAX = 64 * 1024 * 1024
 CYCLES_KEPT = 3
 """Cycles whose requests are at hand: a late message is held against its author in the next one."""
 
-Said = EvaluationTable | SnapshotVote | SignatureShare
+Said = EvaluationTable | SnapshotVote | SignatureShare | BlockSeen
 Context = Scored | Certified | BlockFinal
 
 
@@ -279,13 +280,27 @@ def _message(share: SignatureShare, chain_id: bytes, leaves: list[Record]) -> by
     return None
 
 
+def _check_header(
+    evidence: Evidence, genesis: Genesis, made: FederationKey, said: Authored, leaves: list[Record]
+) -> str:
+    """It voted for a header that no block of the chain can have."""
+    for seen in _own(said, evidence.replica, BlockSeen):
+        assert isinstance(seen, BlockSeen)
+        fault = header_fault(seen.header, genesis.params)
+        if fault and seen.cycle == evidence.cycle:
+            return f"it voted for a block: {fault}"
+    raise Refused("no-evidence", "the headers that it voted for are those of blocks")
+
+
 _KINDS: Mapping[str, type[Said]] = {
     "evaluation": EvaluationTable,
     "snapshot": SnapshotVote,
     "bad-share": SignatureShare,
+    "block-header": BlockSeen,
 }
 _CHECKS = {
     "evaluation": _check_evaluation,
     "snapshot": _check_snapshot,
     "bad-share": _check_share,
+    "block-header": _check_header,
 }

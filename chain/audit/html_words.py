@@ -44,6 +44,8 @@ MEANINGS = {
     "that works does not sign that.",
     "snapshot": "It voted for another model than the one that a strong quorum computed, bit for "
     "bit. A replica that works does not sign that.",
+    "block-header": "It voted for a block whose header no block of this chain can have: another "
+    "form, or too little work. A replica that works does not sign that.",
     "dkg-void-dealing": "What it contributed to the making of the common key proves nothing. A "
     "replica that works does not sign that.",
     "dkg-bad-share": "While the common key was made it sent a wrong part to another replica. A "

@@ -186,3 +186,16 @@ def test_a_false_complaint_is_held_against_its_author() -> None:
     assert mill.say(mill.replicas[0], complaint) == ["accepted"]
     (finding,) = accusations(mill.found())
     assert (finding.rule, finding.replicas) == ("dkg-false-complaint", (0,))
+
+
+def test_a_vote_for_a_header_that_no_block_can_have_is_held_against_its_author() -> None:
+    """Bits, version and work show in the header alone; one such vote elects nothing."""
+    mill = Mill().found().to_block()
+    header = mill.seen().header
+    spoilt = header[:72] + bytes(8)  # no bits, no nonce
+    mill.say(mill.replicas[3], mill.seen(spoilt))
+    entry = newest_batch(mill)
+    mill.order(*(mill.request(mill.replicas[index], mill.seen(header)) for index in range(3)))
+    (finding,) = accusations(mill)
+    assert (finding.rule, finding.replicas, finding.entry) == ("block-header", (3,), entry)
+    assert "bits 0x0" in finding.text
