@@ -11,6 +11,7 @@ from typing import Any
 from tests.patience import PATIENCE_S
 
 PROTOCOL = 70_016
+MSG_WITNESS_BLOCK = 2 | 1 << 30
 BIP_325_LIMIT = 0x0377AE << 216
 
 
@@ -49,25 +50,32 @@ def follow(endpoint: str, magic: bytes) -> list[bytes]:
         link.sendall(version.to_bytes())
         hear(messages.msg_verack)
         link.sendall(messages.msg_verack().to_bytes())
-        asked = messages.msg_getheaders()
-        asked.locator.vHave = [core.CoreSigNetParams.GENESIS_BLOCK.GetHash()]
-        link.sendall(asked.to_bytes())
-        before, chain = asked.locator.vHave[0], []
-        for header in hear(messages.msg_headers).headers:
-            assert header.hashPrevBlock == before, "a header on another block"
+        chain: list[bytes] = [core.CoreSigNetParams.GENESIS_BLOCK.GetHash()]
+        while True:
+            link.sendall(_getheaders(messages, chain[-1]))
+            headers = hear(messages.msg_headers).headers
+            if not headers:
+                return chain[1:]
+            # One at a time: bitcoinlib does not skip the empty list of transactions behind each.
+            header = headers[0]
+            assert header.hashPrevBlock == chain[-1], "a header on another block"
             core.CheckBlockHeader(header)
-            wanted = net.CInv()
-            wanted.type, wanted.hash = 2 | 1 << 30, header.GetHash()
-            link.sendall(_getdata(messages, wanted))
+            link.sendall(_getdata(messages, net, header.GetHash()))
             block = hear(messages.msg_block).block
             assert block.GetHash() == header.GetHash(), "another block than its header"
             assert block.calc_merkle_root() == header.hashMerkleRoot, "other transactions"
-            before = header.GetHash()
-            chain.append(before)
-    return chain
+            chain.append(header.GetHash())
 
 
-def _getdata(messages: Any, wanted: Any) -> bytes:
+def _getheaders(messages: Any, after: bytes) -> bytes:
+    asked = messages.msg_getheaders()
+    asked.locator.vHave = [after]
+    return bytes(asked.to_bytes())
+
+
+def _getdata(messages: Any, net: Any, block: bytes) -> bytes:
+    wanted = net.CInv()
+    wanted.type, wanted.hash = MSG_WITNESS_BLOCK, block
     asked = messages.msg_getdata()
     asked.inv.append(wanted)
     return bytes(asked.to_bytes())
