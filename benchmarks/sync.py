@@ -21,7 +21,7 @@ from bft.crypto import bls, identity
 from chain.bitcoin.sighash import SignatureHasher
 from chain.bitcoin.signatures import verify_digest
 from chain.bitcoin.signing import hash160
-from chain.gossip_events import SaveBlock, Saved, SaveFinal
+from chain.gossip_events import SaveBlock, Saved, SaveFinal, SaveFinality
 from chain.node.core import unix_ms
 from chain.node.service import NodeService
 from chain.node.store import Store
@@ -29,7 +29,17 @@ from chain.params import MINIMAL
 from chain.records.block import Block
 from chain.records.transaction import Transaction
 from chain.rules.reward import subsidy
-from tests.chain.federation_fixture import CHAIN_ID, FEDERATION_KEY, START, block_on, view_of
+from chain.snapshot.export import export_snapshot
+from chain.snapshot.load import load_snapshot
+from tests.chain.federation_fixture import (
+    CHAIN_ID,
+    FEDERATION_KEY,
+    GENESIS,
+    START,
+    block_on,
+    finality_of,
+    view_of,
+)
 from tests.chain.node.homes import make_config
 from tests.chain.test_mempool import child_of
 from tests.chain.test_spending import spend_of
@@ -103,7 +113,25 @@ def fill(home: Path, chain: list[Block]) -> None:
         for block in chain[at : at + PER_SAVE]:
             steps += [SaveBlock(block=block), SaveFinal(view=view_of(block))]
         store.save(steps)
+    store.save([SaveFinality(finality=finality_of(chain[-1]))])
     store.close()
+
+
+def begin(full: Path, home: Path) -> dict[str, float]:
+    """What it takes to begin from a snapshot of what `full` has, instead of following."""
+    store, file = Store(make_config(full).database, CHAIN_ID, START), home / "coins.snapshot"
+    home.mkdir()
+    began = time.process_time()
+    head = export_snapshot(store, CHAIN_ID, file)
+    exported = time.process_time()
+    store.close()
+    load_snapshot(file, home / "chain.sqlite", GENESIS, FEDERATION_KEY, head.digest)
+    return {
+        "coins": head.coins,
+        "file_mib": round(file.stat().st_size / 2**20, 2),
+        "export_cpu_s": round(exported - began, 2),
+        "load_cpu_s": round(time.process_time() - exported, 2),
+    }
 
 
 def serve(home: Path) -> None:
@@ -177,6 +205,7 @@ def measure(blocks: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         fill(root / "peer0", chain)
+        snapshot = begin(root / "peer0", root / "begun")
         for at in range(1, PEERS):
             shutil.copytree(root / "peer0", root / f"peer{at}")
         servers = [_spawn("serve", str(root / f"peer{at}")) for at in range(PEERS)]
@@ -196,6 +225,7 @@ def measure(blocks: int) -> dict[str, Any]:
         "spends": spends,
         "floor_cpu_s": {name: round(seconds, 2) for name, seconds in lowest.items()},
         "node": figures,
+        "from_snapshot": snapshot,
         "node_over_floor": round(figures["cpu_s"] / total, 2),
         "blocks_per_cpu_s": round(blocks / figures["cpu_s"]),
     }
