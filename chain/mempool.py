@@ -39,6 +39,7 @@ SIGNED_BYTES_PER_WEIGHT = SIGNED_BYTES_MAX // WEIGHT_MAX
 """So no choice of what waits can exceed a block's limit."""
 POOL_WEIGHT_MAX = 20_000_000
 _WEIGHT_MIN = 4 * 60  # no transaction is lighter
+ENTRIES_MAX = POOL_WEIGHT_MAX // _WEIGHT_MIN + 1
 ANCESTORS_MAX = 25  # a transaction and everything unconfirmed that it builds on
 REPLACED_MAX = 100
 DATA_BYTES_MAX = 83  # of one OP_RETURN output
@@ -197,14 +198,17 @@ class Mempool:
                 del self._verified[next(iter(self._verified))]
 
     def _conflicts(self, entry: Entry) -> tuple[bytes, ...]:
-        """Those that spend the same coins, with everything that builds on them."""
+        """Those that spend the same coins, with what builds on them, as far as it may leave."""
         direct = [self._spenders[place] for place in entry.spent if place in self._spenders]
-        return self._with_descendants(direct)
+        return self._with_descendants(direct, enough=REPLACED_MAX)
 
-    def _with_descendants(self, roots: Iterable[bytes]) -> tuple[bytes, ...]:
+    def _with_descendants(
+        self, roots: Iterable[bytes], enough: int = ENTRIES_MAX
+    ) -> tuple[bytes, ...]:
+        """All of them; of more than `enough` some, but more than `enough`."""
         found: dict[bytes, None] = {}
         waiting = list(roots)
-        while waiting:
+        while waiting and len(found) <= enough:
             txid = waiting.pop()
             if txid not in found:
                 found[txid] = None
@@ -216,7 +220,7 @@ class Mempool:
         if not evicted:
             return
         if len(evicted) > REPLACED_MAX:
-            raise Refused("fee-too-low", f"{len(evicted)} would leave; at most {REPLACED_MAX} may")
+            raise Refused("fee-too-low", f"more than {REPLACED_MAX} that wait would leave for it")
         if not entry.parents.isdisjoint(evicted):
             raise Refused("missing-coin", "it builds on what it would replace")
         gone = [self._entries[txid] for txid in evicted]

@@ -7,7 +7,7 @@ import pytest
 
 from bft.errors import Refused
 from chain.bitcoin.ledger import After, connect, weight
-from chain.mempool import ANCESTORS_MAX, FEE_RATE_MIN, Mempool
+from chain.mempool import ANCESTORS_MAX, FEE_RATE_MIN, REPLACED_MAX, Mempool
 from chain.records.coinbase import pay_to_key
 from chain.records.transaction import Transaction, TxIn, TxOut
 from tests.chain.federation_fixture import OTHER, WINNER, block_on
@@ -67,6 +67,32 @@ def test_a_better_payer_replaces_and_takes_what_built_on_the_old_one_along() -> 
     better = spend_of(MATURE[0], fee=5_000)
     assert set(pool.add(better, mature())) == {first.txid, child.txid}
     assert [entry.txid for entry in pool.entries()] == [better.txid]
+
+
+def children_of(parent: Transaction) -> list[Transaction]:
+    """One for each output."""
+    found = []
+    for index, output in enumerate(parent.outputs):
+        entry = TxIn(previous=parent.txid, index=index, script=b"", sequence=0xFFFFFFFD)
+        left = TxOut(value=output.value - 1_000, script=output.script)
+        draft = Transaction(version=2, inputs=(entry,), outputs=(left,), locktime=0)
+        found.append(signed(draft, output))
+    return found
+
+
+def test_so_many_leave_for_one_and_all_for_a_block() -> None:
+    pool, first = Mempool(), spend_of(MATURE[0], fee=1_000)
+    wide = child_of(first, fee=10_000, outputs=REPLACED_MAX)
+    *few, last = children_of(wide)
+    for each in (first, wide, *few[:-1]):  # REPLACED_MAX of them
+        pool.add(each, mature())
+    better = spend_of(MATURE[0], fee=1_000_000)
+    assert pool.test(better, mature()).txid == better.txid
+    for each in (few[-1], last):
+        pool.add(each, mature())
+        assert refusal(pool, better) == "fee-too-low"
+    pool.connect(block_on(PARENT, transactions=(better,)).transactions)
+    assert len(pool) == pool.weight == 0, "for a block all of them leave"
 
 
 def test_a_chain_of_unconfirmed_ones_ends_somewhere() -> None:
