@@ -27,7 +27,7 @@ from chain.federation.api import (
     LOG_LIMIT_MAX,
     OCTETS,
 )
-from chain.federation.bounded import SameServer, read_whole
+from chain.federation.bounded import REASON_CHARS_MAX, SameServer, plain, read_whole
 from chain.records.federation import GENESIS_BYTES_MAX
 from chain.records.score_log import ENTRY_BYTES_MAX
 from chain.tlog.tiles import BUNDLE_BYTES_MAX
@@ -166,7 +166,7 @@ def _reason(error: Exception) -> str:
             return f"its answer ended {reason.expected} bytes too early"
         case OSError(strerror=str(text)):
             return text
-    return str(reason) or type(reason).__name__
+    return plain(str(reason), REASON_CHARS_MAX) or type(reason).__name__
 
 
 def _wait_s(error: HTTPError) -> int:
@@ -184,4 +184,4 @@ def _detail(error: HTTPError) -> str:
         detail = problem.get("detail") or problem.get("title")
     except (ValueError, AttributeError, OSError, HTTPException, RecursionError):
         detail = None
-    return str(detail or error.reason)
+    return plain(str(detail or error.reason), REASON_CHARS_MAX)

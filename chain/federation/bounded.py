@@ -15,6 +15,7 @@ from urllib.request import HTTPRedirectHandler, Request
 ANSWER_S = 300
 """For one body, however steadily its bytes trickle: the longest at half a megabit a second."""
 _PIECE_BYTES = 64 * 1024
+REASON_CHARS_MAX = 300  # of what a server says why it does not answer
 
 
 def read_whole(
@@ -41,6 +42,12 @@ def read_whole(
         if clock() > end:
             raise TimeoutError(f"the answer had not ended after {ANSWER_S} s")
     return bytes(body)
+
+
+def plain(text: str, chars_max: int) -> str:
+    """Printable, on one line, and short: it goes to logs and terminals."""
+    kept = "".join(sign if sign.isprintable() else " " for sign in text[:chars_max])
+    return " ".join(kept.split())
 
 
 class SameServer(HTTPRedirectHandler):

@@ -5,7 +5,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import build_opener
 
 from bft.errors import ConfigError, DecodeError, Unavailable
-from chain.federation.bounded import SameServer, read_whole
+from chain.federation.bounded import REASON_CHARS_MAX, SameServer, plain, read_whole
 
 FETCH_S = 10.0  # without a byte
 
@@ -28,9 +28,11 @@ def fetch(url: str, bytes_max: int) -> bytes:
         with error:
             if error.code == 404:
                 raise FileNotFoundError(2, "not found", url) from None
-            raise Unavailable(f"{url} answered {error.code} {error.reason}") from None
+            reason = plain(str(error.reason), REASON_CHARS_MAX)
+            raise Unavailable(f"{url} answered {error.code} {reason}") from None
     except (URLError, OSError, http.client.HTTPException) as error:
-        raise Unavailable(f"{url}: {getattr(error, 'reason', error)}") from None
+        reason = plain(str(getattr(error, "reason", error)), REASON_CHARS_MAX)
+        raise Unavailable(f"{url}: {reason}") from None
     if len(data) > bytes_max:
         raise DecodeError(f"{url}: more than {bytes_max} bytes came")
     return data

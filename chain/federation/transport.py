@@ -13,6 +13,7 @@ import msgspec
 from yarl import URL
 
 from bft.errors import Busy, ConfigError, DecodeError, FederationError, Refused, Unavailable
+from chain.federation.bounded import plain
 
 CONNECT_S = 3.0
 EXCHANGE_S = 10.0  # from the request to the last byte of the answer
@@ -148,8 +149,8 @@ async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
 def refusal(reply: Reply) -> FederationError:
     """The error that a reply with a status of 300 or more stands for."""
     problem = _problem(reply.body)
-    text = _plain(problem.detail or problem.title, TEXT_CHARS_MAX) or f"HTTP {reply.status}"
-    code = _plain(problem.code, CODE_CHARS_MAX)
+    text = plain(problem.detail or problem.title, TEXT_CHARS_MAX) or f"HTTP {reply.status}"
+    code = plain(problem.code, CODE_CHARS_MAX)
     if reply.status in (429, 503):
         return Later(text, reply.retry_s)
     if reply.status == 404:
@@ -168,9 +169,3 @@ def _problem(body: bytes) -> _Problem:
         return msgspec.json.decode(body, type=_Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _Problem()
-
-
-def _plain(text: str, chars_max: int) -> str:
-    """Printable, on one line, and short: it goes to logs and terminals."""
-    kept = "".join(sign if sign.isprintable() else " " for sign in text[:chars_max])
-    return " ".join(kept.split())

@@ -1,15 +1,18 @@
 """Servers that cut their answers off, trickle them, or send whoever asks somewhere else."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Thread
 from urllib.request import build_opener
 
 import pytest
 
 from bft.errors import DecodeError, Unavailable
 from chain.audit.fetch import RETRY_AFTER_DIGITS_MAX, TRIES, ReplicaLog
-from chain.federation.bounded import ANSWER_S, SameServer, read_whole
+from chain.federation.bounded import ANSWER_S, REASON_CHARS_MAX, SameServer, read_whole
 from chain.federation.fetch import fetch
 from chain.wallet.sync import final_height
 from tests.chain.audit.log_server import Answer, problem, served
@@ -58,6 +61,40 @@ def test_a_server_sends_nobody_to_another_one(read: Callable[[str], bytes]) -> N
             ):
                 read(url)
     assert asked == []
+
+
+@contextmanager
+def spoken(answer: bytes) -> Iterator[str]:
+    """The URL of a server that says just this."""
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(answer)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_a_server_says_writes_nothing_else_on_the_terminal(
+    read: Callable[[str], bytes],
+) -> None:
+    said = problem(403, "no\x1b[2J\r\n\u202eaudit passed" + "!" * 60_000)
+    with served(lambda _: said) as url, pytest.raises(Unavailable, match="403") as caught:
+        read(url)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 2 * REASON_CHARS_MAX
+    line = f"HTTP/1.0 403 no\x1b[2J{'!' * 10_000}\r\n\r\n".encode()
+    with spoken(line) as url, pytest.raises(Unavailable, match="403") as caught:
+        read(url)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 2 * REASON_CHARS_MAX
 
 
 def test_a_server_may_send_on_to_another_of_its_own_places() -> None:
