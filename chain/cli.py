@@ -129,9 +129,6 @@ def block(reference: str, home: Path, url: str | None, as_json: bool) -> None:
     _show(describe_block(_find_block(reference, home, url)), as_json)
 
 
-node.add_command(snapshot)
-
-
 @node.command()
 @HOME
 @click.option(
@@ -165,6 +162,9 @@ def evidence(home: Path, servers: tuple[str, ...], as_json: bool) -> None:
             told[place]["answers"] = said
     numbered: dict[str, Any] = {f"evidence {number}": each for number, each in enumerate(told, 1)}
     _show({"evidence": told} if as_json else numbered or {"evidence": None}, as_json)
+
+
+node.add_command(snapshot)
 
 
 def _status(home: Path, url: str | None) -> dict[str, Any]:
