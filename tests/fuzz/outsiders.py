@@ -18,6 +18,7 @@ from chain.peers.book import AddressBook
 from chain.peers.kept import decode_book, encode_book
 from chain.receipts import join_receipts, open_execution_receipt, verify_receipt
 from chain.records import block as blocks
+from chain.records import core_message as core
 from chain.records import evidence as evidences
 from chain.records import peer_message as peers
 from chain.records.certificate import decode_certificate
@@ -210,6 +211,7 @@ ADDRESSES = encode_addrv2(
         if address is not None
     ]
 )
+ASKED = core.GetHeaders(locator=(FIRST.hash, chain.START.hash), stop=bytes(32))
 PAYLOADS = {
     "version": peers.Version(
         protocol=peers.PROTOCOL_VERSION, time=1, nonce=2, user_agent=b"/x/", height=0
@@ -230,6 +232,8 @@ PAYLOADS = {
     "getaddr": b"",
     "addrv2": ADDRESSES,
     "sendaddrv2": b"",
+    "getheaders": core.encode_getheaders(ASKED, peers.PROTOCOL_VERSION),
+    "getblocks": core.encode_getheaders(ASKED, peers.PROTOCOL_VERSION),
 }
 """A valid payload of every command."""
 
@@ -245,6 +249,15 @@ def _version(data: bytes) -> None:
 
 def _inventory(data: bytes) -> None:
     assert len(peers.decode_inventory(data)) <= peers.INVENTORY_MAX
+
+
+def _getheaders(data: bytes) -> None:
+    found = core.decode_getheaders(data)
+    assert core.encode_getheaders(found, int.from_bytes(data[:4], "little")) == data
+
+
+def _headers(data: bytes) -> None:
+    assert core.encode_headers(core.decode_headers(data)) == data
 
 
 def _addresses(data: bytes) -> None:
@@ -292,6 +305,18 @@ def _peers() -> list[Target]:
             read=_frame_header,
             samples=(header[: peers.FRAME_HEADER_BYTES],),
             covers=("chain.records.peer_message:decode_frame_header",),
+        ),
+        Target(
+            name="core-getheaders",
+            read=_getheaders,
+            samples=(PAYLOADS["getheaders"],),
+            covers=("chain.records.core_message:decode_getheaders",),
+        ),
+        Target(
+            name="core-headers",
+            read=_headers,
+            samples=(core.encode_headers((FIRST.header.encode(),) * 2),),
+            covers=("chain.records.core_message:decode_headers",),
         ),
         Target(
             name="peer-version",
