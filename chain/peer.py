@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 
 from chain.peers.connection import Connection
 from chain.records.peer_address import PeerAddress
-from chain.records.peer_message import CERTIFIED_HEADERS_MAX, NODE_NETWORK, Version
+from chain.records.peer_message import (
+    CERTIFIED_HEADERS_MAX,
+    NODE_NETWORK,
+    NODE_NETWORK_LIMITED,
+    Version,
+)
 
 PER_MINUTE = {
     "version": 2,
@@ -117,11 +122,16 @@ class Peer:
         return wanted and self.kind not in (Connection.BLOCK_ONLY, Connection.FEELER)
 
     def may_have(self, height: int) -> bool:
-        """Whether it can be asked for the block at this height; pruned peers have the newest."""
+        """Whether it can be asked for the block at this height.
+
+        Pruned peers have the newest; one that promises nothing has what came since it greeted.
+        """
         if height > self.height or self.version is None:
             return False
-        everything = bool(self.version.services & NODE_NETWORK)
-        return everything or height > self.height - LIMITED_BLOCKS
+        if self.version.services & NODE_NETWORK:
+            return True
+        limited = self.version.services & NODE_NETWORK_LIMITED
+        return height > (self.height - LIMITED_BLOCKS if limited else self.version.height)
 
     def spend(self, command: str, now_ms: int) -> bool:
         """Whether this peer may still send such a message now."""

@@ -23,10 +23,10 @@ from chain.network import magic_of, network_of
 from chain.node.config import NodeConfig, load_genesis, member_url, pinned_key
 from chain.node.peers_file import PeersFile
 from chain.node.showing import Showing
-from chain.node.store import Store
+from chain.node.store import PRUNE_MIN, Store
 from chain.peers.neighbours import Neighbourhood
 from chain.records.federation import FederationKey, MemberRecord
-from chain.records.peer_message import SERVICES, SERVICES_PRUNED
+from chain.records.peer_message import SERVICES, SERVICES_NONE_OLD, SERVICES_PRUNED
 from chain.snapshot.checking import HistoryCheck
 from chain.tree import BlockTree
 from chain.validation import genesis_view
@@ -89,12 +89,13 @@ class NodeCore:
         except ConfigError:
             self.close()
             raise
-        self.services = SERVICES_PRUNED if self.pruned else SERVICES
+        tree = self.store.tree()
+        self.services = self._services(tree.final.height)
         self.gossip = Gossip(
             chain_id=self.chain_id,
             federation_key=self.federation_key,
             params=self.genesis.params,
-            tree=self.store.tree(),
+            tree=tree,
             nonce=secrets.randbits(64),
             user_agent=USER_AGENT,
             evidence=self.store.evidence(),
@@ -123,6 +124,14 @@ class NodeCore:
     def pruned(self) -> bool:
         """Whether old blocks are not here, or not for long."""
         return bool(self.config.prune_blocks) or self.store.pruned_height > 0
+
+    def _services(self, final_height: int) -> int:
+        """What it can promise other nodes as long as it runs."""
+        if not self.pruned:
+            return SERVICES
+        missing = self.store.pruned_height
+        has_newest = not missing or final_height - missing >= PRUNE_MIN
+        return SERVICES_PRUNED if has_newest else SERVICES_NONE_OLD
 
     @property
     def tree(self) -> BlockTree:

@@ -27,6 +27,7 @@ NODE_WITNESS = 1 << 3  # and what signs their transactions
 NODE_NETWORK_LIMITED = 1 << 10  # BIP 159: has the newest 288 at least
 SERVICES = NODE_NETWORK | NODE_WITNESS | NODE_NETWORK_LIMITED
 SERVICES_PRUNED = NODE_WITNESS | NODE_NETWORK_LIMITED
+SERVICES_NONE_OLD = NODE_WITNESS  # has less than the newest 288: began from a snapshot lately
 USER_AGENT_BYTES_MAX = 256
 MSG_TX = 1
 MSG_WITNESS_TX = MSG_TX | 1 << 30

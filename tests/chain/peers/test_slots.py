@@ -1,6 +1,7 @@
 """Who gets which slot: eviction of inbound peers, an extra peer while the tip is old, services."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -32,6 +33,7 @@ from chain.records.peer_message import (
     NODE_WITNESS,
     PROTOCOL_VERSION,
     SERVICES,
+    SERVICES_NONE_OLD,
     SERVICES_PRUNED,
     Version,
     decode_version,
@@ -227,6 +229,10 @@ def test_a_pruned_peer_is_asked_for_the_newest_blocks_alone() -> None:
     )
     lowest = 1_000 - LIMITED_BLOCKS + 1
     assert pruned.may_have(lowest) and not pruned.may_have(lowest - 1)
+    pruned.version = replace(pruned.version, services=SERVICES_NONE_OLD)
+    assert not pruned.may_have(1_000), "it had that when it greeted, or not"
+    pruned.height = 1_001
+    assert pruned.may_have(1_001)
 
 
 def test_a_node_tells_its_services_and_asks_block_only_peers_for_no_transactions() -> None:

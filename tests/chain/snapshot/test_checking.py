@@ -14,7 +14,7 @@ from chain.node.config import NodeConfig
 from chain.node.guards import warnings
 from chain.node.rpc_blocks import BlockMethods
 from chain.node.service import NodeService
-from chain.records.peer_message import SERVICES, SERVICES_PRUNED
+from chain.records.peer_message import SERVICES_NONE_OLD
 from chain.snapshot.checking import HISTORY_NAME
 from chain.snapshot.counting import Counting
 from chain.snapshot.load import load_snapshot
@@ -75,7 +75,7 @@ async def test_the_past_is_fetched_and_found_right(tmp_path: Path) -> None:
         ]
         assert before[1]["snapshot_blockhash"] == BLOCKS[-1].hash[::-1].hex()
         assert any("snapshot" in each for each in warnings(service.core))
-        assert service.core.services == SERVICES_PRUNED != SERVICES
+        assert service.core.services == SERVICES_NONE_OLD
         assert service.core.history is not None
         await service.core.history.run()
         (after,) = methods.getchainstates()["chainstates"]
