@@ -82,6 +82,6 @@ PEERS = (
         "pruned-peers-asked-for-all",
         "a pruned peer is asked for the newest blocks alone",
         SLOTS,
-        ("chain/peer.py", "return everything or height", "return True or height"),
+        ("chain/peer.py", "self.height - LIMITED_BLOCKS if limited", "0 if limited"),
     ),
 )
