@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from bft.errors import ConfigError, Unavailable
+from bft.errors import ConfigError, DecodeError, Unavailable
 from chain.gossip import Gossip
 from chain.gossip_events import (
     Effect,
@@ -25,6 +25,7 @@ from chain.node.peers_file import PeersFile
 from chain.node.showing import Showing
 from chain.node.store import PRUNE_MIN, Store
 from chain.peers.neighbours import Neighbourhood
+from chain.records.evidence import Evidence
 from chain.records.federation import FederationKey, MemberRecord
 from chain.records.peer_message import SERVICES, SERVICES_NONE_OLD, SERVICES_PRUNED
 from chain.snapshot.checking import HistoryCheck
@@ -89,7 +90,7 @@ class NodeCore:
         except ConfigError:
             self.close()
             raise
-        tree = self.store.tree()
+        tree, evidence, self.epochs = self._what_is_kept()
         self.services = self._services(tree.final.height)
         self.gossip = Gossip(
             chain_id=self.chain_id,
@@ -98,7 +99,7 @@ class NodeCore:
             tree=tree,
             nonce=secrets.randbits(64),
             user_agent=USER_AGENT,
-            evidence=self.store.evidence(),
+            evidence=evidence,
             coins=self.store.coins,
             stored=self.store.block,
             services=self.services,
@@ -114,11 +115,18 @@ class NodeCore:
             profile=network_of(self.genesis),
         )
         self.showing = Showing(self.chain_id, self.genesis.params)
-        self.epochs = self.store.epochs()  # verified, from epoch 0 on
         self.replica_status: dict[str, str] = {url: "not asked yet" for url in self.replicas}
         self.addresses: dict[int, str] = {}  # of connected peers, by their numbers
         self._stepped = asyncio.Event()
         self._failure: BaseException | None = None
+
+    def _what_is_kept(self) -> tuple[BlockTree, tuple[Evidence, ...], tuple[FederationKey, ...]]:
+        """(tree, evidence, verified epochs from 0 on).  Raises ConfigError: the file is damaged."""
+        try:
+            return self.store.tree(), self.store.evidence(), self.store.epochs()
+        except (sqlite3.Error, DecodeError, ConfigError) as error:
+            self.close()
+            raise ConfigError(f"{self.config.database}: {error}") from None
 
     @property
     def pruned(self) -> bool:
@@ -147,14 +155,13 @@ class NodeCore:
         """
         if self._failure is not None:
             raise Unavailable("this node has stopped")
-        effects = self.gossip.step(event, self.now_ms())
-        saved = [effect for effect in effects if isinstance(effect, _SAVED)]
-        if saved:
-            try:
+        try:
+            effects = self.gossip.step(event, self.now_ms())
+            saved = [effect for effect in effects if isinstance(effect, _SAVED)]
+            if saved:
                 self.store.save(saved)
-            except sqlite3.Error as error:
-                self.fail(error)
-                raise Unavailable(f"the store cannot be written: {error}") from None
+        except sqlite3.Error as error:
+            raise self._lost(error) from None
         for effect in effects:
             carry_out(effect)
         self._stepped.set()
@@ -185,8 +192,7 @@ class NodeCore:
         try:
             self.store.save_epochs(epochs)
         except sqlite3.Error as error:
-            self.fail(error)
-            raise Unavailable(f"the store cannot be written: {error}") from None
+            raise self._lost(error) from None
         self.epochs = epochs
         for url in self.replicas:
             self.replica_status.setdefault(url, "not asked yet")
@@ -206,8 +212,17 @@ class NodeCore:
 
     def fail(self, error: BaseException) -> None:
         """No further step; the first reason stays."""
-        self._failure = self._failure or error
+        found = self._unusable(error) if isinstance(error, sqlite3.Error) else error
+        self._failure = self._failure or found
         self._stepped.set()
+
+    def _lost(self, error: sqlite3.Error) -> Unavailable:
+        found = self._unusable(error)
+        self.fail(found)
+        return found
+
+    def _unusable(self, error: sqlite3.Error) -> Unavailable:
+        return Unavailable(f"the store {self.config.database} cannot be used: {error}")
 
     def close(self) -> None:
         """The home may be opened again."""

@@ -178,7 +178,7 @@ class Store:
             self._set("snapshot", encode((height, block, digest)))
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
 
     @property
@@ -210,9 +210,14 @@ class Store:
                 self._save_one(effect)
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._roll_back()
             self._fresh.clear()
             raise
+
+    def _roll_back(self) -> None:
+        """On a full disk SQLite has done so itself; a second time would hide the reason."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
 
     def _save_one(self, effect: Saved) -> None:
         match effect:

@@ -8,11 +8,12 @@ Source: Bitcoin Core, doc/design/assumeutxo.md.
 """
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from bft.errors import ConfigError, Refused
+from bft.errors import ConfigError, Refused, Unavailable
 from chain.network import network_of
 from chain.node.store import Store
 from chain.records.block import CertifiedHeader, decode_block, decode_certified_header
@@ -45,6 +46,7 @@ def load_snapshot(
         DecodeError, BadSignature, Refused: the file is malformed, or something in it does not
             stand; codes "other-chain", "other-digest", "snapshot-digest", "snapshot-checksum",
             "other-block", and those of headers.
+        Unavailable: the disk failed, or is full.
     """
     if database.exists():
         raise ConfigError(f"{database} exists; a snapshot begins a store, it does not change one")
@@ -60,6 +62,9 @@ def load_snapshot(
             finally:
                 store.close()
         _settle(loading, database)
+    except sqlite3.Error as error:
+        _remove(loading)
+        raise Unavailable(f"the store {database} cannot be written: {error}") from None
     except BaseException:
         _remove(loading)
         raise
