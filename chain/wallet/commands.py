@@ -257,9 +257,30 @@ class Wallet:
         return sign(psbt, finder(seed, singles))
 
     def sign_text(self, text: str, passphrase: Passphrase) -> dict[str, Any]:
-        """A PSBT with this wallet's signatures."""
-        signed, added = self._sign(decode_text(text), passphrase)
-        return {"signatures_added": added, "psbt": signed.encode_text()}
+        """A PSBT with this wallet's signatures.
+
+        Raises:
+            Refused: "other-coin": it lies about a coin that this wallet knows; as `sign`.
+        """
+        psbt = decode_text(text)
+        self._check_coins(psbt)
+        signed, added = self._sign(psbt, passphrase)
+        fee = fee_of(psbt)
+        told = None if fee is None else str(amount(fee))
+        return {"signatures_added": added, "fee": told, "psbt": signed.encode_text()}
+
+    def _check_coins(self, psbt: Psbt) -> None:
+        """A signature covers its own input's value alone: two lies, each in another copy of one
+        payment, would join to one with a fee that nobody saw (CVE-2020-14199)."""
+        for index, entry in enumerate(psbt.unsigned.inputs):
+            coin = self._book.coins.get((entry.previous, entry.index))
+            shown = psbt.spent(index)
+            if coin is not None and shown is not None and shown != coin.output:
+                raise Refused(
+                    "other-coin",
+                    f"input {index} shows a coin of {amount(shown.value)}; "
+                    f"this wallet's coin there is of {amount(coin.output.value)}",
+                )
 
     def send_text(self, text: str, node: str, cookie: Path) -> dict[str, Any]:
         """Finishes a PSBT and sends it."""

@@ -178,7 +178,7 @@ def _satisfied(code: bytes, signatures: Mapping[bytes, bytes]) -> tuple[bytes, .
 
 
 def extract(psbt: Psbt) -> Transaction:
-    """The transaction, every input verified as nodes that pass it on will do.
+    """The transaction; inputs that say what they spend are verified as relaying nodes do.
 
     Raises:
         Refused: "not-final": an input is not finished; or a script fails, with its code.
