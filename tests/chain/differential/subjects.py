@@ -36,6 +36,7 @@ from chain.records.transaction import (
 )
 from tests.chain.bitcoin.core_vectors import assemble, flags, load, spending
 from tests.chain.bitcoin.regtest import damage
+from tests.chain.differential.borders import border_spend
 from tests.chain.differential.material import (
     edited,
     random_flags,
@@ -170,6 +171,13 @@ def spends(rng: Random) -> None:
     elif rng.random() < 0.5:
         transaction = damage(transaction, rng)
     _compare(transaction, spent, random_flags(rng) if rng.random() < 0.5 else _RULES)
+
+
+def borders(rng: Random) -> None:
+    """Times, sequences, numbers, pushes, branches and programs, just inside and just outside."""
+    transaction, spent = border_spend(rng)
+    rules = random_flags(rng)
+    _compare(transaction, spent, rules if _is_possible(rules) else _RULES)
 
 
 def digests(rng: Random) -> None:
@@ -316,6 +324,7 @@ SUBJECTS: dict[str, Callable[[Random], None]] = {
     "transactions": transactions,
     "scripts": scripts,
     "spends": spends,
+    "borders": borders,
     "digests": digests,
     "addresses": addresses,
     "headers": headers,

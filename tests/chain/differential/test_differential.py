@@ -31,6 +31,7 @@ def test_nobody_judges_otherwise(name: str) -> None:
     ("name", "where", "wrong"),
     [
         ("spends", "chain.bitcoin.signatures.is_low_s", lambda signature: True),
+        ("borders", "chain.bitcoin.verify.LOCK_TIME_THRESHOLD", 500_000_001),
         ("scripts", "chain.bitcoin.verify.is_script_hash", lambda script: False),
         ("digests", "chain.bitcoin.sighash.without_code_separators", lambda script: script),
         ("addresses", "chain.bitcoin.bech32.BECH32M", 1),
