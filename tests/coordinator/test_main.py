@@ -83,6 +83,16 @@ class Process:
         ):
             return decode(tuple[LogEntry, ...], await answer.read())
 
+    async def catches_up(self, first: int) -> tuple[LogEntry, ...]:
+        """Wait until its log has this entry: it may have taken a state first, and the log later."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                assert self.process.poll() is None, "the replica has ended"
+                entries = await self.log(first)
+                if entries:
+                    return entries
+                await asyncio.sleep(LOOK_EVERY_S)
+
     async def votes(self, index: int, first: int, url: str) -> None:
         """Wait until its signature stands under a decision at or after an entry of `url`'s log."""
         async with asyncio.timeout(PATIENCE_S):
@@ -232,9 +242,9 @@ async def test_a_replica_that_has_forgotten_observes_and_never_votes(
                 told = await process.becomes("observer")
                 assert "must not vote under its key again" in told["reason"]
                 silent = mill.state().log.size
-                told = await process.reach_cycle(mill.state().cycle + 2)
-                theirs = await process.log(silent)
-                assert theirs and voters(theirs) == {0, 1, 2}
+                await process.reach_cycle(mill.state().cycle + 2)
+                theirs = await process.catches_up(silent)
+                assert voters(theirs) == {0, 1, 2}
                 ours = [entry.leaf for entry in await process.log(silent, mill.urls[0])]
                 shared = min(len(ours), len(theirs))
                 assert [entry.leaf for entry in theirs[:shared]] == ours[:shared]
