@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from bft.errors import ConfigError, DecodeError, Refused, Unavailable
+from chain.federation.bounded import SameServer, read_whole
 from chain.federation.transport import base_url
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 CALL_S = 30.0
 COOKIE_BYTES_MAX = 256
-# Straight to the node: a proxy of the environment would read the cookie.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+# Straight to the node: a proxy of the environment, or another server, would read the cookie.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}), SameServer)
 
 
 class NodeRpc:
@@ -48,13 +49,15 @@ class NodeRpc:
         request = urllib.request.Request(self._url, body.encode(), headers)
         try:
             with _DIRECT.open(request, timeout=CALL_S) as answer:
-                data = answer.read(ANSWER_BYTES_MAX)
+                data = read_whole(answer, ANSWER_BYTES_MAX)
         except urllib.error.HTTPError as error:
             if error.code == 401:
                 raise ConfigError(f"{self._url} does not take this cookie: an old one?") from None
             raise DecodeError(f"{self._url} answered with status {error.code}") from None
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(f"{self._url} does not answer: {error}") from None
+        if len(data) > ANSWER_BYTES_MAX:
+            raise DecodeError(f"{self._url} answered with more than {ANSWER_BYTES_MAX} bytes")
         return _result(data, self._url)
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
 from urllib.request import build_opener
@@ -14,6 +15,7 @@ from bft.errors import DecodeError, Unavailable
 from chain.audit.fetch import RETRY_AFTER_DIGITS_MAX, TRIES, ReplicaLog
 from chain.federation.bounded import ANSWER_S, REASON_CHARS_MAX, SameServer, read_whole
 from chain.federation.fetch import fetch
+from chain.federation.rpc_client import NodeRpc
 from chain.wallet.sync import final_height
 from tests.chain.audit.log_server import Answer, problem, served
 
@@ -81,6 +83,23 @@ def spoken(answer: bytes) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_a_nodes_cookie_goes_to_no_other_server(tmp_path: Path) -> None:
+    cookie, asked = tmp_path / ".cookie", list[str]()
+    cookie.write_bytes(b"__cookie__:secret")
+
+    def inside(target: str) -> Answer:
+        asked.append(target)
+        return 200, {}, b'{"result": 1}'
+
+    with (
+        served(inside) as other,
+        spoken(f"HTTP/1.1 302 Found\r\nLocation: {other}/\r\n\r\n".encode()) as url,
+        pytest.raises(DecodeError, match="status 302"),
+    ):
+        NodeRpc(url, cookie).call("getblockcount")
+    assert asked == []
 
 
 @pytest.mark.parametrize("read", READERS)
