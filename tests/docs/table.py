@@ -29,6 +29,10 @@ _OWNERS = "tests/membership runs adding, replacing and refreshing members on rea
 
 _ETCD = "needs three nodes of etcd; tests/deploy/test_etcd_roles.py types these lines to such"
 
+_SNAPSHOT = "its digest is the reader's; tests/chain/snapshot loads files and runs such nodes"
+
+_JAVASCRIPT = "its chain id is the reader's; tests/interop/test_audit_log.py audits logs with it"
+
 SKIPPED: dict[str, dict[str, str]] = {
     "README.md": {
         "git clone": "a clone of this repository; CI's first step is one",
@@ -49,11 +53,17 @@ SKIPPED: dict[str, dict[str, str]] = {
         "promtool": "python -m tests.deployment runs both, where Prometheus is installed",
     },
     "docs/MINING.md": {"pip install": "an index of packages; CI installs the same"},
-    "docs/NODES.md": {"pip install": "an index of packages; CI installs the same"},
+    "docs/NODES.md": {
+        "pip install": "an index of packages; CI installs the same",
+        "gristmill node snapshot load": _SNAPSHOT,
+        "gristmill node run --home other": _SNAPSHOT,
+    },
     "docs/AUDITING.md": {"aics-tlog": "needs Python 3.12; tests/interop/test_tlog.py runs it"},
     "docs/INTEROP.md": {"bitcoind": "Bitcoin Core is not here; tests/chain holds its engine"},
     "examples/README.md": {
         "cd examples": "a clone of this repository",
+        "gristmill audit --from": _JAVASCRIPT,
+        "node audit-log": _JAVASCRIPT,
         "npm install": "npm's registry; CI installs it, tests/interop/test_noble.py uses it",
         "python3 -m http.server": "serves until somebody stops it; tests/interop uses the page",
     },
