@@ -19,6 +19,7 @@ from bft.crypto.identity import PrivateKey
 from bft.errors import FederationError
 from bft.pbft import events as pbft
 from bft.pbft.config import Config
+from bft.pbft.journal import Forgot
 from bft.pbft.messages import claimed_epoch
 from chain.node.coins import CoinTable
 from chain.records.contribution import StorageReceipt
@@ -131,7 +132,10 @@ class Host:
         self._durable_lsn = max((lsn for lsn, _ in self.disk.recovered().records), default=0)
         self.replica = self.build()
         if not self.correct and self.voting:  # a liar goes on whatever it is shown
-            self.member._consensus._core.halt = lambda reason: None  # type: ignore[method-assign]
+            core = self.member._consensus._core
+            core.halt = lambda reason: None  # type: ignore[method-assign]
+            persist = core.persist
+            core.persist = lambda one: None if isinstance(one, Forgot) else persist(one)  # type: ignore
         self.reader = Reader(self)
         self.settled = self.replica.state  # the newest state that is safe on the disk
         self.world.checkers.started(self)
