@@ -23,11 +23,11 @@ def find(core: NodeCore, question: str) -> str:
         return f"/blocks/{int(text)}"
     data = _hex(text)
     if len(data) == 33:
-        return f"/miners/{text}"
+        return f"/miners/{data.hex()}"  # not as typed: fromhex lets spaces and line ends pass
     if len(data) == 32:
         block = data[::-1]
         known = core.store.header_of(block) is not None or core.store.block(block) is not None
-        return f"/blocks/{text}" if known else f"/transactions/{text}"
+        return f"/blocks/{data.hex()}" if known else f"/transactions/{data.hex()}"
     try:
         decode_address(question, GRISTMILL)
     except DecodeError:

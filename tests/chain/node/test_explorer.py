@@ -116,6 +116,11 @@ async def test_pages_say_what_the_chain_says(visitor: Visitor) -> None:
         assert await answer.read() == SPENDING.coinbase.certificate
 
 
+def _apart(digits: str, between: str) -> str:
+    """Hex digits, byte by byte."""
+    return between.join(digits[at : at + 2] for at in range(0, len(digits), 2))
+
+
 async def test_a_search_leads_to_whatever_is_known(visitor: Visitor) -> None:
     cycle = MATURE[6].certificate.cycle
     key = WINNER.public_key.hex()
@@ -125,6 +130,10 @@ async def test_a_search_leads_to_whatever_is_known(visitor: Visitor) -> None:
         (HASH, f"/blocks/{HASH}"),
         (TXID.upper(), f"/transactions/{TXID}"),
         (key, f"/miners/{key}"),
+        (_apart(key, "%20"), f"/miners/{key}"),
+        (_apart(key, "%0D%0A"), f"/miners/{key}"),  # no line end comes into the answer's head
+        (_apart(TXID, "%0D%0A"), f"/transactions/{TXID}"),
+        (_apart(HASH, "%20"), f"/blocks/{HASH}"),
         (str(MINE), f"/addresses/{MINE}"),
     ):
         answer, _ = await visitor.get(f"/search?q={query}")
