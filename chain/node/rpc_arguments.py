@@ -1,11 +1,15 @@
 """What callers of JSON-RPC give, checked as Bitcoin Core checks it."""
 
+import re
 from typing import Any
 
 from bft.errors import DecodeError
 from chain.node.rpc import INVALID_PARAMETER, TYPE_ERROR, RpcError
 
 HEX_MAX = 2 * 1024 * 1024
+# Not what bytes.fromhex takes: that lets spaces and line ends pass.
+_HASH = re.compile(r"[0-9a-fA-F]{64}")
+_BYTES = re.compile(r"(?:[0-9a-fA-F]{2})*")
 
 
 def text(value: Any, name: str) -> str:
@@ -23,13 +27,9 @@ def check_int(value: Any, name: str) -> None:
 
 def hash_of(value: Any, name: str) -> bytes:
     """32 bytes, internal byte order.  Raises RpcError: no 64 hex digits."""
-    try:
-        found = bytes.fromhex(text(value, name))
-    except ValueError:
-        found = b""
-    if len(found) != 32:
+    if not _HASH.fullmatch(text(value, name)):
         raise RpcError(INVALID_PARAMETER, f"{name} must be of length 64, in hex")
-    return found[::-1]
+    return bytes.fromhex(value)[::-1]
 
 
 def bytes_of(value: Any) -> bytes:
@@ -37,7 +37,6 @@ def bytes_of(value: Any) -> bytes:
     digits = text(value, "hex")
     if len(digits) > HEX_MAX + 2:
         raise RpcError(INVALID_PARAMETER, f"{len(digits)} digits; at most {HEX_MAX}")
-    try:
-        return bytes.fromhex(digits)
-    except ValueError:
-        raise DecodeError("hex digits expected") from None
+    if not _BYTES.fullmatch(digits):
+        raise DecodeError("hex digits expected, two a byte")
+    return bytes.fromhex(digits)

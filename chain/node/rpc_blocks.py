@@ -29,6 +29,7 @@ from chain.snapshot.muhash import digest_of
 RESERVED_FIELDS: dict[str, Any] = {"difficulty": 0, "chainwork": "00" * 32}
 """Named for tools that expect them; certificates stand in the place of work."""
 PROVED_MAX = 1_000  # transactions in one proof
+SCANNED_MAX = 1_000  # scripts in one scantxoutset
 DIGEST_COINS_MAX = 50_000  # about a second, in which nothing else is answered
 
 
@@ -224,10 +225,14 @@ class BlockMethods:
         "raw(SCRIPT)"."""
         if action != "start" or not isinstance(scanobjects, list) or not scanobjects:
             raise RpcError(INVALID_PARAMETER, 'only "start" with a list of "addr(ADDRESS)"')
+        if len(scanobjects) > SCANNED_MAX:
+            raise RpcError(INVALID_PARAMETER, f"{len(scanobjects)} objects; at most {SCANNED_MAX}")
         unspents, total = [], 0
+        described_by: dict[bytes, Any] = {}  # each script once, however often it is named
         for item in scanobjects:
             described = item.get("desc") if isinstance(item, dict) else item
-            script = script_of(described)
+            described_by.setdefault(script_of(described), described)
+        for script, described in described_by.items():
             for (txid, at), coin in self._core.store.coins.of_script(script):
                 total += coin.output.value
                 unspents.append(

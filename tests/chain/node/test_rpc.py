@@ -119,6 +119,7 @@ async def test_a_reward_is_found_spent_mined_and_gone(tmp_path: Path) -> None:
         theirs = encode_address(pay_to_key(OTHER.public_key), GRISTMILL)
         before = await client.call("scantxoutset", "start", [f"addr({mine})"])
         assert len(before["unspents"]) == len(MATURE)
+        assert before == await client.call("scantxoutset", "start", [f"addr({mine})"] * 2)
         raw = SPEND.encode().hex()
         decoded = await client.call("decoderawtransaction", raw)
         assert decoded["txid"] == TXID
@@ -219,6 +220,12 @@ async def test_parameters_of_other_types_are_the_callers_mistake(tmp_path: Path)
         assert await client.error("getblock", TIP, "1") == -3
         assert await client.error("scantxoutset", "start", 5) == -8
         assert await client.error("scantxoutset", "start", "addr") == -8
+        assert await client.error("scantxoutset", "start", ["raw(51)"] * 1_001) == -8
+        pairs = [TIP[at : at + 2] for at in range(0, 64, 2)]
+        for odd in (" ".join(pairs), "\n".join(pairs), TIP + " ", TIP[:-1], TIP + "\n"):
+            assert await client.error("getblock", odd) == -8
+        for odd in ("5 1", "51 51", "51\n", "515", "\u0665\u0661"):
+            assert await client.error("decodescript", odd) == -22
 
 
 async def test_an_authorization_that_is_no_text_is_a_wrong_one(tmp_path: Path) -> None:
