@@ -171,7 +171,10 @@ def _status(home: Path, url: str | None) -> dict[str, Any]:
     if url is not None:
         from chain.federation.api import STATUS
 
-        answer = json.loads(_get(url + STATUS))
+        try:
+            answer = json.loads(_get(url + STATUS))
+        except (ValueError, RecursionError):
+            answer = None
         if not isinstance(answer, dict) or not set(_TIP) <= answer.keys():
             raise DecodeError(f"{url} answered with something that is no node's status")
         return answer

@@ -19,6 +19,7 @@ from chain.receipts import join_receipts
 from chain.records.receipt import ExecutionReceipt
 from gristmill import exits
 from gristmill.cli import main
+from tests.chain.audit.log_server import served
 from tests.chain.federation_fixture import (
     CHAIN_ID,
     FEDERATION_KEY,
@@ -219,3 +220,18 @@ def test_evidence_is_listed_and_shown_to_whom_one_names(
     assert told["answers"] == [f"{nobody}: {nobody}/v1/requests?wait_ms=15000: cannot connect"]
     assert main(["node", "evidence", "--home", str(home)]) == exits.OK
     assert WINNER.public_key.hex() in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"hello", b"\xff\xfe", b"[]", b"{}", b"[" * 100_000, b"1" * 5_000],
+    ids=["empty", "text", "no-text", "list", "object", "deep", "long-number"],
+)
+def test_a_status_that_is_none_is_one_line(
+    body: bytes, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(lambda _: (200, {"Content-Length": str(len(body))}, body)) as url:
+        assert main(["node", "status", "--url", url]) == exits.VERIFICATION_FAILED
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert len(told.err.strip().splitlines()) == 1 and "no node's status" in told.err
