@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,8 @@ settings.load_profile("patient")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background jobs ignore Ctrl-C, and so would the processes that tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+RECURSION_LIMIT = sys.getrecursionlimit()
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +41,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         long = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in long)  # stable, so that files stay whole
+
+
+def pytest_collection_finish() -> None:
+    """py_ecc, once imported, lets recursion go deeper than the stack of C code under it."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
