@@ -23,6 +23,7 @@ from bft.codec.canonical import Record, decode, encode
 from bft.crypto.hashing import sha256
 from bft.crypto.identity import PrivateKey
 from bft.errors import ConfigError, DecodeError
+from chain.durable import write_whole
 from chain.params import Params
 from chain.records.federation import Genesis, MemberRecord
 from chain.records.job import Job
@@ -36,7 +37,6 @@ from coordinator.config import (
     split_address,
 )
 from coordinator.guard.store import SqliteGuard
-from coordinator.keys.files import write_whole
 from coordinator.keys.store import COST, Cost, create_keystore
 from coordinator.service.blobs import blob_path
 from coordinator.settings import ReplicaConfig

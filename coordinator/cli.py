@@ -12,6 +12,7 @@ import click
 
 from chain.command_group import InOrder
 from chain.homes import home_option
+from chain.output import JSON
 from coordinator.cli_log import log
 from coordinator.cli_members import accept, propose, withdraw
 from coordinator.guard.cli import guard
@@ -30,7 +31,6 @@ GENESIS = click.option(
 URL = click.option(
     "--url", "urls", multiple=True, help="A replica's API instead of the genesis record's."
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
 @click.group(cls=InOrder)

@@ -1,12 +1,12 @@
 """`gristmill operator log`: the published score log as files that any web server can serve."""
 
-import json
 import shutil
 from pathlib import Path
 
 import click
 
 from chain.homes import home_option
+from chain.output import JSON, show_text
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 _HOME = home_option("replica", "The replica's directory.")
@@ -20,7 +20,7 @@ def log() -> None:
 @log.command()
 @click.argument("directory", type=_DIRECTORY)
 @_HOME
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@JSON
 def export(directory: Path, home: Path, as_json: bool) -> None:
     """Copy the published log to DIRECTORY, or update the copy.
 
@@ -33,7 +33,7 @@ def export(directory: Path, home: Path, as_json: bool) -> None:
     size = export_log(home / "tlog", directory)
     told = {"directory": str(directory), "entries": size}
     text = f"{directory}: the log's first {size} entries"
-    click.echo(json.dumps({"ok": True, "data": told}) if as_json else text)
+    show_text(told, as_json, text)
 
 
 def export_log(source: Path, target: Path) -> int:
@@ -46,10 +46,10 @@ def export_log(source: Path, target: Path) -> int:
         ConfigError: nothing is published in `source`, or files went away while they were copied.
     """
     from bft.errors import ConfigError, DecodeError
+    from chain.durable import write_whole
     from chain.tlog.checkpoint import decode_checkpoint
     from chain.tlog.note import decode_note
     from chain.tlog.tiles import CERTIFIED, CHECKPOINT, SERVED, TileTree
-    from coordinator.keys.files import write_whole
     from coordinator.service.log_files import FILE_MODE
 
     heads = [name for name in (CERTIFIED, CHECKPOINT) if (source / name).is_file()]

@@ -1,20 +1,19 @@
 """`gristmill operator propose`, `accept` and `withdraw`: who the members of the next epoch are."""
 
 import asyncio
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from chain.homes import home_option
+from chain.output import JSON, show_text
 
 if TYPE_CHECKING:
     from chain.records.federation import MemberRecord
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 HOME = home_option("replica", "The replica's directory.")
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
 def _exchange(
@@ -102,7 +101,7 @@ def propose(
         f"proposed for epoch {proposed.epoch}: {', '.join(_names(coming))}",
         f"each other operator: gristmill operator accept {proposed.digest.hex()[:16]}",
     ]
-    _show(data, as_json, "\n".join(lines))
+    show_text(data, as_json, "\n".join(lines))
 
 
 @click.command()
@@ -139,7 +138,7 @@ def accept(proposal: str | None, home: Path, as_json: bool) -> None:
     }
     head = "accepted" if proposal is not None else "not accepted yet"
     lines = [f"{head}: proposal {opened.digest.hex()} for epoch {opened.epoch}", *shown]
-    _show(data, as_json, "\n".join(lines))
+    show_text(data, as_json, "\n".join(lines))
 
 
 @click.command()
@@ -160,12 +159,8 @@ def withdraw(proposal: str, home: Path, as_json: bool) -> None:
     opened, _, withdrawal = membership.approval(told.change, proposal)
     asyncio.run(membership.say(setup, told.decoded(), withdrawal))
     data = {"proposal": opened.digest.hex(), "withdrawn": True}
-    _show(data, as_json, f"withdrawn: proposal {opened.digest.hex()}")
+    show_text(data, as_json, f"withdrawn: proposal {opened.digest.hex()}")
 
 
 def _names(members: "tuple[MemberRecord, ...]") -> list[str]:
     return [member.operator.decode("utf-8", "replace") for member in members]
-
-
-def _show(data: dict[str, Any], as_json: bool, text: str) -> None:
-    click.echo(json.dumps({"ok": True, "data": data}) if as_json else text)

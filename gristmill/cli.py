@@ -42,7 +42,7 @@ COMMANDS: dict[str, Target] = {
     "node": Target("chain.cli", "node", "Follow and check the chain."),
     "wallet": Target("chain.wallet.cli", "wallet", "Receive and pay."),
     "verify": Target(
-        "chain.cli", "verify", "Check a certificate, a block, or the chain from its headers."
+        "chain.verify_cli", "verify", "Check a certificate, a block, or the chain from its headers."
     ),
     "audit": Target(
         "chain.audit.cli", "audit", "Replay the score log and name what does not follow."

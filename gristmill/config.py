@@ -12,6 +12,7 @@ import msgspec
 
 from bft.errors import ConfigError
 from chain.command_group import InOrder
+from chain.output import JSON, show_text
 from chain.settings import SETTINGS_BYTES_MAX, parse_settings, variables
 from chain.settings_text import example as example_of
 from chain.settings_text import schema_of
@@ -46,7 +47,6 @@ _of_kind = click.option(
     help="What FILE is.  [default: what its `kind` says, or else its name]",
 )
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
 @click.group(cls=InOrder)
@@ -94,7 +94,7 @@ def example(kind: str) -> None:
 @config.command()
 @_file
 @_of_kind
-@_json
+@JSON
 def validate(file: Path, kind: str | None, as_json: bool) -> None:
     """Check FILE as the program that reads it does.
 
@@ -109,13 +109,13 @@ def validate(file: Path, kind: str | None, as_json: bool) -> None:
     found = kind or kind_of(file)
     load(file, found)
     told = {"file": str(file), "kind": found}
-    click.echo(json.dumps({"ok": True, "data": told}) if as_json else f"{file}: a {found}'s, good")
+    show_text(told, as_json, f"{file}: a {found}'s, good")
 
 
 @config.command()
 @_file
 @_of_kind
-@_json
+@JSON
 def show(file: Path, kind: str | None, as_json: bool) -> None:
     """What holds after FILE, environment and defaults.
 

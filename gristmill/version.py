@@ -1,10 +1,11 @@
 """What is installed here: `gristmill version`."""
 
 import importlib.metadata
-import json
 import platform
 
 import click
+
+from chain.output import JSON, show_text
 
 VERSION = "0.1.0"
 # What changes a result or a connection; a report of trouble should name these.
@@ -23,7 +24,7 @@ def versions() -> dict[str, str | None]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@JSON
 def version(as_json: bool) -> None:
     """Versions of gristmill and of what it stands on.
 
@@ -31,8 +32,5 @@ def version(as_json: bool) -> None:
     gristmill version --json
     """
     told = versions()
-    if as_json:
-        click.echo(json.dumps({"ok": True, "data": told}))
-        return
-    for name, what in told.items():
-        click.echo(f"{name} {what or 'not installed'}")
+    lines = [f"{name} {what or 'not installed'}" for name, what in told.items()]
+    show_text(told, as_json, "\n".join(lines))

@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib.util
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import click
 from bft.errors import ConfigError, FederationError
 from chain.command_group import InOrder
 from chain.homes import home_option
+from chain.output import JSON, show_pairs
 
 EVENTS_TOLD = 10
 EVENTS_FOLDED = 100_000  # of the past, into a live picture's totals
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _home = home_option("miner", "Key, settings and certificates of one miner.")
 _DEVICES = ["cpu", "cuda", "mps", "auto"]
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 _federation = click.option(
     "--federation",
     "urls",
@@ -37,14 +36,6 @@ def _require_torch() -> None:
     """Raises ModuleNotFoundError here and now, rather than in every unit's training."""
     if importlib.util.find_spec("torch") is None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
-
-
-def _show(data: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"ok": True, "data": data}))
-        return
-    for name, value in data.items():
-        click.echo(f"{name}: {value}")
 
 
 @click.group(cls=InOrder)
@@ -70,7 +61,7 @@ def miner() -> None:
     show_default=True,
     help="Where to train; auto is the fastest that there is.",
 )
-@_json
+@JSON
 def init(
     home: Path,
     genesis_file: Path,
@@ -89,7 +80,7 @@ def init(
     genesis = load_genesis(genesis_file)
     key = create_home(home, genesis, MinerConfig(federation=urls, nodes=nodes, device=device))
     shown = {"miner": key.hex(), "chain_id": genesis.chain_id.hex(), "home": str(home)}
-    _show(shown, as_json)
+    show_pairs(shown, as_json)
 
 
 @miner.command()
@@ -166,7 +157,7 @@ def _view(home: "MinerHome", plain: bool, as_json: bool) -> "View | None":
 @miner.command()
 @_home
 @_federation
-@_json
+@JSON
 def status(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
     """What this miner did lately, and where the federation is.
 
@@ -187,7 +178,7 @@ def status(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
         "events": events[-EVENTS_TOLD:],
     }
     if as_json:
-        _show(data, as_json)
+        show_pairs(data, as_json)
         return
     for name in ("miner", "chain_id", "federation"):
         click.echo(f"{name}: {data[name]}")
@@ -221,7 +212,7 @@ async def _position(genesis: Any, urls: tuple[str, ...]) -> str:
 @miner.command()
 @_home
 @_federation
-@_json
+@JSON
 def benchmark(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
     """Measure this machine, and register with that from now on.
 
@@ -234,7 +225,7 @@ def benchmark(home: Path, urls: tuple[str, ...], as_json: bool) -> None:
     loaded = load_home(home)
     _require_torch()
     profile, units = measure(loaded, urls)
-    _show(
+    show_pairs(
         {
             "device": profile.device.decode(),
             "capacity": profile.capacity,
@@ -263,7 +254,7 @@ _cookie = click.option(
 
 @miner.command()
 @_home
-@_json
+@JSON
 def address(home: Path, as_json: bool) -> None:
     """Where this miner's rewards arrive.
 
@@ -273,14 +264,14 @@ def address(home: Path, as_json: bool) -> None:
     from miner.config import load_home
     from miner.purse import address_of
 
-    _show({"address": address_of(load_home(home).key.public_key)}, as_json)
+    show_pairs({"address": address_of(load_home(home).key.public_key)}, as_json)
 
 
 @miner.command()
 @_home
 @_node
 @_cookie
-@_json
+@JSON
 def balance(home: Path, node: str, cookie: Path, as_json: bool) -> None:
     """What this miner's key owns on the chain.  Rewards can be spent 100 blocks later.
 
@@ -300,7 +291,7 @@ def balance(home: Path, node: str, cookie: Path, as_json: bool) -> None:
         "immature": str(amount(found.immature)),
         "height": found.height,
     }
-    _show(shown, as_json)
+    show_pairs(shown, as_json)
 
 
 @miner.command()
@@ -317,7 +308,7 @@ def balance(home: Path, node: str, cookie: Path, as_json: bool) -> None:
     help="Smallest units per virtual byte; nodes take 1 and more.",
 )
 @click.option("--dry-run", is_flag=True, help="Make and show the transaction, do not send it.")
-@_json
+@JSON
 def send(
     to: str,
     value: str,
@@ -353,4 +344,4 @@ def send(
     }
     if dry_run:
         shown["hex"] = payment.transaction.encode().hex()
-    _show(shown, as_json)
+    show_pairs(shown, as_json)

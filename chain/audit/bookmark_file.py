@@ -3,7 +3,6 @@
 Edge.
 """
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from chain.audit.bookmark import (
     encode_bookmark,
 )
 from chain.audit.replay import Auditor
+from chain.durable import write_whole
 from chain.release import release
 
 BOOKMARK = "bookmark.grist"
@@ -85,7 +85,7 @@ class BookmarkFile:
             data = encode_bookmark(bookmark)
         except BookmarkTooLong:
             return
-        write_durably(self._path, data)
+        write_whole(self._path, data, 0o644)
         self.size = bookmark.walk.entries
 
 
@@ -122,18 +122,3 @@ class Saving:
             self._cycle = auditor.cycle
             self._log.sync()
             self._file.write(auditor, passed=False)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """All of `data` stands in `path` after this, whatever happens; before, what stood there."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -15,11 +15,12 @@ from typing import BinaryIO
 from bft.errors import ConfigError
 from chain.audit.archive import LENGTH_BYTES, frame, open_archive, start_archive
 from chain.audit.bookmark import Bookmark
-from chain.audit.bookmark_file import BookmarkFile, write_durably
+from chain.audit.bookmark_file import BookmarkFile
 from chain.audit.findings import Finding
 from chain.audit.onward import Seen, rewritten, shorter
 from chain.audit.replay import LOG_ENTRY_BYTES_MAX, Auditor
 from chain.audit.split import leaf_of
+from chain.durable import write_whole
 from chain.records.score_log import entry_hash
 
 ARCHIVE = "log.grist"
@@ -178,7 +179,7 @@ class AuditHome:
     def note(self, seen: Seen) -> None:
         """This log passed."""
         told = {"chain_id": seen.chain_id.hex(), "size": seen.size, "root": seen.root.hex()}
-        write_durably(self.path / SEEN, json.dumps(told).encode())
+        write_whole(self.path / SEEN, json.dumps(told).encode(), 0o644)
 
     def _read_seen(self) -> Seen | None:
         path = self.path / SEEN

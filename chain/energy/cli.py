@@ -15,6 +15,7 @@ from chain.energy.plot import plot
 from chain.energy.report import MILLI, CycleEnergy, sum_up
 from chain.federation import api
 from chain.federation.asking import ask_json
+from chain.output import JSON
 
 LAST_MAX = 256
 ROWS_SHOWN = 20
@@ -33,7 +34,7 @@ ROWS_SHOWN = 20
     "--last", type=click.IntRange(1, LAST_MAX), default=50, show_default=True, help="Cycles."
 )
 @click.option("--plot", "picture", type=click.Path(path_type=Path), help="Writes an SVG there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@JSON
 def energy(urls: tuple[str, ...], last: int, picture: Path | None, *, as_json: bool) -> None:
     """Joules per block and per unit of loss reduction, beside Bitcoin's per block.
 

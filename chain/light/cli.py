@@ -3,7 +3,6 @@
 Source: docs/INTEROP.md, "Light clients".
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bft.errors import ConfigError, DecodeError, FederationError, Refused, Unavailable
+from chain.durable import write_whole
 from chain.epochs import follow_epochs
 from chain.federation.api import HEADERS_LIMIT_MAX
 from chain.light.follow import (
@@ -65,7 +65,7 @@ def follow_servers(
             if not on:
                 raise
         if state is not None:
-            _write(state, encode_state(chain))
+            write_whole(state, encode_state(chain), 0o644)
         if not on:
             return
         time.sleep(POLL_S)
@@ -182,13 +182,3 @@ def _describe(chain: LightChain, epoch: FederationKey | None) -> dict[str, Any]:
 
 def _plain(text: bytes) -> str:
     return text.decode("utf-8", "replace")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All of it or nothing, also when this process dies."""
-    draft = path.with_name(path.name + ".new")
-    with draft.open("wb") as opened:
-        opened.write(data)
-        opened.flush()
-        os.fsync(opened.fileno())
-    draft.replace(path)

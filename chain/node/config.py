@@ -14,6 +14,7 @@ from msgspec import Meta
 from bft.codec.canonical import decode
 from bft.crypto import bls
 from bft.errors import BadSignature, ConfigError, DecodeError
+from chain.durable import write_whole
 from chain.node.indexes import SCRIPTS, TRANSACTIONS
 from chain.records.federation import (
     FEDERATION_KEY_BYTES_MAX,
@@ -178,9 +179,7 @@ def keep_genesis(config: NodeConfig) -> None:
     data, copy = _read(Path(config.genesis), GENESIS_BYTES_MAX), home / GENESIS_COPY
     if copy.exists() and copy.read_bytes() == data:
         return
-    draft = copy.with_name(copy.name + ".new")
-    draft.write_bytes(data)
-    draft.replace(copy)
+    write_whole(copy, data, 0o644)
 
 
 def _environment() -> dict[str, str]:

@@ -4,11 +4,11 @@ the new one.
 Trusted, as chain.sqlite beside it.  Its loss costs nothing but what this node knew of others.
 """
 
-import os
 import secrets
 from pathlib import Path
 
 from bft.errors import ConfigError, DecodeError
+from chain.durable import write_whole
 from chain.peers.book import SECRET_BYTES, AddressBook
 from chain.peers.kept import KEPT_BYTES_MAX, decode_book, encode_book
 from chain.records.peer_address import PeerAddress, parse_address
@@ -58,15 +58,4 @@ class PeersFile:
 
     def write(self, data: bytes) -> None:
         """On disk when this returns.  Raises OSError."""
-        fresh = self._path.with_suffix(".tmp")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_whole(self._path, data)

@@ -1,6 +1,5 @@
 """`gristmill node snapshot`: begin from the coins of a block, instead of from block 0."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ import click
 from bft.errors import ConfigError
 from chain.command_group import InOrder
 from chain.homes import home_option
+from chain.output import JSON, show_text
 
 HOME = home_option("node", "The node's directory, with its node.yaml.")
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 DIGEST_DIGITS = 64
 
 
@@ -143,8 +142,5 @@ def _show(head: Any, as_json: bool) -> None:
         "coins": head.coins,
         "digest": head.digest[::-1].hex(),
     }
-    if as_json:
-        click.echo(json.dumps({"ok": True, "data": shown}))
-        return
-    for name, value in shown.items():
-        click.echo(f"{name:<8}{value}")
+    text = "\n".join(f"{name:<8}{value}" for name, value in shown.items())
+    show_text(shown, as_json, text)

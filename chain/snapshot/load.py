@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from bft.errors import ConfigError, Refused, Unavailable
+from chain.durable import sync_directory
 from chain.network import network_of
 from chain.node.store import Store
 from chain.records.block import CertifiedHeader, decode_block, decode_certified_header
@@ -136,14 +137,13 @@ def _view(certified: CertifiedHeader) -> ParentView:
 
 def _settle(loading: Path, database: Path) -> None:
     """On disk under its name when this returns; whenever power fails, there is all or nothing."""
-    for path in (loading, database.parent):
-        if path == database.parent:
-            loading.replace(database)
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    handle = os.open(loading, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    loading.replace(database)
+    sync_directory(database.parent)
 
 
 def _remove(loading: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from chain.command_group import InOrder
+from chain.output import JSON
 from chain.wallet.cli_parts import (
     COOKIE,
     HOME,
-    JSON,
     NODE,
     PASSPHRASE,
     RATE,

@@ -1,6 +1,6 @@
 """What the wallet's commands share: options, passphrases, and how results are shown."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import click
 
 from bft.errors import ConfigError
 from chain.homes import home_option
+from chain.output import show_text
 from chain.wallet.commands import Wallet
 from chain.wallet.home import alone, load_settings
 
@@ -15,7 +16,6 @@ PASSPHRASE_BYTES_MAX = 4096
 TEXT_BYTES_MAX = 8 * 1024 * 1024
 
 HOME = home_option("wallet", "The wallet's directory.")
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 NODE = click.option(
     "--node",
     default="http://127.0.0.1:7501",
@@ -85,14 +85,14 @@ def new_passphrase(file: Path | None) -> str:
 
 def show(found: dict[str, Any], as_json: bool) -> None:
     """A result, for people or as one object."""
-    if as_json:
-        click.echo(json.dumps({"ok": True, "data": found}))
-        return
+    show_text(found, as_json, "\n".join(_lines(found)))
+
+
+def _lines(found: dict[str, Any]) -> Iterator[str]:
     width = max((len(name) for name in found), default=0)
     for name, value in found.items():
         if isinstance(value, list):
-            click.echo(f"{name.replace('_', ' ')}: {len(value)}")
-            for line in value:
-                click.echo("  " + "  ".join(str(part) for part in line.values()))
+            yield f"{name.replace('_', ' ')}: {len(value)}"
+            yield from ("  " + "  ".join(str(part) for part in line.values()) for line in value)
         else:
-            click.echo(f"{name.replace('_', ' '):<{width}}  {value}")
+            yield f"{name.replace('_', ' '):<{width}}  {value}"

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from bft.errors import Busy, ConfigError, DecodeError
+from chain.durable import write_whole
 from chain.node.config import parse_key
 from chain.records.federation import GENESIS_BYTES_MAX
 from chain.records.transaction import TxOut, decode_transaction
@@ -238,23 +239,6 @@ def write_backup(home: Path, path: Path) -> None:
 def read_backup(path: Path) -> Backup:
     """Raises ConfigError: unreadable, or no backup."""
     return _load(path, Backup, BACKUP_BYTES_MAX)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """The whole file or the one before, readable for its user only."""
-    draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as opened:
-        opened.write(data)
-        opened.flush()
-        os.fsync(opened.fileno())
-    draft.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _format(record: msgspec.Struct) -> bytes:

@@ -9,6 +9,7 @@ import click
 
 from chain.command_group import InOrder
 from chain.homes import home_option
+from chain.output import JSON
 
 if TYPE_CHECKING:
     from coordinator.guard.rules import Reservation
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 REFUSALS_SHOWN = 5
 
 _HOME = home_option("replica", "The replica's directory.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 _COUNT = click.IntRange(min=0, max=(1 << 63) - 1)
 
 
@@ -32,7 +32,7 @@ def guard() -> None:
 
 @guard.command()
 @_HOME
-@_JSON
+@JSON
 def status(home: Path, as_json: bool) -> int:
     """Bounds, refusals, and whether it is closed.  Also beside a running replica.
 
@@ -70,7 +70,7 @@ def status(home: Path, as_json: bool) -> int:
     "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A new file."
 )
 @click.option("--close", is_flag=True, help="Let nothing be signed here any more: the key moves.")
-@_JSON
+@JSON
 def export_(home: Path, output: Path, close: bool, as_json: bool) -> None:
     """Write the bounds as JSON (modelled on EIP-3076).  The replica must be stopped.
 
@@ -78,10 +78,10 @@ def export_(home: Path, output: Path, close: bool, as_json: bool) -> None:
     gristmill operator guard export --home ada --close --output guard.json
     """
     from bft.errors import ConfigError
+    from chain.durable import write_whole
     from coordinator.guard.moving import tight_bounds
     from coordinator.guard.store import SqliteGuard
     from coordinator.guard.text import write_memory
-    from coordinator.keys.files import write_whole
 
     if output.exists():
         raise ConfigError(f"{output} exists; an export is never overwritten")
@@ -102,7 +102,7 @@ def export_(home: Path, output: Path, close: bool, as_json: bool) -> None:
 @guard.command(name="import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_HOME
-@_JSON
+@JSON
 def import_(file: Path, home: Path, as_json: bool) -> None:
     """Take over the bounds of an export.
 
@@ -123,7 +123,7 @@ def import_(file: Path, home: Path, as_json: bool) -> None:
 
 @guard.command()
 @_HOME
-@_JSON
+@JSON
 def standby(home: Path, as_json: bool) -> None:
     """Make the guard of another process with this key.
 
@@ -152,7 +152,7 @@ def standby(home: Path, as_json: bool) -> None:
 @click.option("--cycle", type=_COUNT, required=True, help="Highest cycle.")
 @click.option("--epoch", type=_COUNT, required=True, help="The federation's present epoch.")
 @click.option("--yes-i-stopped-the-other", is_flag=True, help="No other process has this key.")
-@_JSON
+@JSON
 def reset(
     home: Path,
     sequence: int,

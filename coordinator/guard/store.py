@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from bft.errors import ConfigError, FederationError
+from chain.durable import sync_directory
 from coordinator.guard.rules import Reservation
 from coordinator.guard.text import read_memory, write_memory
-from coordinator.keys.files import sync_directory
 
 APPLICATION_ID = 0x47524744  # "GRGD", in the file's header
 SCHEMA_VERSION = 1

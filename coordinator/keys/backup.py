@@ -9,7 +9,8 @@ import tarfile
 from pathlib import Path
 
 from bft.errors import ConfigError
-from coordinator.keys.files import FILE_BYTES_MAX, sync_directory, write_whole
+from chain.durable import sync_directory, write_whole
+from coordinator.keys.files import FILE_BYTES_MAX
 from coordinator.keys.store import KEYSTORE_FILE, NAME, SUFFIX, is_encrypted, secret_names
 
 PUBLIC = ("genesis.bin", "member.bin", "replica.yaml", "tls.crt")

@@ -1,13 +1,12 @@
 """`gristmill operator keys`: how the secrets of a home are kept."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from chain.command_group import InOrder
 from chain.homes import home_option
+from chain.output import JSON, show_text
 
 _HOME = home_option("replica", "The replica's directory.")
 _PASSPHRASE = click.option(
@@ -20,7 +19,6 @@ _NEW = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Holds the new passphrase, mode 0600; else it is asked for.",
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
 @click.group(cls=InOrder)
@@ -30,7 +28,7 @@ def keys() -> None:
 
 @keys.command()
 @_HOME
-@_JSON
+@JSON
 def status(home: Path, as_json: bool) -> None:
     """Which secrets are here, and whether they are encrypted.  Needs no passphrase.
 
@@ -42,13 +40,13 @@ def status(home: Path, as_json: bool) -> None:
     names, encrypted = secret_names(home), is_encrypted(home)
     told = {"home": str(home), "encrypted": encrypted, "secrets": names}
     how = "encrypted" if encrypted else "PLAIN: whoever reads the disk or a backup has them"
-    _show(told, as_json, f"{', '.join(names) or 'no secrets'} in {home}, {how}")
+    show_text(told, as_json, f"{', '.join(names) or 'no secrets'} in {home}, {how}")
 
 
 @keys.command()
 @_HOME
 @_NEW
-@_JSON
+@JSON
 def encrypt(home: Path, new_passphrase_file: Path | None, as_json: bool) -> None:
     """Encrypt what is plain.  The replica must be stopped; may be repeated after a crash.
 
@@ -64,14 +62,14 @@ def encrypt(home: Path, new_passphrase_file: Path | None, as_json: bool) -> None
     with exclusive(home / "lock"):
         done = encrypt_home(home, passphrase)
     told = {"home": str(home), "encrypted": list(done)}
-    _show(told, as_json, f"encrypted: {', '.join(done) or 'nothing was plain'}")
+    show_text(told, as_json, f"encrypted: {', '.join(done) or 'nothing was plain'}")
 
 
 @keys.command()
 @_HOME
 @_PASSPHRASE
 @_NEW
-@_JSON
+@JSON
 def change_passphrase(
     home: Path, passphrase_file: Path | None, new_passphrase_file: Path | None, as_json: bool
 ) -> None:
@@ -90,7 +88,7 @@ def change_passphrase(
     old = find_passphrase(home, source, file=passphrase_file)
     open_keystore(home, old).change_passphrase(_wanted(new_passphrase_file))
     told = {"home": str(home)}
-    _show(told, as_json, f"the keys in {home} open with the new passphrase only")
+    show_text(told, as_json, f"the keys in {home} open with the new passphrase only")
 
 
 @keys.command()
@@ -99,7 +97,7 @@ def change_passphrase(
     "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A new file."
 )
 @click.option("--plain", is_flag=True, help="Although the keys are not encrypted.")
-@_JSON
+@JSON
 def backup(home: Path, output: Path, plain: bool, as_json: bool) -> None:
     """Pack keys, certificate and settings into one tar file.
 
@@ -113,13 +111,15 @@ def backup(home: Path, output: Path, plain: bool, as_json: bool) -> None:
     from coordinator.keys.backup import write_backup
 
     names = write_backup(home, output, plain=plain)
-    _show({"files": list(names), "output": str(output)}, as_json, f"{len(names)} files in {output}")
+    show_text(
+        {"files": list(names), "output": str(output)}, as_json, f"{len(names)} files in {output}"
+    )
 
 
 @keys.command()
 @click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_HOME
-@_JSON
+@JSON
 def restore(archive: Path, home: Path, as_json: bool) -> None:
     """Put a backup into a home that has no keys.
 
@@ -135,7 +135,7 @@ def restore(archive: Path, home: Path, as_json: bool) -> None:
         f"{len(names)} files in {home}.  This key signs nothing before its guard's memory is here: "
         "`gristmill operator guard import`, or `reset`"
     )
-    _show({"files": list(names), "home": str(home)}, as_json, text)
+    show_text({"files": list(names), "home": str(home)}, as_json, text)
 
 
 def _wanted(file: Path | None) -> bytes:
@@ -146,7 +146,3 @@ def _wanted(file: Path | None) -> bytes:
     if found is None:
         raise ConfigError("nobody is at the terminal to type a passphrase: --new-passphrase-file")
     return found
-
-
-def _show(data: dict[str, Any], as_json: bool, text: str) -> None:
-    click.echo(json.dumps({"ok": True, "data": data}) if as_json else text)

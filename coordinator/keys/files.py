@@ -30,19 +30,6 @@ def read_private(path: Path) -> bytes:
     return data
 
 
-def write_whole(path: Path, data: bytes, mode: int) -> None:
-    """All of it or nothing: written beside, synced, renamed; never readable by others meanwhile."""
-    beside = path.with_name(path.name + ".new")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_directory(path.parent)
-
-
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold the lock file `path` meanwhile.
@@ -57,14 +44,5 @@ def exclusive(path: Path) -> Iterator[None]:
         except OSError:
             raise ConfigError(f"{path} is held: stop the replica first") from None
         yield
-    finally:
-        os.close(descriptor)
-
-
-def sync_directory(path: Path) -> None:
-    """Make names that came or went in `path` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from msgspec import Meta
 
 from bft.errors import ConfigError
-from coordinator.keys.files import read_private, sync_directory, write_whole
+from chain.durable import sync_directory, write_whole
+from coordinator.keys.files import read_private
 
 KEYSTORE_FILE = "keystore.json"
 SUFFIX = ".key"

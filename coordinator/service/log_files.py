@@ -12,9 +12,9 @@ from pathlib import Path
 from aiohttp import web
 
 from bft.errors import DecodeError, Refused
+from chain.durable import write_whole
 from chain.federation.api import LOG_FILES, OCTETS
 from chain.tlog.tiles import CERTIFIED, CHECKPOINT, SERVED, File
-from coordinator.keys.files import write_whole
 from coordinator.service.log_publisher import Publisher
 from coordinator.service.outflow import Outflow
 

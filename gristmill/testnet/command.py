@@ -1,11 +1,11 @@
 """`gristmill testnet`: parse, write, say what to do next."""
 
-import json
 import os
 from pathlib import Path
 
 import click
 
+from chain.output import JSON, show_text
 from gristmill.testnet.plan import Network, Plan
 
 
@@ -37,7 +37,7 @@ from gristmill.testnet.plan import Network, Plan
     "127.0.0.1:2379, in compose.yaml a container.",
 )
 @click.option("--plain-keys", is_flag=True, help="Do not encrypt the replicas' keys.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@JSON
 def testnet(
     directory: Path,
     replicas: int,
@@ -81,19 +81,15 @@ def testnet(
     job, snapshot = digits_job()
     genesis = write_testnet(plan, JobDirectory(job, PRESETS[params], snapshot))
     steps = next_steps(plan, os.getuid())
-    if as_json:
-        told = {
-            "chain_id": genesis.chain_id.hex(),
-            "directory": str(plan.root),
-            "homes": {name: str(plan.home(name)) for name in plan.processes},
-            "apis": [f"http://{plan.api(index)}" for index in range(plan.replicas)],
-            "next": steps,
-        }
-        click.echo(json.dumps({"ok": True, "data": told}))
-        return
-    click.echo(f"chain {genesis.chain_id.hex()}: {', '.join(plan.processes)} in {plan.root}")
-    for step in steps:
-        click.echo(step)
+    told = {
+        "chain_id": genesis.chain_id.hex(),
+        "directory": str(plan.root),
+        "homes": {name: str(plan.home(name)) for name in plan.processes},
+        "apis": [f"http://{plan.api(index)}" for index in range(plan.replicas)],
+        "next": steps,
+    }
+    made = f"chain {genesis.chain_id.hex()}: {', '.join(plan.processes)} in {plan.root}"
+    show_text(told, as_json, "\n".join([made, *steps]))
 
 
 def next_steps(plan: Plan, user: int) -> list[str]:

@@ -8,13 +8,13 @@ import yaml
 
 from bft.codec.canonical import encode
 from bft.errors import ConfigError
+from chain.durable import write_whole
 from chain.node.config import CONFIG_NAME, NodeConfig
 from chain.records.federation import Genesis
 from coordinator.ceremony import create_identity, make_genesis, write_genesis
 from coordinator.config import Home, read_record
 from coordinator.guard.moving import make_second
 from coordinator.keys.backup import read_backup, write_backup
-from coordinator.keys.files import write_whole
 from coordinator.keys.store import COST, Cost
 from coordinator.service.blobs import blob_path
 from gristmill.testnet.plan import CREDENTIAL, ETCD, STANDBY, Plan

@@ -1,6 +1,5 @@
 """`gristmill job`: from a job file to what a federation is founded on.  No torch."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import click
 from bft.codec.canonical import encode
 from bft.crypto.hashing import tagged_hash
 from chain.command_group import InOrder
+from chain.output import JSON, show_pairs
 from chain.records.job import SPARSE, Job, Mode, sizes_of
 from chain.rules.families.registry import record_layout, segment_parameters
 from chain.rules.jobs import check_job
@@ -23,7 +23,6 @@ from miner.training.jobdir import (
 )
 from miner.training.jobfile import MODES, job_of, params_of, read_job_file
 
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 _directory = click.argument(
     "directory", type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
@@ -51,7 +50,7 @@ def job() -> None:
     type=click.Path(path_type=Path),
     help="Where the data set's source is: a file or a directory.",
 )
-@_json
+@JSON
 def create(file: str, out: Path, data: Path | None, as_json: bool) -> None:
     """Prepare the data set and the first model of FILE.
 
@@ -62,12 +61,12 @@ def create(file: str, out: Path, data: Path | None, as_json: bool) -> None:
     gristmill job create plays.yaml --data plays.txt --out job
     """
     made = create_job(find_job_file(file), out, data)
-    _show(_told(made.job) | {"out": str(out), "data": str(out / DATA)}, as_json)
+    show_pairs(_told(made.job) | {"out": str(out), "data": str(out / DATA)}, as_json)
 
 
 @job.command()
 @click.argument("file")
-@_json
+@JSON
 def validate(file: str, as_json: bool) -> None:
     """Check FILE and say what it comes to.
 
@@ -79,25 +78,25 @@ def validate(file: str, as_json: bool) -> None:
     gristmill job validate plays.yaml
     """
     if Path(file).is_dir():
-        _show(_told(open_job(Path(file)).job), as_json)
+        show_pairs(_told(open_job(Path(file)).job), as_json)
         return
     parsed = read_job_file(find_job_file(file))
     checked = job_of(parsed)
     check_job(checked)
     check_fit(checked, params_of(parsed))
-    _show(_sizes(checked), as_json)
+    show_pairs(_sizes(checked), as_json)
 
 
 @job.command()
 @_directory
-@_json
+@JSON
 def show(directory: Path, as_json: bool) -> None:
     """Everything that stands in the job of DIRECTORY.
 
     \b
     gristmill job show job
     """
-    _show(_fields(open_job(directory)), as_json)
+    show_pairs(_fields(open_job(directory)), as_json)
 
 
 @job.command()
@@ -108,7 +107,7 @@ def show(directory: Path, as_json: bool) -> None:
     required=True,
     help="Gets job.bin, params.bin and model.safetensors.",
 )
-@_json
+@JSON
 def export(directory: Path, out: Path, as_json: bool) -> None:
     """Write what founding needs, without the data.
 
@@ -119,7 +118,7 @@ def export(directory: Path, out: Path, as_json: bool) -> None:
     """
     made = open_job(directory)
     export_job(made, out)
-    _show({"job": _digest(made.job), "out": str(out)}, as_json)
+    show_pairs({"job": _digest(made.job), "out": str(out)}, as_json)
 
 
 def _told(made: Job) -> dict[str, Any]:
@@ -162,11 +161,3 @@ def _fields(made: JobDirectory) -> dict[str, Any]:
 def _digest(made: Job) -> str:
     """A name for the job's bytes."""
     return tagged_hash(made.TAG, encode(made)).hex()
-
-
-def _show(data: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"ok": True, "data": data}))
-        return
-    for name, value in data.items():
-        click.echo(f"{name}: {value}")

@@ -1,7 +1,6 @@
 """`gristmill model`: the trained model as files for plain PyTorch, and how it became better."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +9,13 @@ import click
 from bft.crypto.hashing import sha256
 from bft.errors import ConfigError, Unavailable
 from chain.federation.client import SNAPSHOT_BYTES_MAX, FederationClient
+from chain.output import JSON, show_pairs
 from chain.records.federation import GENESIS_BYTES_MAX, Genesis
 from chain.rules.founding import open_genesis
 from miner.training.data import load
 from miner.training.export import export_model
-from miner.training.history import as_csv, as_json, as_svg, read_history
+from miner.training.history import as_csv, as_svg, read_history
+from miner.training.history import as_json as history_json
 
 CYCLES_BACK_MAX = 16
 """So many cycles are asked for the newest certificate; one without tickets has none."""
@@ -53,14 +54,14 @@ def model() -> None:
     help="A replica's address; repeat it.  Left out: those of the genesis record.",
 )
 @click.option("--snapshot", type=_file, help="A snapshot on disk instead of the federation's.")
-@click.option("--json", "as_json_object", is_flag=True, help="One JSON object.")
+@JSON
 def export(
     genesis: Path,
     out: Path,
     cycle: int | None,
     urls: tuple[str, ...],
     snapshot: Path | None,
-    as_json_object: bool,
+    as_json: bool,
 ) -> None:
     """Write a model for plain PyTorch.
 
@@ -82,11 +83,7 @@ def export(
         found = asyncio.run(_fetch(record, urls, cycle))
     told = {"chain_id": record.chain_id.hex(), **found.told}
     config = export_model(record.job, found.snapshot, out, told, _scale_shift(record))
-    if as_json_object:
-        click.echo(json.dumps({"ok": True, "data": {"out": str(out), **config}}))
-        return
-    for name, value in {"out": str(out), **config}.items():
-        click.echo(f"{name}: {value}")
+    show_pairs({"out": str(out), **config}, as_json)
 
 
 @model.command()
@@ -110,7 +107,7 @@ def history(archive: Path, form: str, out: Path | None) -> None:
     \b
     gristmill model history score-log.grist --format svg --out loss.svg
     """
-    text = {"csv": as_csv, "json": as_json, "svg": as_svg}[form](read_history(archive))
+    text = {"csv": as_csv, "json": history_json, "svg": as_svg}[form](read_history(archive))
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -235,3 +235,16 @@ def test_a_status_that_is_none_is_one_line(
     told = capfd.readouterr()
     assert told.out == ""
     assert len(told.err.strip().splitlines()) == 1 and "no node's status" in told.err
+
+
+def test_a_servers_text_reaches_the_terminal_plain(capfd: pytest.CaptureFixture[str]) -> None:
+    told = dict.fromkeys(
+        ("name", "height", "tip", "tip_time", "final_height", "final"),
+        "\x1b]0;owned\x07\u202e" + "x" * 10_000,
+    )
+    body = json.dumps(told).encode()
+    with served(lambda _: (200, {"Content-Length": str(len(body))}, body)) as url:
+        main(["node", "status", "--url", url])
+    shown = capfd.readouterr().out
+    assert "owned" in shown and max(map(len, shown.splitlines())) < 5_000
+    assert all(sign.isprintable() for sign in shown.replace("\n", ""))
