@@ -9,6 +9,7 @@ from tests.fuzz import (
     federation,
     guarded,
     outsiders,
+    peers,
     published,
     records,
     snapshots,
@@ -24,6 +25,7 @@ def table() -> dict[str, Target]:
     for room in (
         federation,
         outsiders,
+        peers,
         auditors,
         bitcoin,
         edges,

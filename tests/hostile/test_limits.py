@@ -32,7 +32,7 @@ from tests.chain.gossip_network import NOW_MS, Node
 from tests.chain.node.homes import make_config
 from tests.coordinator.service.mill import PATIENT, Miner, running
 from tests.coordinator.service.trial import UPDATE, Trial, code
-from tests.fuzz.outsiders import PAYLOADS
+from tests.fuzz.peers import PAYLOADS
 from tests.hostile.http import check_answer, request
 
 ROOT = Path(__file__).parents[2]

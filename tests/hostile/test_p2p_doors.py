@@ -13,7 +13,7 @@ from chain.records import peer_message as peers
 from chain.records.peer_address import ADDRESSES_MAX, Announced, PeerAddress, encode_addrv2
 from tests.chain.federation_fixture import CHAIN_ID, CREATED_S
 from tests.fuzz.mutation import TOKENS
-from tests.fuzz.outsiders import PAYLOADS
+from tests.fuzz.peers import PAYLOADS
 from tests.hostile.victim import PATIENCE_S, Victim, node
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
