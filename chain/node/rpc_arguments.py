@@ -9,7 +9,7 @@ from chain.node.rpc import INVALID_PARAMETER, TYPE_ERROR, RpcError
 HEX_MAX = 2 * 1024 * 1024
 # Not what bytes.fromhex takes: that lets spaces and line ends pass.
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
-_BYTES = re.compile(r"(?:[0-9a-fA-F]{2})*")
+_BYTES = re.compile(r"[0-9a-fA-F]*")
 
 
 def text(value: Any, name: str) -> str:
@@ -37,6 +37,6 @@ def bytes_of(value: Any) -> bytes:
     digits = text(value, "hex")
     if len(digits) > HEX_MAX + 2:
         raise RpcError(INVALID_PARAMETER, f"{len(digits)} digits; at most {HEX_MAX}")
-    if not _BYTES.fullmatch(digits):
+    if len(digits) % 2 or not _BYTES.fullmatch(digits):
         raise DecodeError("hex digits expected, two a byte")
     return bytes.fromhex(digits)

@@ -12,13 +12,14 @@ from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING
 
-from bft.codec.canonical import encode
+from bft.codec.canonical import Record, encode
 from bft.codec.envelope import seal
 from bft.crypto.hashing import sha256, tagged_hash
 from bft.crypto.identity import PrivateKey
 from bft.errors import FederationError
 from bft.pbft import events as pbft
 from bft.pbft.config import Config
+from bft.pbft.core import Core
 from bft.pbft.journal import Forgot
 from bft.pbft.messages import claimed_epoch
 from chain.node.coins import CoinTable
@@ -90,6 +91,17 @@ def anybody_in(phase: Phase, cycle: int | None = None) -> Callable[[Host, Moment
     return holds
 
 
+def shameless(core: Core) -> None:
+    """Make a liar's consensus go on when it is shown its own lies, after a restart too."""
+    persist = core.persist
+
+    def forgetful(record: Record) -> int:
+        return core.lsn if isinstance(record, Forgot) else persist(record)
+
+    core.halt = lambda reason: None  # type: ignore[method-assign]
+    core.persist = forgetful  # type: ignore[method-assign]
+
+
 class Host:
     """A correct replica.  The others are in faults.py."""
 
@@ -131,11 +143,8 @@ class Host:
         self._settles = False  # it is synced in this turn
         self._durable_lsn = max((lsn for lsn, _ in self.disk.recovered().records), default=0)
         self.replica = self.build()
-        if not self.correct and self.voting:  # a liar goes on whatever it is shown
-            core = self.member._consensus._core
-            core.halt = lambda reason: None  # type: ignore[method-assign]
-            persist = core.persist
-            core.persist = lambda one: None if isinstance(one, Forgot) else persist(one)  # type: ignore
+        if not self.correct and self.voting:
+            shameless(self.member._consensus._core)
         self.reader = Reader(self)
         self.settled = self.replica.state  # the newest state that is safe on the disk
         self.world.checkers.started(self)
