@@ -101,6 +101,21 @@ def test_an_old_copy_of_the_journal_is_found_out_before_it_votes(index: int, bat
     restored(cluster, index, backup)
 
 
+@pytest.mark.parametrize("index", [1, 2, 3])
+@pytest.mark.parametrize("alone", [1, 8, 40])
+def test_an_old_copy_is_found_out_also_when_the_others_went_on_without_it(
+    index: int, alone: int
+) -> None:
+    """Their stable checkpoint, which it takes over, lies above what it forgot."""
+    cluster = Listening()
+    load(cluster, 1, 3)
+    backup = copied(cluster.nodes[index])
+    load(cluster, 4, 6)
+    cluster.crash(index)
+    load(cluster, 7, 6 + alone)
+    restored(cluster, index, backup)
+
+
 @pytest.mark.parametrize("index", range(4))
 def test_a_wiped_replica_is_found_out_before_it_votes(index: int) -> None:
     """Also in an idle federation, where nothing but memories is left."""
