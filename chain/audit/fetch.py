@@ -13,7 +13,7 @@ from http.client import HTTPException, IncompleteRead
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
-from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import Request
 
 import msgspec
 
@@ -27,7 +27,7 @@ from chain.federation.api import (
     LOG_LIMIT_MAX,
     OCTETS,
 )
-from chain.federation.bounded import REASON_CHARS_MAX, SameServer, plain, read_whole
+from chain.federation.bounded import REASON_CHARS_MAX, ask, plain
 from chain.records.federation import GENESIS_BYTES_MAX
 from chain.records.score_log import ENTRY_BYTES_MAX
 from chain.tlog.tiles import BUNDLE_BYTES_MAX
@@ -57,7 +57,7 @@ class ReplicaLog:
         self.url = _checked(url)
         self.mirrors = False  # files only, known after `genesis`
         self._sleep = sleep
-        self._opener = _opener(urlsplit(self.url).hostname or "")
+        self._direct = _is_here(urlsplit(self.url).hostname or "")
 
     def genesis(self) -> bytes:
         """The encoded genesis record.  Raises Unavailable, DecodeError (too long)."""
@@ -120,8 +120,7 @@ class ReplicaLog:
 
     def _get_once(self, path: str, bytes_max: int) -> bytes:
         request = Request(self.url + path, headers={"Accept": OCTETS})
-        with self._opener.open(request, timeout=TIMEOUT_S) as response:
-            body = read_whole(response, bytes_max)
+        body = ask(request, bytes_max, TIMEOUT_S, direct=self._direct)
         if len(body) > bytes_max:
             raise DecodeError(f"{self.url}{path}: more than {bytes_max} bytes came")
         return body
@@ -142,13 +141,12 @@ def _checked(url: str) -> str:
     return full.rstrip("/")
 
 
-def _opener(host: str) -> OpenerDirector:
-    """The environment's proxies, but never for this machine."""
+def _is_here(host: str) -> bool:
+    """Whether it is this machine, for which the environment's proxies do not serve."""
     try:
-        local = ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        local = host == "localhost"
-    return build_opener(SameServer, *((ProxyHandler({}),) if local else ()))
+        return host == "localhost"
 
 
 def _reason(error: Exception) -> str:

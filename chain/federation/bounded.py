@@ -10,27 +10,49 @@ from http.client import HTTPMessage, HTTPResponse, IncompleteRead
 from typing import IO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+from chain.federation.deadline import Deadline, TimedHttp, TimedHttps
 
 ANSWER_S = 300
-"""For one body, however steadily its bytes trickle: the longest at half a megabit a second."""
+"""For one request, from connecting to the body's end, however steadily its bytes trickle: the
+longest body at half a megabit a second."""
 _PIECE_BYTES = 64 * 1024
 REASON_CHARS_MAX = 300  # of what a server says why it does not answer
 
 
-def read_whole(
-    answer: HTTPResponse, bytes_max: int, clock: Callable[[], float] = time.monotonic
+def ask(
+    request: Request,
+    bytes_max: int,
+    idle_s: float,
+    *,
+    direct: bool = False,
+    allowed_s: float = ANSWER_S,
+    clock: Callable[[], float] = time.monotonic,
 ) -> bytes:
-    """The body; of one that is longer than `bytes_max`, more than so many bytes of it.
+    """The body of a good answer; of one longer than `bytes_max`, more than so many bytes of it.
 
     Args:
+        idle_s: the longest wait for a connection, or for further bytes.
+        direct: never by a proxy of the environment.
+        allowed_s: for all of it.
         clock: seconds.
 
     Raises:
-        IncompleteRead: the connection ended before the length that was announced.
-        TimeoutError: it took longer than ANSWER_S.
+        HTTPError: another status, or a redirect elsewhere; its body has the same deadline.
+        URLError, OSError: no connection, or none in time.
+        HTTPException: no HTTP, or less of the body than was announced.
+        TimeoutError: nothing for `idle_s`, or not all within `allowed_s`.
     """
-    end = clock() + ANSWER_S
+    deadline = Deadline.begin(allowed_s, clock)
+    proxies = (ProxyHandler({}),) if direct else ()
+    opener = build_opener(SameServer, TimedHttp(deadline), TimedHttps(deadline), *proxies)
+    with opener.open(request, timeout=idle_s) as answer:
+        return _read_whole(answer, bytes_max)
+
+
+def _read_whole(answer: HTTPResponse, bytes_max: int) -> bytes:
+    """Raises IncompleteRead: the connection ended before the length that was announced."""
     body = bytearray()
     while len(body) <= bytes_max:
         piece = answer.read1(_PIECE_BYTES)
@@ -39,8 +61,6 @@ def read_whole(
                 raise IncompleteRead(bytes(body), answer.length)
             break
         body += piece
-        if clock() > end:
-            raise TimeoutError(f"the answer had not ended after {ANSWER_S} s")
     return bytes(body)
 
 

@@ -2,10 +2,10 @@
 
 import http.client
 from urllib.error import HTTPError, URLError
-from urllib.request import build_opener
+from urllib.request import Request
 
 from bft.errors import ConfigError, DecodeError, Unavailable
-from chain.federation.bounded import REASON_CHARS_MAX, SameServer, plain, read_whole
+from chain.federation.bounded import REASON_CHARS_MAX, ask, plain
 
 FETCH_S = 10.0  # without a byte
 
@@ -22,8 +22,7 @@ def fetch(url: str, bytes_max: int) -> bytes:
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"{url}: a URL begins with http:// or https://")
     try:
-        with build_opener(SameServer).open(url, timeout=FETCH_S) as answer:
-            data = read_whole(answer, bytes_max)
+        data = ask(Request(url), bytes_max, FETCH_S)
     except HTTPError as error:
         with error:
             if error.code == 404:

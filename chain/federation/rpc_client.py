@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from bft.errors import ConfigError, DecodeError, Refused, Unavailable
-from chain.federation.bounded import SameServer, read_whole
+from chain.federation.bounded import ask
 from chain.federation.transport import base_url
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 CALL_S = 30.0
 COOKIE_BYTES_MAX = 256
-# Straight to the node: a proxy of the environment, or another server, would read the cookie.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}), SameServer)
 
 
 class NodeRpc:
@@ -48,8 +46,8 @@ class NodeRpc:
         headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
         request = urllib.request.Request(self._url, body.encode(), headers)
         try:
-            with _DIRECT.open(request, timeout=CALL_S) as answer:
-                data = read_whole(answer, ANSWER_BYTES_MAX)
+            # A proxy of the environment, or another server, would read the cookie.
+            data = ask(request, ANSWER_BYTES_MAX, CALL_S, direct=True)
         except urllib.error.HTTPError as error:
             if error.code == 401:
                 raise ConfigError(f"{self._url} does not take this cookie: an old one?") from None
