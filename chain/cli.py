@@ -13,11 +13,13 @@ import click
 from bft.errors import DecodeError
 from chain.command_group import InOrder
 from chain.homes import home_option
-from chain.output import JSON, show
+from chain.output import JSON, dated, show
 from chain.snapshot.cli import snapshot
 
 HOME = home_option("node", "The node's directory, with its node.yaml.")
 URL = click.option("--url", help="Ask a running node here instead, for example http://host:7501.")
+_FLAGS = {"peers": "--peer", "replicas": "--replica"}  # of settings with another name
+_TIMES = frozenset({"tip_time", "time", "not_before", "not_after"})
 _TIP = ("height", "tip", "tip_time", "final_height", "final")
 
 
@@ -67,6 +69,7 @@ def _config(home: Path, flags: dict[str, Any]) -> Any:
 
     from bft.errors import ConfigError
     from chain.node.config import CONFIG_NAME, NodeConfig, load_config, without_file
+    from chain.settings import what_is_wrong
 
     names = {"key": "federation_key", "key_file": "federation_key_file"}
     given = {names.get(name, name): value for name, value in flags.items() if value}
@@ -74,11 +77,13 @@ def _config(home: Path, flags: dict[str, Any]) -> Any:
         given = {"federation_key": "", "federation_key_file": "", **given}
     path = home / CONFIG_NAME
     config = load_config(path) if path.exists() else without_file(home)
+    merged = {**msgspec.structs.asdict(config), **given}
     try:
-        merged = {**msgspec.structs.asdict(config), **given}
         return msgspec.convert(merged, NodeConfig)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"flags: {error}") from None
+        spot, text = what_is_wrong(error, merged, NodeConfig)
+        name = spot.removeprefix("$.").partition("[")[0]
+        raise ConfigError(f"{_FLAGS.get(name, f'--{name}')}: {text}") from None
 
 
 @node.command()
@@ -94,7 +99,7 @@ def tip(home: Path, url: str | None, as_json: bool) -> None:
     gristmill node tip --home node
     """
     status = _status(home, url)
-    show({name: status[name] for name in _TIP}, as_json)
+    _show({name: status[name] for name in _TIP}, as_json)
 
 
 @node.command()
@@ -107,7 +112,7 @@ def status(home: Path, url: str | None, as_json: bool) -> None:
     \b
     gristmill node status --url http://127.0.0.1:7501
     """
-    show(_status(home, url), as_json)
+    _show(_status(home, url), as_json)
 
 
 @node.command()
@@ -125,7 +130,7 @@ def block(reference: str, home: Path, url: str | None, as_json: bool) -> None:
     """
     from chain.node.describe import describe_block
 
-    show(describe_block(_find_block(reference, home, url)), as_json)
+    _show(describe_block(_find_block(reference, home, url)), as_json)
 
 
 @node.command()
@@ -164,6 +169,11 @@ def evidence(home: Path, servers: tuple[str, ...], as_json: bool) -> None:
 
 
 node.add_command(snapshot)
+
+
+def _show(data: dict[str, Any], as_json: bool) -> None:
+    """With dates beside times, for people."""
+    show(data if as_json else dated(data, _TIMES), as_json)
 
 
 def _status(home: Path, url: str | None) -> dict[str, Any]:

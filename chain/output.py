@@ -1,6 +1,8 @@
 """How commands show a result: for people, or as one JSON object."""
 
 import json
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -8,6 +10,7 @@ import click
 from chain.federation.bounded import plain
 
 LINE_CHARS_MAX = 4096  # a server may have written what is shown
+DATE = "%Y-%m-%d %H:%M:%S UTC"
 
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
@@ -25,6 +28,17 @@ def show_text(data: dict[str, Any], as_json: bool, text: str) -> None:
 def show_pairs(data: dict[str, Any], as_json: bool) -> None:
     """A result: as one object, or a line `name: value` for each."""
     show_text(data, as_json, "\n".join(f"{name}: {value}" for name, value in data.items()))
+
+
+def dated(data: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """For people: the times of these names, at any depth, with their date beside them."""
+    told = {}
+    for name, value in data.items():
+        told[name] = dated(value, names) if isinstance(value, dict) else value
+        if name in names and type(value) is int:
+            with suppress(ValueError, OverflowError, OSError):  # no calendar has what a server said
+                told[name] = f"{value} ({datetime.fromtimestamp(value, UTC):{DATE}})"
+    return told
 
 
 def _lines(data: dict[str, Any], indent: str) -> list[str]:

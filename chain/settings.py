@@ -18,6 +18,9 @@ from bft.errors import ConfigError
 SETTINGS_BYTES_MAX = 64 * 1024
 VARIABLES_MAX = 256  # of the environment, for one kind of settings
 _SPOT = re.compile(r"^(?P<text>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<place>\d+)\]")  # of such a path
+_BY_PATTERN = "Expected `str` matching regex "
+_CAME_CHARS_MAX = 80
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -69,11 +72,55 @@ def parse_settings(
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        told = _SPOT.match(str(error))
-        assert told is not None  # it matches everything
-        raise ConfigError(f"{spot}: {told['path'] or '$'}: {told['text']}") from None
+        path, text = what_is_wrong(error, raw, kind)
+        raise ConfigError(f"{spot}: {path}: {text}") from None
     except RecursionError:
         raise ConfigError(f"{spot}: nested too deeply") from None
+
+
+def what_is_wrong(
+    error: msgspec.ValidationError, raw: Any, kind: type[msgspec.Struct]
+) -> tuple[str, str]:
+    """(path, such as $.listen.api; what came and what was expected) of a value against `kind`.
+
+    msgspec names a pattern, which nobody reads; here the title of the type says what it means.
+    """
+    told = _SPOT.match(str(error))
+    assert told is not None  # it matches everything
+    path, text = told["path"] or "$", told["text"]
+    came = _value_at(raw, path)
+    if text.startswith(_BY_PATTERN) and isinstance(came, str):
+        shown = came if len(came) <= _CAME_CHARS_MAX else came[:_CAME_CHARS_MAX] + "..."
+        pattern = text.removeprefix(_BY_PATTERN)
+        return path, f"{shown!r} came; {_titles(kind).get(pattern, text)} is expected"
+    if isinstance(came, int | float) and ", got" not in text:
+        text += f", got {str(came)[:_CAME_CHARS_MAX]}"
+    return path, text
+
+
+def _value_at(raw: Any, path: str) -> Any:
+    """What stands at a path of msgspec's; None where the path does not say exactly which."""
+    for step in _STEP.finditer(path):
+        try:
+            raw = raw[step["key"] if step["place"] is None else int(step["place"])]
+        except (LookupError, TypeError):
+            return None
+    return None if "[...]" in path else raw
+
+
+def _titles(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """Pattern, as an error shows it -> what its type is called."""
+    found: dict[str, str] = {}
+    rest: list[Any] = [msgspec.json.schema(kind)]
+    while rest:
+        shape = rest.pop()
+        if isinstance(shape, dict):
+            if "pattern" in shape and "title" in shape:
+                found[repr(shape["pattern"])] = shape["title"]
+            rest += shape.values()
+        elif isinstance(shape, list):
+            rest += shape
+    return found
 
 
 def _overlaid(raw: Any, environment: Mapping[str, str], spot: str) -> dict[str, Any]:

@@ -50,7 +50,12 @@ class Storage(_Settings, frozen=True):
     ] = 16 * 1024**3
     artifacts: Annotated[
         Annotated[
-            str, Meta(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*$", max_length=512)
+            str,
+            Meta(
+                pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*$",
+                max_length=512,
+                title="s3://bucket/prefix",
+            ),
         ]
         | None,
         says(
@@ -154,7 +159,9 @@ class WitnessSettings(_Settings, frozen=True):
     """A witness outside the federation (C2SP tlog-witness) that cosigns checkpoints of the log."""
 
     url: Annotated[
-        str, Meta(min_length=1, max_length=512, pattern="^https?://"), says("Where it answers.")
+        str,
+        Meta(min_length=1, max_length=512, pattern="^https?://", title="URL"),
+        says("Where it answers."),
     ]
     vkey: Annotated[
         str,

@@ -15,6 +15,7 @@ from bft.codec.canonical import decode
 from bft.crypto import bls
 from bft.errors import BadSignature, ConfigError, DecodeError
 from chain.durable import write_whole
+from chain.federation.api import GENESIS
 from chain.node.indexes import SCRIPTS, TRANSACTIONS
 from chain.records.federation import (
     FEDERATION_KEY_BYTES_MAX,
@@ -204,6 +205,12 @@ def save_config(config: NodeConfig) -> Path:
 
 def load_genesis(path: Path) -> Genesis:
     """The genesis record in a file.  Raises ConfigError: unreadable, none, or no chain follows."""
+    if not path.exists():
+        raise ConfigError(
+            f"{path}: no such file; the genesis record says which chain this is: --genesis FILE, "
+            f"or genesis: in {CONFIG_NAME}, names it.  The federation's founder hands it out and "
+            f"each replica's API serves it at {GENESIS}; the digest of it is the chain id"
+        )
     return open_genesis(_read(path, GENESIS_BYTES_MAX), str(path))
 
 

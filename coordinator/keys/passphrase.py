@@ -35,7 +35,8 @@ class PassphraseSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     file: Annotated[Text | None, says("A file of mode 0600; relative to the home.")] = None
     credential: Annotated[
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@-]{1,255}$")] | None,
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@-]{1,255}$", title="letters, digits and _.@-")]
+        | None,
         says("The name of a systemd credential."),
     ] = None
     command: Annotated[

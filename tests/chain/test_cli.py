@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bft.crypto.hashing import sha256
 from chain.gossip_events import BlockSubmitted, FinalitySubmitted
 from chain.node.config import keep_genesis, save_config
 from chain.node.core import NodeCore, unix_ms
+from chain.output import dated
 from chain.receipts import join_receipts
 from chain.records.receipt import ExecutionReceipt
 from gristmill import exits
@@ -70,6 +72,15 @@ def test_tip_and_status_read_a_home(home: Path, capsys: pytest.CaptureFixture[st
     }
     status, answer = run_json(capsys, "node", "status", "--home", str(home))
     assert answer["data"]["chain_id"] == CHAIN_ID.hex()
+    assert main(["node", "tip", "--home", str(home)]) == exits.OK
+    when = datetime.fromtimestamp(SECOND.header.time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    assert f"tip time      {SECOND.header.time} ({when})\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("told", [10**30, -(10**15), True, "soon", None])
+def test_a_time_that_no_calendar_has_stays_as_it_is(told: Any) -> None:
+    data = {"tip_time": told, "inside": {"tip_time": told}}
+    assert dated(data, frozenset({"tip_time"})) == data
 
 
 def test_a_node_that_was_run_with_flags_alone_can_be_asked_by_its_home(
@@ -115,13 +126,21 @@ def test_a_home_without_a_node_is_said(tmp_path: Path) -> None:
     assert main(["node", "tip", "--home", str(tmp_path)]) == exits.NOT_FOUND
 
 
-def test_a_node_without_genesis_or_key_does_not_start(tmp_path: Path) -> None:
+def test_a_node_without_genesis_or_key_does_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["node", "run", "--home", str(tmp_path)]) == exits.CONFIG
+    assert "no such file; the genesis record" in capsys.readouterr().err
     make_config(tmp_path)
     genesis = str(tmp_path / "genesis.bin")
     args = ["node", "run", "--home", str(tmp_path), "--genesis", genesis]
     assert main(args) == exits.CONFIG
-    assert main([*args, "--key", KEY, "--p2p", "nowhere"]) == exits.CONFIG
+    for flag in ("--p2p", "--http", "--peer"):
+        capsys.readouterr()
+        assert main([*args, "--key", KEY, flag, "nowhere"]) == exits.CONFIG
+        assert f"{flag}: 'nowhere' came; host:port is expected" in capsys.readouterr().err
+    assert main([*args, "--key", KEY, "--replica", "nowhere"]) == exits.CONFIG
+    assert "--replica: 'nowhere' came; URL is expected" in capsys.readouterr().err
 
 
 def test_a_url_that_nobody_answers_is_said() -> None:

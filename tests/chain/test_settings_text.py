@@ -1,6 +1,6 @@
 """The environment above a file, the file above the defaults; and every key as people read it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -10,11 +10,15 @@ from msgspec import Meta
 from bft.errors import ConfigError
 from chain.settings import SETTINGS_BYTES_MAX, VARIABLES_MAX, parse_settings, says, variables
 from chain.settings_text import REQUIRED, dotted, example, keys_of, schema_of, table
+from gristmill.config import KINDS, structure
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=1, le=9), says("Where.")] = 7
     name: Annotated[str | None, says("Who.", "ada")] = None
+
+
+Place = Annotated[str, Meta(pattern=r"^\S+:\d+$", title="host:port")]
 
 
 class Friend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,6 +28,7 @@ class Friend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class House(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kind: Annotated[Literal["House"], says("What this is.")]
     door: Annotated[Door, says("The way in.")] = Door()
+    doors: Annotated[tuple[Place, ...], says("Ways out.")] = ()
     friends: Annotated[tuple[Friend, ...], says("Others.", [{"url": "http://a:1"}])] = ()
 
 
@@ -50,7 +55,13 @@ def test_an_empty_variable_and_those_of_others_set_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "environment", "told"),
     [
-        ("kind: House\ndoor: {port: 0}", {}, r"^house.yaml: \$.door.port: Expected `int` >= 1$"),
+        (
+            "kind: House\ndoor: {port: 0}",
+            {},
+            r"^house.yaml: \$.door.port: Expected `int` >= 1, got 0$",
+        ),
+        ("kind: House\ndoors: [a:1, b]", {}, r"\$.doors\[1\]: 'b' came; host:port is expected$"),
+        ("kind: House", {"DOORS": f"[{'b' * 999}]"}, r"'b{80}\.\.\.' came; host:port is expected$"),
         ("kind: House", {"DOOR__PORT": "x"}, r"with GRISTMILL_HOUSE__DOOR__PORT: \$.door.port: "),
         ("kind: House", {"DOOR__PROT": "1"}, r"\$.door: .*unknown field `prot`"),
         (
@@ -74,6 +85,19 @@ def test_what_is_wrong_is_named_with_its_path(
         parsed(text, **environment)
 
 
+def patterns(shape: Any) -> list[dict[str, Any]]:
+    """All of a schema that have one."""
+    inside = shape.values() if isinstance(shape, dict) else shape if isinstance(shape, list) else ()
+    found = [one for each in inside for one in patterns(each)]
+    return [shape, *found] if isinstance(shape, dict) and "pattern" in shape else found
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_pattern_of_a_setting_has_a_name_that_an_error_can_say(kind: str) -> None:
+    """Nobody reads a regular expression."""
+    assert [one for one in patterns(schema_of(structure(kind))) if "title" not in one] == []
+
+
 def test_the_environment_is_bounded() -> None:
     many = {f"GRISTMILL_HOUSE__K{number}": "1" for number in range(VARIABLES_MAX + 1)}
     with pytest.raises(ConfigError, match="257 variables"):
@@ -82,7 +106,15 @@ def test_the_environment_is_bounded() -> None:
 
 def test_keys_have_type_bounds_default_and_text() -> None:
     told = {dotted(key.path): key for key in keys_of(House)}
-    assert list(told) == ["kind", "door", "door.port", "door.name", "friends", "friends[].url"]
+    assert list(told) == [
+        "kind",
+        "door",
+        "door.port",
+        "door.name",
+        "doors",
+        "friends",
+        "friends[].url",
+    ]
     assert told["kind"].default is REQUIRED and told["kind"].type == "`House`"
     assert (told["door.port"].type, told["door.port"].default) == ("integer, 1 to 9", 7)
     assert told["door"].section and told["door"].text == "The way in."
