@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from bft.errors import ConfigError
+from chain.bitcoin.text import parse_amount
 from chain.homes import home_option
 from chain.output import show_text
 from chain.wallet.commands import Wallet
@@ -41,6 +42,25 @@ RATE = click.option(
     show_default=True,
     help="Smallest units per virtual byte; nodes take 1 and more.",
 )
+
+
+FEE_MAX = click.option(
+    "--fee-max",
+    "highest",
+    metavar="AMOUNT",
+    help="The highest fee that is meant, such as 0.5.  Left out: 0.1, and 0.1 for each 1000 "
+    "virtual bytes.",
+)
+
+
+def units_of(highest: str | None) -> int | None:
+    """Of --fee-max, in smallest units.  Raises ConfigError: no amount."""
+    if highest is None:
+        return None
+    units = parse_amount(highest)
+    if units is None:
+        raise ConfigError("--fee-max: 'all' came; an amount such as 0.5 is expected")
+    return units
 
 
 def opened(home: Path) -> Wallet:

@@ -10,6 +10,7 @@ from chain.command_group import InOrder
 from chain.output import JSON
 from chain.wallet.cli_parts import (
     COOKIE,
+    FEE_MAX,
     HOME,
     NODE,
     PASSPHRASE,
@@ -18,6 +19,7 @@ from chain.wallet.cli_parts import (
     passphrase_of,
     show,
     text_of,
+    units_of,
 )
 
 
@@ -50,16 +52,22 @@ def psbt_create(to: str, value: str, home: Path, node: str, fee_rate: int, as_js
 @psbt.command("sign")
 @click.argument("file", type=click.File("r"))
 @HOME
+@FEE_MAX
 @PASSPHRASE
 @JSON
-def psbt_sign(file: Any, home: Path, passphrase_file: Path | None, as_json: bool) -> None:
+def psbt_sign(
+    file: Any, home: Path, highest: str | None, passphrase_file: Path | None, as_json: bool
+) -> None:
     """Add the signatures of this wallet's keys.  Look at `psbt show` first.
+
+    Ends with status 5 if it pays an absurd fee, or lies about a coin of the wallet.
 
     \b
     gristmill wallet psbt sign payment.psbt >signed.psbt
+    gristmill wallet psbt sign payment.psbt --fee-max 0.5 >signed.psbt
     """
-    here = opened(home)
-    _tell(here.sign_text(text_of(file), lambda: passphrase_of(passphrase_file)), as_json)
+    here, most = opened(home), units_of(highest)
+    _tell(here.sign_text(text_of(file), lambda: passphrase_of(passphrase_file), most), as_json)
 
 
 @psbt.command("combine")
@@ -127,14 +135,21 @@ def psbt_show(file: Any, as_json: bool) -> None:
 @HOME
 @NODE
 @COOKIE
+@FEE_MAX
 @JSON
-def psbt_send(file: Any, home: Path, node: str, cookie: Path, as_json: bool) -> None:
+def psbt_send(
+    file: Any, home: Path, node: str, cookie: Path, highest: str | None, as_json: bool
+) -> None:
     """Finalize, extract and send.
+
+    Ends with status 5 if it pays an absurd fee, or the node refuses.
 
     \b
     gristmill wallet psbt send signed.psbt --home watch --cookie node/.cookie
+    gristmill wallet psbt send signed.psbt --fee-max 0.5 --cookie node/.cookie
     """
-    show(opened(home).send_text(text_of(file), node, cookie), as_json)
+    here, most = opened(home), units_of(highest)
+    show(here.send_text(text_of(file), node, cookie, most), as_json)
 
 
 def _tell(found: dict[str, Any], as_json: bool) -> None:

@@ -20,9 +20,10 @@ from chain.wallet.account import Account, descriptor_of, finder
 from chain.wallet.book import CHANGE, KEY, RECEIVE, Book, total
 from chain.wallet.build import Plan, build, sweep
 from chain.wallet.descriptor import decode_descriptor
+from chain.wallet.fees import Outputs, check_fee, told_fee
 from chain.wallet.psbt import PARTIAL_SIGNATURE, Psbt, decode_text
 from chain.wallet.sealed import KEYS_MAX, Secrets, open_secrets, seal_secrets
-from chain.wallet.sign import extract, fee_of, finalize, sign
+from chain.wallet.sign import extract, finalize, sign
 from chain.wallet.sync import catch_up
 from chain.wallet.words import check_words, seed_of, words_of
 
@@ -256,18 +257,27 @@ class Wallet:
         singles = [(PrivateKey(each).public_key.format(), each) for each in plain.keys]
         return sign(psbt, finder(seed, singles))
 
-    def sign_text(self, text: str, passphrase: Passphrase) -> dict[str, Any]:
+    def sign_text(
+        self, text: str, passphrase: Passphrase, fee_max: int | None = None
+    ) -> dict[str, Any]:
         """A PSBT with this wallet's signatures.
 
+        Args:
+            fee_max: smallest units that it may pay; None: what nobody has to confirm.
+
         Raises:
-            Refused: "other-coin": it lies about a coin that this wallet knows; as `sign`.
+            Refused: "other-coin": it lies about a coin that this wallet knows; "fee-too-high"; as
+                `sign`.
         """
-        psbt = decode_text(text)
+        psbt, known = decode_text(text), self._known()
         self._check_coins(psbt)
+        check_fee(psbt, known, fee_max)
         signed, added = self._sign(psbt, passphrase)
-        fee = fee_of(psbt)
-        told = None if fee is None else str(amount(fee))
-        return {"signatures_added": added, "fee": told, "psbt": signed.encode_text()}
+        told = told_fee(psbt, known)
+        return {"signatures_added": added, **told, "psbt": signed.encode_text()}
+
+    def _known(self) -> Outputs:
+        return {place: coin.output for place, coin in self._book.coins.items()}
 
     def _check_coins(self, psbt: Psbt) -> None:
         """A signature covers its own input's value alone: two lies, each in another copy of one
@@ -282,14 +292,17 @@ class Wallet:
                     f"this wallet's coin there is of {amount(coin.output.value)}",
                 )
 
-    def send_text(self, text: str, node: str, cookie: Path) -> dict[str, Any]:
-        """Finishes a PSBT and sends it."""
+    def send_text(
+        self, text: str, node: str, cookie: Path, fee_max: int | None = None
+    ) -> dict[str, Any]:
+        """Finishes a PSBT and sends it; `fee_max` and what is refused as for `sign_text`."""
         psbt = decode_text(text)
         made = extract(finalize(psbt)[0])
         self._look(node)
+        known = self._known()
+        check_fee(psbt, known, fee_max)
         self._hand_over(made, node, cookie)
-        fee = fee_of(psbt)
-        return {"txid": made.txid[::-1].hex(), "fee": None if fee is None else str(amount(fee))}
+        return {"txid": made.txid[::-1].hex(), **told_fee(psbt, known)}
 
     def _hand_over(self, made: Transaction, node: str, cookie: Path) -> None:
         """To the node; then it is remembered, and the node keeps it whatever happens here."""
@@ -323,7 +336,6 @@ def _secret(data: bytes, path: Path) -> bytes:
 def describe_psbt(text: str) -> dict[str, Any]:
     """Whom a PSBT pays, what it costs, what is signed."""
     psbt = decode_text(text)
-    fee = fee_of(psbt)
     outputs = [
         {
             "amount": str(amount(output.value)),
@@ -337,6 +349,6 @@ def describe_psbt(text: str) -> dict[str, Any]:
         "inputs": len(psbt.inputs),
         "signatures": signed,
         "complete": finalize(psbt)[1],
-        "fee": None if fee is None else str(amount(fee)),
+        **told_fee(psbt),
         "outputs": outputs,
     }

@@ -196,12 +196,3 @@ def extract(psbt: Psbt) -> Transaction:
         if spent is not None:
             verify_input(hasher, index, spent, POLICY)
     return made
-
-
-def fee_of(psbt: Psbt) -> int | None:
-    """Smallest units; None while an input does not say what it spends."""
-    spent = [psbt.spent(index) for index in range(len(psbt.inputs))]
-    if any(each is None for each in spent):
-        return None
-    paid = sum(each.value for each in psbt.unsigned.outputs)
-    return sum(each.value for each in spent if each is not None) - paid

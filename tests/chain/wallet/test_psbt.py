@@ -13,6 +13,7 @@ from chain.bitcoin.address import TESTNET, decode_secret
 from chain.bitcoin.script import multisig, pay_to_key_hash, pay_to_script_hash, pay_to_witness
 from chain.bitcoin.signing import hash160
 from chain.records.transaction import Transaction, TxIn, TxOut
+from chain.wallet.fees import fee_of
 from chain.wallet.psbt import (
     DERIVATION,
     PARTIAL_SIGNATURE,
@@ -27,7 +28,7 @@ from chain.wallet.psbt import (
     decode_text,
     write_derivation,
 )
-from chain.wallet.sign import extract, fee_of, finalize, sign
+from chain.wallet.sign import extract, finalize, sign
 from tests.chain.bitcoin.core_vectors import VECTORS
 
 DATA: dict[str, Any] = json.loads((VECTORS / "rpc_psbt.json").read_text())
