@@ -111,6 +111,10 @@ def load_home(path: Path) -> MinerHome:
 
 def load_genesis(path: Path) -> Genesis:
     """Raises ConfigError: missing, no genesis record, or one that no chain can follow."""
+    if not path.exists():
+        raise ConfigError(
+            f"{path} is missing; the federation's founder hands out the genesis record"
+        )
     return open_genesis(_read(path, GENESIS_BYTES_MAX), str(path))
 
 

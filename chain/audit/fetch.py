@@ -6,10 +6,9 @@ comes is believed here; the auditor checks it.
 
 import ipaddress
 import json
-import ssl
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPException, IncompleteRead
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
@@ -27,7 +26,7 @@ from chain.federation.api import (
     LOG_LIMIT_MAX,
     OCTETS,
 )
-from chain.federation.bounded import REASON_CHARS_MAX, ask, plain
+from chain.federation.bounded import REASON_CHARS_MAX, ask, plain, why
 from chain.records.federation import GENESIS_BYTES_MAX
 from chain.records.score_log import ENTRY_BYTES_MAX
 from chain.tlog.tiles import BUNDLE_BYTES_MAX
@@ -115,7 +114,7 @@ class ReplicaLog:
                     raise (Missing if error.code == NOT_FOUND else Unavailable)(text) from None
                 self._sleep(_wait_s(error))
             except (URLError, HTTPException, OSError) as error:
-                raise Unavailable(f"{self.url} does not answer: {_reason(error)}") from None
+                raise Unavailable(f"{self.url} does not answer: {why(error, TIMEOUT_S)}") from None
         raise AssertionError("the last try returns or raises")
 
     def _get_once(self, path: str, bytes_max: int) -> bytes:
@@ -147,24 +146,6 @@ def _is_here(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _reason(error: Exception) -> str:
-    """Why there was no answer, in words where the library has a number or a macro's name."""
-    reason = getattr(error, "reason", error)
-    match reason:
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted here: {reason.verify_message}"
-        case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
-            return "it speaks no TLS; http:// may be meant"
-        case TimeoutError():
-            told = str(reason)
-            return told if told.startswith("the answer") else f"nothing came for {TIMEOUT_S} s"
-        case IncompleteRead():
-            return f"its answer ended {reason.expected} bytes too early"
-        case OSError(strerror=str(text)):
-            return text
-    return plain(str(reason), REASON_CHARS_MAX) or type(reason).__name__
 
 
 def _wait_s(error: HTTPError) -> int:

@@ -4,6 +4,7 @@ Nothing here believes what comes; it bounds how long a server can hold a reader,
 that was cut off from one that is wrong, and goes nowhere that a server names.
 """
 
+import ssl
 import time
 from collections.abc import Callable
 from http.client import HTTPMessage, HTTPResponse, IncompleteRead
@@ -68,6 +69,24 @@ def plain(text: str, chars_max: int) -> str:
     """Printable, on one line, and short: it goes to logs and terminals."""
     kept = "".join(sign if sign.isprintable() else " " for sign in text[:chars_max])
     return " ".join(kept.split())
+
+
+def why(error: Exception, idle_s: float) -> str:
+    """Why `ask` had no answer, in words where the library has a number or a macro's name."""
+    reason = getattr(error, "reason", error)
+    match reason:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted here: {reason.verify_message}"
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+            return "it speaks no TLS; http:// may be meant"
+        case TimeoutError():
+            told = str(reason)
+            return told if told.startswith("the answer") else f"nothing came for {idle_s:g} s"
+        case IncompleteRead():
+            return f"its answer ended {reason.expected} bytes too early"
+        case OSError(strerror=str(text)):
+            return text
+    return plain(str(reason), REASON_CHARS_MAX) or type(reason).__name__
 
 
 class SameServer(HTTPRedirectHandler):

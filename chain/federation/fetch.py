@@ -5,7 +5,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request
 
 from bft.errors import ConfigError, DecodeError, Unavailable
-from chain.federation.bounded import REASON_CHARS_MAX, ask, plain
+from chain.federation.bounded import REASON_CHARS_MAX, ask, plain, why
 
 FETCH_S = 10.0  # without a byte
 
@@ -30,8 +30,7 @@ def fetch(url: str, bytes_max: int) -> bytes:
             reason = plain(str(error.reason), REASON_CHARS_MAX)
             raise Unavailable(f"{url} answered {error.code} {reason}") from None
     except (URLError, OSError, http.client.HTTPException) as error:
-        reason = plain(str(getattr(error, "reason", error)), REASON_CHARS_MAX)
-        raise Unavailable(f"{url}: {reason}") from None
+        raise Unavailable(f"{url} does not answer: {why(error, FETCH_S)}") from None
     if len(data) > bytes_max:
         raise DecodeError(f"{url}: more than {bytes_max} bytes came")
     return data

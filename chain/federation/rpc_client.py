@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bft.errors import ConfigError, DecodeError, Refused, Unavailable
-from chain.federation.bounded import ask
+from chain.federation.bounded import ask, why
 from chain.federation.transport import base_url
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
@@ -53,7 +53,7 @@ class NodeRpc:
                 raise ConfigError(f"{self._url} does not take this cookie: an old one?") from None
             raise DecodeError(f"{self._url} answered with status {error.code}") from None
         except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(f"{self._url} does not answer: {error}") from None
+            raise Unavailable(f"{self._url} does not answer: {why(error, CALL_S)}") from None
         if len(data) > ANSWER_BYTES_MAX:
             raise DecodeError(f"{self._url} answered with more than {ANSWER_BYTES_MAX} bytes")
         return _result(data, self._url)

@@ -90,6 +90,12 @@ def test_a_missing_file_is_named_with_what_to_do(home: Path, name: str) -> None:
         load_home(home)
 
 
+def test_a_genesis_record_that_is_missing_is_told_with_who_has_it(tmp_path: Path) -> None:
+    """And not with `miner init`, which needs it."""
+    with pytest.raises(ConfigError, match="is missing; the federation's founder"):
+        load_genesis(tmp_path / "genesis.bin")
+
+
 @pytest.mark.parametrize("cut", [0, 1, 100])
 def test_a_genesis_record_that_is_cut_off_is_refused(tmp_path: Path, cut: int) -> None:
     (tmp_path / "genesis.bin").write_bytes(encode(GENESIS)[: -cut or None] + (b"" if cut else b"x"))
