@@ -113,7 +113,8 @@ def load_genesis(path: Path) -> Genesis:
     """Raises ConfigError: missing, no genesis record, or one that no chain can follow."""
     if not path.exists():
         raise ConfigError(
-            f"{path} is missing; the federation's founder hands out the genesis record"
+            f"{path} is missing; `gristmill miner init` takes the genesis record that the "
+            "federation's founder hands out"
         )
     return open_genesis(_read(path, GENESIS_BYTES_MAX), str(path))
 

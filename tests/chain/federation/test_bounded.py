@@ -144,9 +144,9 @@ def test_a_server_that_is_not_there_is_told_without_a_number(
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     (tmp_path / ".cookie").write_bytes(b"__cookie__:secret")
-    with pytest.raises(Unavailable, match="does not answer: Connection refused$"):
+    with pytest.raises(Unavailable, match=r"does not answer: Connection refused$"):
         read(url)
-    with pytest.raises(Unavailable, match="does not answer: Connection refused$"):
+    with pytest.raises(Unavailable, match=r"does not answer: Connection refused$"):
         NodeRpc(url, tmp_path / ".cookie").call("getblockcount")
 
 
