@@ -48,6 +48,7 @@ def test_an_answer_that_trickles_is_given_up_however_steadily_it_comes() -> None
         ask(Request(url), 4_000_000, PATIENCE_S, clock=lambda: next(hours))
 
 
+LATE = r"not ended after 0\.2 s"
 BEGUN = (
     b"HTT",
     b"HTTP/1.1 200 OK\r\nX-A",
@@ -71,7 +72,7 @@ def test_a_handshake_that_trickles_is_given_up() -> None:
     """A TLS record of 16 KiB is announced; urllib's own timeout is for all of the handshake."""
     with (
         trickled(b"\x16\x03\x03\x40\x00\x02") as port,
-        pytest.raises(URLError, match="timed out"),
+        pytest.raises(URLError, match=f"timed out|{LATE}"),
     ):
         ask(Request(f"https://127.0.0.1:{port}"), 1_000, PATIENCE_S, allowed_s=0.2)
 
@@ -79,7 +80,7 @@ def test_a_handshake_that_trickles_is_given_up() -> None:
 def test_lines_that_trickle_are_given_up_by_the_clock_of_the_machine() -> None:
     with (
         trickled(b"HTTP/1.1 200 OK\r\nX: ") as port,
-        pytest.raises(TimeoutError, match=r"not ended after 0\.2 s"),
+        pytest.raises((TimeoutError, URLError), match=LATE),
     ):
         ask(Request(f"http://127.0.0.1:{port}"), 1_000, PATIENCE_S, allowed_s=0.2)
 
@@ -169,7 +170,8 @@ def trickled(begun: bytes) -> Iterator[int]:
             yield listener.getsockname()[1]
         finally:
             over.set()
-            thread.join()
+            with socket.create_connection(listener.getsockname()):  # for one that nobody asked
+                thread.join()
 
 
 def test_a_nodes_cookie_goes_to_no_other_server(tmp_path: Path) -> None:
