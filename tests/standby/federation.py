@@ -33,6 +33,7 @@ PAIR = 3
 """The replica that two processes stand for."""
 EMPTY = replace(MINIMAL, registration_ms=2_000)
 """Nobody registers: cycle after cycle closes empty, and there is always something to sign."""
+TAKEN = "this process holds the key now"
 LOOK_EVERY_S = 0.05
 
 
@@ -130,6 +131,15 @@ class Pair:
         await self.until_says(holder, "the signing key is held by", holder.log())
         assert heir.runs
         return took
+
+    def holder(self) -> Replica:
+        """Who of the pair took the key last, by what their logs say."""
+
+        def taken(twin: Replica) -> str:
+            lines = [line for line in twin.log().splitlines() if TAKEN in line]
+            return lines[-1].split()[0] if lines else ""  # its time, in UTC
+
+        return max(self.twins, key=taken)
 
     def reckon(self, dead: Replica) -> None:
         """Note what the dead process had signed."""

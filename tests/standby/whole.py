@@ -88,19 +88,28 @@ async def lose_etcd(pair: Pair, cluster: Cluster, holder: Replica) -> None:
 
 
 async def set_etcd_back(pair: Pair, cluster: Cluster) -> None:
-    """An old copy of etcd: whoever raised the bounds since ends with status 3, and says why."""
-    before = [twin.log() for twin in pair.twins]
+    """An old copy of etcd: whoever raised the bounds since ends with status 3, and says why.
+
+    The other twin has nothing by which it could tell; if it were first, it would be found out by
+    what the federation shows it, and observe for ever.
+    """
+    holder = pair.holder()
+    for twin in pair.twins:
+        if twin is not holder:
+            twin.kill()
+            pair.reckon(twin)
+    said = holder.log()
     cluster.kill()
     cluster.set_back()
     cluster.start()
 
     async def refused() -> bool:
-        return any(
-            twin.process is not None
-            and twin.process.poll() == CONFIG
-            and "It was restored" in twin.log()[len(said) :]
-            and "gristmill operator guard reset --help" in twin.log()[len(said) :]
-            for twin, said in zip(pair.twins, before, strict=True)
+        told = holder.log()[len(said) :]
+        return (
+            holder.process is not None
+            and holder.process.poll() == CONFIG
+            and "It was restored" in told
+            and "gristmill operator guard reset --help" in told
         )
 
     await pair.until("somebody who refuses the old copy", refused)
